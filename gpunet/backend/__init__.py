@@ -1,0 +1,41 @@
+"""The backend: `xp` (CuPy or NumPy), memory format, tiles and threads, random numbers, kernel sources."""
+
+from gpunet.backend.active import (
+    BACKENDS,
+    Array,
+    active_backend,
+    asarray,
+    backend_of,
+    check_active,
+    to_cpu,
+    use_backend,
+    xp,
+)
+from gpunet.backend.memory import as_nchw, to_nhwc
+from gpunet.backend.probe import CupyProbe, probe_cupy
+from gpunet.backend.random import host_generator, manual_seed, uniform
+from gpunet.backend.tiles import get_num_threads, run_tiles, set_num_threads, sum_over_tiles, tiles
+
+__all__ = [
+    "BACKENDS",
+    "Array",
+    "CupyProbe",
+    "active_backend",
+    "as_nchw",
+    "asarray",
+    "backend_of",
+    "check_active",
+    "get_num_threads",
+    "host_generator",
+    "manual_seed",
+    "probe_cupy",
+    "run_tiles",
+    "set_num_threads",
+    "sum_over_tiles",
+    "tiles",
+    "to_cpu",
+    "to_nhwc",
+    "uniform",
+    "use_backend",
+    "xp",
+]

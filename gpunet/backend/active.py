@@ -1,0 +1,157 @@
+"""The active backend: `xp` is CuPy or NumPy, whichever is in use at the moment.
+
+Everything numerical in gpunet is written once against `xp`. The backend is chosen at the first use of `xp`, from the
+environment variable GPUNET_BACKEND (default: auto), or at any time with `use_backend`.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import logging
+import os
+from types import ModuleType, TracebackType
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from gpunet.backend.probe import probe_cupy
+from gpunet.errors import BackendError
+
+__all__ = [
+    "BACKENDS",
+    "Array",
+    "active_backend",
+    "asarray",
+    "backend_of",
+    "check_active",
+    "to_cpu",
+    "use_backend",
+    "xp",
+]
+
+Array: TypeAlias = Any
+"""An array of the active backend: `numpy.ndarray` or `cupy.ndarray`. The two share no base class."""
+
+BACKENDS = ("auto", "numpy", "cupy")
+"""The names that `use_backend` and GPUNET_BACKEND take."""
+
+_log = logging.getLogger("gpunet")
+
+
+class _ActiveModule:
+    """Stands for the active array module: `xp.exp` is `numpy.exp` or `cupy.exp`.
+
+    A name is looked up once and then kept in the instance, so that it costs what a module attribute costs. Switching
+    forgets the names.
+    """
+
+    _name: str | None
+    _module: ModuleType
+
+    def __init__(self) -> None:
+        self._activate(None)
+
+    def _activate(self, name: str | None) -> None:
+        self.__dict__.clear()
+        self._name = name
+        if name is not None:
+            self._module = importlib.import_module(name)
+
+    def __getattr__(self, name: str) -> Any:
+        if self._name is None:
+            self._activate(_resolve(os.environ.get("GPUNET_BACKEND") or "auto"))
+        value = getattr(self._module, name)
+        self.__dict__[name] = value
+        return value
+
+    def __repr__(self) -> str:
+        return f"<xp: {self._name or 'not chosen yet'}>"
+
+
+xp: Any = _ActiveModule()
+
+
+def _resolve(name: str) -> str:
+    """The module that a backend name stands for, having made sure that it works."""
+    if name not in BACKENDS:
+        raise BackendError(f"unknown backend {name!r}; choose one of {', '.join(BACKENDS)}")
+    if name == "numpy":
+        return "numpy"
+    probe = probe_cupy()
+    if probe.ok:
+        return "cupy"
+    if name == "cupy":
+        raise BackendError(f"the cupy backend cannot be used: {probe.reason}. To mend it: {probe.mend}")
+    _log_fallback_once()
+    return "numpy"
+
+
+@functools.cache
+def _log_fallback_once() -> None:
+    _log.info("no GPU in use (%s); running on NumPy", probe_cupy().reason)
+
+
+class use_backend:
+    """Make a backend the active one: as a function for good, as a context manager for a block.
+
+    `auto` takes CuPy where it works and NumPy elsewhere. Arrays made before a switch stay where they were; using them
+    afterwards is an error that says so.
+
+    Raises:
+        BackendError: for an unknown name, or for `cupy` where CuPy cannot work (with the reason and its mend).
+
+    Example:
+        >>> with use_backend("numpy"):
+        ...     active_backend()
+        'numpy'
+    """
+
+    def __init__(self, name: str = "auto") -> None:
+        resolved = _resolve(name)  # before anything changes, so that a failure leaves the old backend active
+        self._previous = xp._name
+        if resolved != xp._name:
+            xp._activate(resolved)
+
+    def __enter__(self) -> use_backend:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        xp._activate(self._previous)
+
+
+def active_backend() -> str:
+    """The name of the active backend, `numpy` or `cupy`; chooses it if nothing has done so yet."""
+    return str(xp.__name__)
+
+
+def backend_of(array: Array) -> str:
+    """The name of the backend that an array belongs to."""
+    return type(array).__module__.partition(".")[0]
+
+
+def check_active(array: Array, what: str) -> None:
+    """Make sure that an array belongs to the active backend.
+
+    Raises:
+        BackendError: if it belongs to another; `what` names the array in the message.
+    """
+    if not isinstance(array, xp.ndarray):
+        raise BackendError(
+            f"{what} is an array of {backend_of(array)}, but the active backend is {active_backend()}; "
+            f"move it with gpunet.backend.asarray (a whole model with model.to_backend())"
+        )
+
+
+def to_cpu(array: Array) -> np.ndarray[Any, Any]:
+    """The same values as a NumPy array: a copy from the GPU, or the array itself where it is one already."""
+    return array.get() if backend_of(array) == "cupy" else np.asarray(array)
+
+
+def asarray(data: Any, dtype: Any = None) -> Array:
+    """An array of the active backend with the given values, copied from the other backend where need be."""
+    if backend_of(data) != active_backend():
+        data = to_cpu(data)
+    return xp.asarray(data, dtype=dtype)

@@ -1,0 +1,66 @@
+"""Can CuPy really be used here? Asked once, answered with the reason and the command that mends it.
+
+`cupy.is_available()` looks at neither the compiler nor the CUDA headers, so the probe ends by compiling and running a
+tiny kernel. No exception escapes from it.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+__all__ = ["CupyProbe", "probe_cupy"]
+
+_INSTALL = "pip install 'gpunet[cuda13]' (or 'gpunet[cuda12]' for a CUDA 12 driver)"
+_REINSTALL = "uninstall every cupy wheel (pip uninstall cupy cupy-cuda12x cupy-cuda13x), then " + _INSTALL
+_NVIDIA_DRIVER = "install or update the NVIDIA driver; `nvidia-smi` must list a device"
+_NO_DRIVER_STATUS = 35  # cudaErrorInsufficientDriver: the driver is absent or older than the CUDA runtime
+
+_PROBE_KERNEL = 'extern "C" __global__ void gpunet_probe(int* answer) { if (threadIdx.x == 0) answer[0] = 42; }'
+
+
+class CupyProbe(NamedTuple):
+    """What the probe found: `ok`, or the stage that failed, the reason in words and the mend."""
+
+    status: str  # ok | not-installed | broken-install | no-driver | no-device | no-compiler | broken-device
+    reason: str
+    mend: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether CuPy works on this machine."""
+        return self.status == "ok"
+
+
+@functools.cache
+def probe_cupy() -> CupyProbe:
+    """Find out, once per process, whether CuPy works, and if not why."""
+    try:
+        import cupy
+    except ModuleNotFoundError as error:
+        if error.name == "cupy":
+            return CupyProbe("not-installed", "CuPy is not installed", _INSTALL)
+        return CupyProbe("broken-install", f"CuPy cannot be imported: {error}", _REINSTALL)
+    except Exception as error:  # a missing shared library, a NumPy of another ABI, ...: all kinds have been seen
+        return CupyProbe("broken-install", f"CuPy cannot be imported: {type(error).__name__}: {error}", _REINSTALL)
+    return _probe_device(cupy)
+
+
+def _probe_device(cupy: Any) -> CupyProbe:
+    runtime = cupy.cuda.runtime
+    try:
+        devices = runtime.getDeviceCount()
+    except Exception as error:
+        stage = "no-driver" if getattr(error, "status", None) == _NO_DRIVER_STATUS else "no-device"
+        return CupyProbe(stage, f"CUDA reports: {error}", _NVIDIA_DRIVER)
+    if devices == 0:
+        return CupyProbe("no-device", "CUDA reports no device", _NVIDIA_DRIVER)
+    try:
+        answer = cupy.zeros(1, dtype="int32")
+        cupy.RawKernel(_PROBE_KERNEL, "gpunet_probe")((1,), (1,), (answer,))
+        found = int(answer[0])
+    except Exception as error:
+        return CupyProbe("no-compiler", f"a test kernel did not run: {type(error).__name__}: {error}", _REINSTALL)
+    if found != 42:
+        return CupyProbe("broken-device", f"a test kernel answered {found} instead of 42", _NVIDIA_DRIVER)
+    return CupyProbe("ok", f"{devices} CUDA device(s)")

@@ -1,0 +1,169 @@
+"""Tiles: large operations run slice by slice over the batch.
+
+The lowered input of a convolution is kh*kw times the input. Made for a whole batch at once it overflows every cache and
+exhausts the memory of a GPU, so an operation asks for `tiles` under a byte budget and hands `run_tiles` a function for
+one tile. On a CPU the tiles run on a few Python threads while the BLAS library is held to one thread: every pass, not
+only the matrix products, then uses all cores. On a GPU they run one after the other.
+
+How a batch is cut depends on the work alone, never on the number of threads, and results come back in the order of the
+tiles. Sums over tiles therefore have the same bits for any number of threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from threadpoolctl import ThreadpoolController
+
+from gpunet.backend.active import active_backend
+from gpunet.errors import ArgumentError
+
+__all__ = ["get_num_threads", "run_tiles", "set_num_threads", "sum_over_tiles", "tiles"]
+
+CPU_TILE_BYTES = 1 << 20  # a tile should stay in the second-level cache
+CPU_SMALLEST_TILE_BYTES = 1 << 17  # below this, handing a tile to a thread costs more than it gains
+GPU_TILE_BYTES = 1 << 28  # workspace per tile: large enough to fill a GPU, small enough not to exhaust it
+
+Result = TypeVar("Result")
+
+
+def tiles(count: int, bytes_each: int) -> list[slice]:
+    """Cut `count` items into slices of nearly equal size, each within the byte budget of the active backend."""
+    total = count * max(1, bytes_each)
+    if active_backend() == "numpy":
+        wanted = max(-(-total // CPU_TILE_BYTES), min(4, total // CPU_SMALLEST_TILE_BYTES), 1)
+    else:
+        wanted = max(-(-total // GPU_TILE_BYTES), 1)
+    per_tile = max(1, count // min(wanted, max(1, count)))
+    return [slice(start, min(start + per_tile, count)) for start in range(0, count, per_tile)]
+
+
+def run_tiles(work: Callable[[slice], Result], slices: Sequence[slice]) -> list[Result]:
+    """Call `work` for every slice, on all threads where that pays; the results are in the order of the slices."""
+    if active_backend() != "numpy":
+        return [work(tile) for tile in slices]
+    with _single_threaded_blas():
+        if len(slices) < 2 or _threads.count < 2 or _inside_worker.flag:
+            return [work(tile) for tile in slices]
+        return _run_on_threads(work, slices)
+
+
+def _run_on_threads(work: Callable[[slice], Result], slices: Sequence[slice]) -> list[Result]:
+    results: dict[int, Result] = {}
+    tickets = itertools.count()  # next() is atomic: whichever thread is free takes the next tile
+
+    def worker() -> None:
+        _inside_worker.flag = True
+        try:
+            while (index := next(tickets)) < len(slices):
+                results[index] = work(slices[index])
+        finally:
+            _inside_worker.flag = False
+
+    helpers = [_threads.pool().submit(worker) for _ in range(min(_threads.count, len(slices)) - 1)]
+    try:
+        worker()  # the calling thread takes its share
+    finally:
+        for helper in helpers:
+            helper.result()
+    return [results[index] for index in range(len(slices))]
+
+
+def sum_over_tiles(work: Callable[[slice], tuple[Any, ...]], slices: Sequence[slice]) -> tuple[Any, ...]:
+    """Run `work` for every slice and add up, in order, what it returned: member by member, where None stays None."""
+    first, *others = run_tiles(work, slices)
+    totals = list(first)
+    for parts in others:
+        totals = [None if part is None else total + part for total, part in zip(totals, parts, strict=True)]
+    return tuple(totals)
+
+
+class _InsideWorker(threading.local):
+    """Marks the threads that already work on a tile: tiles within tiles run in line."""
+
+    flag = False
+
+
+_inside_worker = _InsideWorker()
+
+
+class _Threads:
+    """The number of threads, and the pool that is made when it is first needed."""
+
+    def __init__(self) -> None:
+        self.count = _threads_from_environment()
+        self._pool: ThreadPoolExecutor | None = None
+
+    def pool(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(max(1, self.count - 1), thread_name_prefix="gpunet-tile")
+        return self._pool
+
+    def resize(self, count: int) -> None:
+        self.forget_pool()
+        self.count = count
+
+    def forget_pool(self) -> None:
+        self._pool = None
+
+
+def _threads_from_environment() -> int:
+    text = os.environ.get("GPUNET_NUM_THREADS", "")
+    if text.isdigit() and int(text) > 0:
+        return int(text)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_threads = _Threads()
+if hasattr(os, "register_at_fork"):  # threads do not survive a fork; the child makes its own
+    os.register_at_fork(after_in_child=_threads.forget_pool)
+
+
+def set_num_threads(count: int) -> None:
+    """Set how many threads the NumPy backend uses (default: GPUNET_NUM_THREADS, else every core of the process).
+
+    Raises:
+        ArgumentError: if the count is not a whole number of 1 or more.
+    """
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ArgumentError(f"set_num_threads expects a whole number of 1 or more, got {count!r}")
+    _threads.resize(count)
+
+
+def get_num_threads() -> int:
+    """How many threads the NumPy backend uses."""
+    return _threads.count
+
+
+@functools.cache
+def _blas_libraries() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="blas")
+
+
+_blas_lock = threading.Lock()
+_blas_users = 0
+_blas_limits = contextlib.ExitStack()
+
+
+@contextlib.contextmanager
+def _single_threaded_blas() -> Iterator[None]:
+    """Hold BLAS to one thread while anybody needs it: the limit is the process's, the users may be many threads."""
+    global _blas_users
+    with _blas_lock:
+        if _blas_users == 0:
+            _blas_limits.enter_context(_blas_libraries().limit(limits=1))
+        _blas_users += 1
+    try:
+        yield
+    finally:
+        with _blas_lock:
+            _blas_users -= 1
+            if _blas_users == 0:
+                _blas_limits.close()

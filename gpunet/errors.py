@@ -1,0 +1,74 @@
+"""Every exception a user of gpunet can meet.
+
+Each message says which operation complains, what it expected, what it got and, where that is not obvious, what to do.
+An error raised inside a model also says in which layer: `Module.__call__` fills `layer` in as the error passes through.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ArgumentError",
+    "BackendError",
+    "DTypeError",
+    "DataError",
+    "FileError",
+    "GpunetError",
+    "GradientError",
+    "LabelError",
+    "NonFiniteError",
+    "ShapeError",
+    "StateDictError",
+]
+
+
+class GpunetError(Exception):
+    """The base of all gpunet exceptions: `except GpunetError` catches every mistake that gpunet reports."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.layer = ""
+        self.origin: object | None = None
+
+    def __str__(self) -> str:
+        return f"in layer {self.layer}: {self.message}" if self.layer else self.message
+
+
+class ArgumentError(GpunetError, ValueError):
+    """An argument has a value that makes no sense, such as a stride of 0."""
+
+
+class ShapeError(GpunetError, ValueError):
+    """An array has the wrong rank, the wrong number of channels or a size that does not fit."""
+
+
+class DTypeError(GpunetError, TypeError):
+    """An array has a type of number that the operation cannot work with, such as labels that are floats."""
+
+
+class LabelError(GpunetError, ValueError):
+    """A class label, or a target probability, is out of range."""
+
+
+class GradientError(GpunetError, RuntimeError):
+    """The tape cannot do what was asked, such as running backward a second time."""
+
+
+class BackendError(GpunetError, RuntimeError):
+    """A backend cannot be used, or arrays of two backends were mixed."""
+
+
+class StateDictError(GpunetError, ValueError):
+    """A state_dict does not fit the model: keys are missing, unexpected or misshapen."""
+
+
+class DataError(GpunetError, ValueError):
+    """A dataset does not hold what it should."""
+
+
+class FileError(GpunetError, OSError):
+    """A file cannot be read or written, or does not hold what it should."""
+
+
+class NonFiniteError(GpunetError, ArithmeticError):
+    """The loss became NaN or infinite during training."""

@@ -1,0 +1,113 @@
+"""What the public functions check before any work starts: each message says which layer expected what and got what."""
+
+from __future__ import annotations
+
+import numbers
+import operator
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+from gpunet.backend import check_active
+from gpunet.errors import ArgumentError, DTypeError, LabelError, ShapeError
+from gpunet.ops.window import Pair, Window
+from gpunet.tensor import Tensor
+
+__all__ = [
+    "IntPair",
+    "check_choice",
+    "check_float",
+    "check_images",
+    "check_probabilities",
+    "check_same_dtype",
+    "check_window_fits",
+    "pair",
+    "probability",
+    "whole_number",
+]
+
+IntPair: TypeAlias = int | Sequence[int]
+"""One number for rows and columns alike, or the two of them."""
+
+
+def whole_number(value: Any, name: str, layer: str, minimum: int) -> int:
+    """The value as an int that is at least `minimum`."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ArgumentError(f"{layer}: {name} must be a whole number, got {value!r}") from None
+    if isinstance(value, bool) or number < minimum:
+        raise ArgumentError(f"{layer}: {name} must be {minimum} or more, got {value!r}")
+    return number
+
+
+def pair(value: IntPair, name: str, layer: str, minimum: int) -> Pair:
+    """The value as (for rows, for columns)."""
+    values = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value, value)
+    if len(values) != 2:
+        raise ArgumentError(f"{layer}: {name} must be one whole number or two, got {value!r}")
+    rows, columns = (whole_number(one, name, layer, minimum) for one in values)
+    return rows, columns
+
+
+def probability(value: Any, name: str, layer: str) -> float:
+    """The value as a float within [0, 1]."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 <= float(value) <= 1:
+        raise ArgumentError(f"{layer}: {name} must lie within [0, 1], got {value!r}")
+    return float(value)
+
+
+def check_choice(value: str, choices: Sequence[str], name: str, layer: str) -> None:
+    """Make sure that a word is one of those the layer knows."""
+    if value not in choices:
+        raise ArgumentError(f"{layer}: {name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def check_float(x: Any, layer: str, name: str = "input") -> None:
+    """Make sure that the value is a Tensor of floats on the active backend."""
+    if not isinstance(x, Tensor):
+        raise DTypeError(f"{layer}: {name} must be a Tensor, got {type(x).__name__}; make one with gpunet.tensor(...)")
+    check_active(x.data, f"{layer}: {name}")
+    if not x.is_floating_point():
+        raise DTypeError(f"{layer}: {name} must hold floats, got {x.dtype}; convert with .float()")
+
+
+def check_images(x: Any, layer: str, channels: int | None = None) -> None:
+    """Make sure that the value is a non-empty batch of images (N, C, H, W) of floats."""
+    check_float(x, layer)
+    if x.ndim != 4:
+        hint = "; one image becomes a batch with .unsqueeze(0)" if x.ndim == 3 else ""
+        raise ShapeError(f"{layer}: input must have shape (N, C, H, W), got {x.ndim} dimension(s), {x.shape}{hint}")
+    if x.shape[0] == 0:
+        raise ShapeError(f"{layer}: the batch is empty, input has shape {x.shape}")
+    if 0 in x.shape:
+        raise ShapeError(f"{layer}: the images have no pixels or no channels, input has shape {x.shape}")
+    if channels is not None and x.shape[1] != channels:
+        raise ShapeError(f"{layer}: input must have {channels} channels, got {x.shape[1]} in shape {x.shape}")
+
+
+def check_same_dtype(layer: str, **tensors: Tensor | None) -> None:
+    """Make sure that all the Tensors given hold the same type of float."""
+    given = {name: tensor.dtype for name, tensor in tensors.items() if tensor is not None}
+    if len(set(given.values())) > 1:
+        listed = ", ".join(f"{name} is {dtype}" for name, dtype in given.items())
+        raise DTypeError(
+            f"{layer}: all Tensors must hold the same type of float, but {listed}; convert with .to(dtype)"
+        )
+
+
+def check_window_fits(window: Window, x: Tensor, layer: str) -> None:
+    """Make sure that at least one window lies within the padded images."""
+    for axis, (name, size) in enumerate(zip(("height", "width"), x.shape[2:], strict=True)):
+        before, after = window.padding[axis]
+        if window.extent[axis] > size + before + after:
+            raise ShapeError(
+                f"{layer}: the window is larger than the padded input: {name} {size} + padding {before} + {after} "
+                f"against a window of {window.extent[axis]} "
+                f"(kernel {window.kernel[axis]}, dilation {window.dilation[axis]})"
+            )
+
+
+def check_probabilities(x: Tensor, layer: str, name: str) -> None:
+    """Make sure that every value lies within [0, 1]."""
+    if x.numel() and not bool(((x.data >= 0) & (x.data <= 1)).all()):
+        raise LabelError(f"{layer}: {name} must be probabilities within [0, 1], got values outside (or NaN)")

@@ -1,0 +1,80 @@
+"""Batch normalisation."""
+
+from __future__ import annotations
+
+from gpunet.backend import Array
+from gpunet.errors import ArgumentError, ShapeError
+from gpunet.functional.checks import check_float, check_same_dtype
+from gpunet.ops.batchnorm import BatchNorm, BatchNormInference
+from gpunet.tensor import Tensor, apply
+
+__all__ = ["batch_norm"]
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Bring each channel to mean 0 and variance 1, then scale and shift: `y = (x - mean) / sqrt(var + eps) * w + b`.
+
+    In training, mean and (biased) variance are those of the batch, over all dimensions but the second; the running
+    statistics, where given, move towards them in place: `running = (1 - momentum) * running + momentum * batch`, with
+    the unbiased variance. In evaluation the running statistics are used.
+
+    Shape:
+        input: (N, C), (N, C, L) or (N, C, H, W); all others: (C,). The output has the shape of the input.
+
+    Raises:
+        ShapeError: for a wrong rank or length, an empty batch, or training on a single value per channel.
+        ArgumentError: if there are no running statistics in evaluation, or only one of the two or of weight and bias.
+        DTypeError: if the Tensors are not floats of one type.
+
+    Reference:
+        Ioffe and Szegedy, "Batch Normalization: accelerating deep network training by reducing internal covariate
+        shift", 2015.
+    """
+    check_float(input, "batch_norm")
+    if not 2 <= input.ndim <= 4:
+        raise ShapeError(f"batch_norm: input must have shape (N, C), (N, C, L) or (N, C, H, W), got {input.shape}")
+    if 0 in input.shape:
+        raise ShapeError(f"batch_norm: the batch is empty, input has shape {input.shape}")
+    channels = input.shape[1]
+    vectors = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
+    for name, vector in vectors.items():
+        if vector is not None:
+            check_float(vector, "batch_norm", name)
+            if vector.shape != (channels,):
+                raise ShapeError(
+                    f"batch_norm: {name} must have shape ({channels},) for input {input.shape}, got {vector.shape}"
+                )
+    for one, other in (("running_mean", "running_var"), ("weight", "bias")):
+        if (vectors[one] is None) != (vectors[other] is None):
+            raise ArgumentError(f"batch_norm: {one} and {other} go together, got only one of them")
+    check_same_dtype("batch_norm", input=input, weight=weight, bias=bias)
+    affine = () if weight is None or bias is None else (weight, bias)
+    if not training:
+        if running_mean is None or running_var is None:
+            raise ArgumentError("batch_norm: evaluation needs running_mean and running_var")
+        return apply(BatchNormInference(eps, running_mean.data, running_var.data), input, *affine)
+    count = input.numel() // channels
+    if count == 1:
+        raise ShapeError(
+            f"batch_norm: training needs more than one value per channel, got input of shape {input.shape}; "
+            f"use a larger batch, or eval()"
+        )
+    operation = BatchNorm(eps)
+    output = apply(operation, input, *affine)
+    if running_mean is not None and running_var is not None:
+        _move(running_mean, operation.batch_mean, momentum)
+        _move(running_var, operation.batch_var * (count / (count - 1)), momentum)
+    return output
+
+
+def _move(running: Tensor, batch: Array, momentum: float) -> None:
+    running.data[...] = running.data * (1 - momentum) + batch * momentum

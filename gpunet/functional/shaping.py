@@ -1,0 +1,136 @@
+"""Functions that join, pad or choose between Tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gpunet.errors import ArgumentError, ShapeError
+from gpunet.functional.checks import check_choice
+from gpunet.ops.arithmetic import Maximum, Minimum, Where
+from gpunet.ops.operation import Operation
+from gpunet.ops.shaping import Concatenate, Pad
+from gpunet.tensor import Tensor, apply, as_tensor
+
+__all__ = ["cat", "flatten", "maximum", "minimum", "pad", "stack", "where"]
+
+
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Join Tensors along an existing dimension.
+
+    Shape:
+        equal but for the size of `dim`; the sizes of `dim` add up.
+
+    Raises:
+        ArgumentError: if there are no Tensors.
+        ShapeError: if other sizes differ, or there is no such dimension.
+    """
+    tensors = list(tensors)
+    if not tensors:
+        raise ArgumentError("cat: expected at least one Tensor, got none")
+    first = tensors[0]
+    if not -first.ndim <= dim < first.ndim:
+        raise ShapeError(f"cat: there is no dimension {dim} in shape {first.shape}")
+    axis = dim % first.ndim
+    for other in tensors[1:]:
+        if other.ndim != first.ndim or any(
+            a != b for i, (a, b) in enumerate(zip(first.shape, other.shape, strict=True)) if i != axis
+        ):
+            raise ShapeError(f"cat: shapes must be equal but for dimension {axis}, got {first.shape} and {other.shape}")
+    return apply(Concatenate(axis), *tensors)
+
+
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Join Tensors along a new dimension.
+
+    Shape:
+        all equal; the output has one more dimension, of the number of Tensors.
+
+    Raises:
+        ArgumentError: if there are no Tensors.
+        ShapeError: if the shapes differ.
+    """
+    tensors = list(tensors)
+    if any(other.shape != tensors[0].shape for other in tensors):
+        raise ShapeError(f"stack: shapes must be equal, got {[other.shape for other in tensors]}")
+    return cat([each.unsqueeze(dim) for each in tensors], dim)
+
+
+def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Dimensions `start_dim` to `end_dim` joined into one.
+
+    Shape:
+        (a, b, c, d) with start_dim=1 -> (a, b*c*d).
+
+    Raises:
+        ShapeError: if there is no such dimension.
+    """
+    return input.flatten(start_dim, end_dim)
+
+
+def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
+    """Add elements of a constant value around a Tensor.
+
+    Args:
+        pad: (left, right) for the last dimension, then (top, bottom) for the one before, and so on.
+
+    Shape:
+        each padded dimension grows by its two numbers.
+
+    Raises:
+        ArgumentError: if the numbers are odd in count, too many or negative, or the mode is not "constant".
+    """
+    check_choice(mode, ("constant",), "mode", "pad")
+    widths = list(pad)
+    if len(widths) % 2 or len(widths) > 2 * input.ndim or any(width < 0 for width in widths):
+        raise ArgumentError(
+            f"pad: expected two numbers of 0 or more for each of at most {input.ndim} dimensions, got {tuple(pad)}"
+        )
+    sides = [(widths[i], widths[i + 1]) for i in range(0, len(widths), 2)]
+    unpadded = [(0, 0)] * (input.ndim - len(sides))
+    return apply(Pad((*unpadded, *reversed(sides)), value), input)
+
+
+def where(condition: Tensor, input: Any, other: Any) -> Tensor:
+    """`input` where the condition holds, `other` elsewhere.
+
+    Shape:
+        condition, input and other broadcast to the shape of the output.
+
+    Raises:
+        ShapeError: if the shapes do not broadcast.
+    """
+    return _choose(Where(as_tensor(condition, bool).data), input, other)
+
+
+def maximum(input: Any, other: Any) -> Tensor:
+    """The larger of two values, element by element; NaN where either is NaN.
+
+    Shape:
+        input and other broadcast to the shape of the output.
+
+    Raises:
+        ShapeError: if the shapes do not broadcast.
+    """
+    return _choose(Maximum(), input, other)
+
+
+def minimum(input: Any, other: Any) -> Tensor:
+    """The smaller of two values, element by element; NaN where either is NaN.
+
+    Shape:
+        input and other broadcast to the shape of the output.
+
+    Raises:
+        ShapeError: if the shapes do not broadcast.
+    """
+    return _choose(Minimum(), input, other)
+
+
+def _choose(operation: Operation, a: Any, b: Any) -> Tensor:
+    """Run an element-wise choice, with plain numbers brought to the type of the Tensor beside them."""
+    if isinstance(a, Tensor) and not isinstance(b, Tensor):
+        b = as_tensor(b, a.dtype)
+    elif isinstance(b, Tensor) and not isinstance(a, Tensor):
+        a = as_tensor(a, b.dtype)
+    return apply(operation, as_tensor(a), as_tensor(b))

@@ -1,0 +1,1 @@
+"""Operations: arrays in, arrays out. Forward and backward of one operation stand in one place; no Tensor in sight."""

@@ -1,0 +1,100 @@
+"""Activation functions, element by element."""
+
+from __future__ import annotations
+
+import math
+
+from gpunet.backend import Array, xp
+from gpunet.ops.normal import normal_cdf, normal_pdf
+from gpunet.ops.operation import Operation
+
+__all__ = ["GELU", "LeakyReLU", "ReLU", "SiLU", "Sigmoid", "Tanh", "TanhGELU", "sigmoid"]
+
+
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + e^-x), written with tanh: the exponential would overflow for large negative x."""
+    return 0.5 * xp.tanh(0.5 * x) + 0.5
+
+
+class ReLU(Operation):
+    """`y = max(x, 0)`; NaN stays NaN. Keeps its output, which the next layer keeps anyway."""
+
+    def forward(self, x: Array) -> Array:
+        self.y = xp.maximum(x, 0)
+        return self.y
+
+    def backward(self, grad: Array) -> tuple[Array]:
+        return (grad * ~(self.y <= 0),)  # not `y > 0`: the gradient passes where y is NaN
+
+
+class LeakyReLU(Operation):
+    """`y = x where x > 0 else slope * x`."""
+
+    def __init__(self, slope: float) -> None:
+        self.slope = slope
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        return xp.where(x > 0, x, self.slope * x)
+
+    def backward(self, grad: Array) -> tuple[Array]:
+        return (xp.where(self.x > 0, grad, self.slope * grad),)
+
+
+class Sigmoid(Operation):
+    """`y = 1 / (1 + e^-x)`; dy/dx = y (1 - y)."""
+
+    def forward(self, x: Array) -> Array:
+        self.y = sigmoid(x)
+        return self.y
+
+    def backward(self, grad: Array) -> tuple[Array]:
+        return (grad * self.y * (1 - self.y),)
+
+
+class Tanh(Operation):
+    """`y = tanh x`; dy/dx = 1 - y^2."""
+
+    def forward(self, x: Array) -> Array:
+        self.y = xp.tanh(x)
+        return self.y
+
+    def backward(self, grad: Array) -> tuple[Array]:
+        return (grad * (1 - self.y * self.y),)
+
+
+class SiLU(Operation):
+    """`y = x s` with s = sigmoid(x); dy/dx = s (1 + x (1 - s))."""
+
+    def forward(self, x: Array) -> Array:
+        self.x, self.s = x, sigmoid(x)
+        return x * self.s
+
+    def backward(self, grad: Array) -> tuple[Array]:
+        return (grad * self.s * (1 + self.x * (1 - self.s)),)
+
+
+class GELU(Operation):
+    """`y = x Phi(x)` with the normal distribution Phi; dy/dx = Phi(x) + x phi(x)."""
+
+    def forward(self, x: Array) -> Array:
+        self.x, self.cdf = x, normal_cdf(x)
+        return x * self.cdf
+
+    def backward(self, grad: Array) -> tuple[Array]:
+        return (grad * (self.cdf + self.x * normal_pdf(self.x)),)
+
+
+class TanhGELU(Operation):
+    """`y = x/2 (1 + tanh(u))` with u = sqrt(2/pi) (x + 0.044715 x^3): GELU as it was approximated in the paper."""
+
+    SCALE = math.sqrt(2 / math.pi)
+    CUBIC = 0.044715
+
+    def forward(self, x: Array) -> Array:
+        self.x, self.tanh = x, xp.tanh(self.SCALE * (x + self.CUBIC * x * x * x))
+        return 0.5 * x * (1 + self.tanh)
+
+    def backward(self, grad: Array) -> tuple[Array]:
+        slope = self.SCALE * (1 + 3 * self.CUBIC * self.x * self.x)  # du/dx
+        return (grad * 0.5 * (1 + self.tanh + self.x * (1 - self.tanh * self.tanh) * slope),)

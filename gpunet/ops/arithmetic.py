@@ -1,0 +1,226 @@
+"""Element-wise arithmetic with broadcasting. Either input may be a plain number, which never needs a gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunet.backend import Array, xp
+from gpunet.ops.broadcast import unbroadcast
+from gpunet.ops.operation import Operation
+
+__all__ = [
+    "Abs",
+    "Add",
+    "Clamp",
+    "Divide",
+    "Exp",
+    "Log",
+    "Maximum",
+    "Minimum",
+    "Multiply",
+    "Negate",
+    "Power",
+    "Sqrt",
+    "Subtract",
+    "Where",
+]
+
+
+class _Binary(Operation):
+    """An element-wise operation on two inputs: keeps their values, and sums gradients over broadcast axes."""
+
+    def _keep(self, a: Any, b: Any) -> None:
+        self.a, self.b = a, b
+
+    def _gradients(self, grad_a: Any, grad_b: Any) -> tuple[Array | None, ...]:
+        return tuple(
+            unbroadcast(part(), value.shape) if needed else None
+            for part, value, needed in zip((grad_a, grad_b), (self.a, self.b), self.needs_grad, strict=True)
+        )
+
+
+class Add(_Binary):
+    """`y = a + b`."""
+
+    def forward(self, a: Any, b: Any) -> Array:
+        self.shapes = tuple(getattr(value, "shape", None) for value in (a, b))
+        return a + b
+
+    def backward(self, grad: Array) -> tuple[Array | None, ...]:
+        return tuple(
+            unbroadcast(grad, shape) if needed and shape is not None else None
+            for shape, needed in zip(self.shapes, self.needs_grad, strict=True)
+        )
+
+
+class Subtract(_Binary):
+    """`y = a - b`."""
+
+    def forward(self, a: Any, b: Any) -> Array:
+        self._keep(a, b)
+        return a - b
+
+    def backward(self, grad: Array) -> tuple[Array | None, ...]:
+        return self._gradients(lambda: grad, lambda: -grad)
+
+
+class Multiply(_Binary):
+    """`y = a * b`."""
+
+    def forward(self, a: Any, b: Any) -> Array:
+        self._keep(a, b)
+        return a * b
+
+    def backward(self, grad: Array) -> tuple[Array | None, ...]:
+        return self._gradients(lambda: grad * self.b, lambda: grad * self.a)
+
+
+class Divide(_Binary):
+    """`y = a / b`."""
+
+    def forward(self, a: Any, b: Any) -> Array:
+        self._keep(a, b)
+        return a / b
+
+    def backward(self, grad: Array) -> tuple[Array | None, ...]:
+        return self._gradients(lambda: grad / self.b, lambda: -grad * self.a / (self.b * self.b))
+
+
+class Power(_Binary):
+    """`y = a ** b`. dy/da = b a^(b-1), dy/db = y ln a; at a = 0 the latter is taken as 0, its limit for b > 0."""
+
+    def forward(self, a: Any, b: Any) -> Array:
+        self._keep(a, b)
+        self.y = a**b
+        return self.y
+
+    def backward(self, grad: Array) -> tuple[Array | None, ...]:
+        def by_base() -> Array:
+            return grad * self.b * self.a ** (self.b - 1)
+
+        def by_exponent() -> Array:
+            base = xp.asarray(self.a, dtype=self.y.dtype)
+            return grad * self.y * xp.log(xp.where(base == 0, xp.ones_like(base), base))
+
+        return self._gradients(by_base, by_exponent)
+
+
+class _Choice(_Binary):
+    """The larger or the smaller of two; equal values share the gradient evenly, as in PyTorch."""
+
+    def _share(self, grad: Array, first_wins: Array) -> tuple[Array | None, ...]:
+        tie = (self.a == self.b) * grad.dtype.type(0.5)
+        return self._gradients(lambda: grad * (first_wins + tie), lambda: grad * (1 - first_wins - tie))
+
+
+class Maximum(_Choice):
+    """`y = max(a, b)`, NaN where either is NaN."""
+
+    def forward(self, a: Array, b: Array) -> Array:
+        self._keep(a, b)
+        return xp.maximum(a, b)
+
+    def backward(self, grad: Array) -> tuple[Array | None, ...]:
+        return self._share(grad, (self.a > self.b).astype(grad.dtype))
+
+
+class Minimum(_Choice):
+    """`y = min(a, b)`, NaN where either is NaN."""
+
+    def forward(self, a: Array, b: Array) -> Array:
+        self._keep(a, b)
+        return xp.minimum(a, b)
+
+    def backward(self, grad: Array) -> tuple[Array | None, ...]:
+        return self._share(grad, (self.a < self.b).astype(grad.dtype))
+
+
+class Where(_Binary):
+    """`y = a where condition else b`."""
+
+    def __init__(self, condition: Array) -> None:
+        self.condition = condition
+
+    def forward(self, a: Array, b: Array) -> Array:
+        self._keep(a, b)
+        return xp.where(self.condition, a, b)
+
+    def backward(self, grad: Array) -> tuple[Array | None, ...]:
+        zero = xp.zeros_like(grad)
+        return self._gradients(
+            lambda: xp.where(self.condition, grad, zero), lambda: xp.where(self.condition, zero, grad)
+        )
+
+
+class Negate(Operation):
+    """`y = -x`."""
+
+    def forward(self, x: Array) -> Array:
+        return -x
+
+    def backward(self, grad: Array) -> tuple[Array]:
+        return (-grad,)
+
+
+class Exp(Operation):
+    """`y = e^x`."""
+
+    def forward(self, x: Array) -> Array:
+        self.y = xp.exp(x)
+        return self.y
+
+    def backward(self, grad: Array) -> tuple[Array]:
+        return (grad * self.y,)
+
+
+class Log(Operation):
+    """`y = ln x`."""
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        return xp.log(x)
+
+    def backward(self, grad: Array) -> tuple[Array]:
+        return (grad / self.x,)
+
+
+class Sqrt(Operation):
+    """`y = sqrt(x)`."""
+
+    def forward(self, x: Array) -> Array:
+        self.y = xp.sqrt(x)
+        return self.y
+
+    def backward(self, grad: Array) -> tuple[Array]:
+        return (grad / (2 * self.y),)
+
+
+class Abs(Operation):
+    """`y = |x|`, with slope 0 at 0."""
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        return xp.abs(x)
+
+    def backward(self, grad: Array) -> tuple[Array]:
+        return (grad * xp.sign(self.x),)
+
+
+class Clamp(Operation):
+    """`y = min(max(x, low), high)`; the gradient passes where x lies within the bounds."""
+
+    def __init__(self, low: float | None, high: float | None) -> None:
+        self.low, self.high = low, high
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        y = x if self.low is None else xp.maximum(x, self.low)
+        return y if self.high is None else xp.minimum(y, self.high)
+
+    def backward(self, grad: Array) -> tuple[Array]:
+        inside = xp.ones(self.x.shape, dtype=bool)
+        if self.low is not None:
+            inside &= self.x >= self.low
+        if self.high is not None:
+            inside &= self.x <= self.high
+        return (grad * inside,)

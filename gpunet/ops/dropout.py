@@ -1,0 +1,31 @@
+"""Dropout: random elements, or whole channels, set to zero while training."""
+
+from __future__ import annotations
+
+from gpunet.backend import Array, as_nchw, uniform
+from gpunet.ops.operation import Operation
+
+__all__ = ["Dropout"]
+
+
+class Dropout(Operation):
+    """`y = 0 where u < p else x / (1 - p)`, with u drawn from U(0, 1) for each element or for each channel."""
+
+    def __init__(self, p: float, per_channel: bool) -> None:
+        self.p, self.per_channel = p, per_channel
+
+    def forward(self, x: Array) -> Array:
+        keep_scale = 1 / (1 - self.p) if self.p < 1 else 0.0
+        self.mask = (self._draw(x) >= self.p) * x.dtype.type(keep_scale)
+        return x * self.mask
+
+    def _draw(self, x: Array) -> Array:
+        if self.per_channel:
+            return uniform((*x.shape[:2], *(1,) * (x.ndim - 2)))
+        if x.ndim == 4:  # in the memory order of the activations, so that the product keeps it
+            n, channels, height, width = x.shape
+            return as_nchw(uniform((n, height, width, channels)))
+        return uniform(x.shape)
+
+    def backward(self, grad: Array) -> tuple[Array]:
+        return (grad * self.mask,)

@@ -1,0 +1,30 @@
+"""The matrix product."""
+
+from __future__ import annotations
+
+from gpunet.backend import Array, xp
+from gpunet.ops.broadcast import unbroadcast
+from gpunet.ops.operation import Operation
+
+__all__ = ["MatMul"]
+
+
+class MatMul(Operation):
+    """`y = a @ b`: matrices in the last two axes, broadcast over the others; a 1-D input is a row or a column."""
+
+    def forward(self, a: Array, b: Array) -> Array:
+        self.a, self.b = a, b
+        return xp.matmul(a, b)
+
+    def backward(self, grad: Array) -> tuple[Array | None, ...]:
+        # With vectors written as matrices, (..., m, k) @ (..., k, n): da = g bᵀ and db = aᵀ g.
+        a = self.a[None, :] if self.a.ndim == 1 else self.a  # (..., m, k)
+        b = self.b[:, None] if self.b.ndim == 1 else self.b  # (..., k, n)
+        if self.b.ndim == 1:
+            grad = grad[..., None]
+        if self.a.ndim == 1:
+            grad = grad[..., None, :]  # (..., m, n)
+        needs_a, needs_b = self.needs_grad
+        da = unbroadcast(xp.matmul(grad, b.swapaxes(-1, -2)), a.shape).reshape(self.a.shape) if needs_a else None
+        db = unbroadcast(xp.matmul(a.swapaxes(-1, -2), grad), b.shape).reshape(self.b.shape) if needs_b else None
+        return da, db

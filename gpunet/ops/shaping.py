@@ -1,0 +1,124 @@
+"""Operations that move values and compute nothing: reshape, permute, expand, index, pad, concatenate, cast."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpunet.backend import Array, xp
+from gpunet.ops.broadcast import unbroadcast
+from gpunet.ops.operation import Operation
+
+__all__ = ["Cast", "Concatenate", "Expand", "Index", "Pad", "Permute", "Reshape"]
+
+
+class Reshape(Operation):
+    """The same values in another shape; in memory order of (N, C, H, W), which copies a channels-last array."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+    def forward(self, x: Array) -> Array:
+        self.before = x.shape
+        return x.reshape(self.shape)
+
+    def backward(self, grad: Array) -> tuple[Array]:
+        return (grad.reshape(self.before),)
+
+
+class Permute(Operation):
+    """The axes in another order."""
+
+    def __init__(self, axes: tuple[int, ...]) -> None:
+        self.axes = axes
+
+    def forward(self, x: Array) -> Array:
+        return x.transpose(self.axes)
+
+    def backward(self, grad: Array) -> tuple[Array]:
+        inverse = sorted(range(len(self.axes)), key=self.axes.__getitem__)
+        return (grad.transpose(inverse),)
+
+
+class Expand(Operation):
+    """Broadcast to a larger shape."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+    def forward(self, x: Array) -> Array:
+        self.before = x.shape
+        return xp.broadcast_to(x, self.shape)
+
+    def backward(self, grad: Array) -> tuple[Array]:
+        return (unbroadcast(grad, self.before),)
+
+
+class Index(Operation):
+    """`y = x[key]`, with any key that NumPy takes."""
+
+    def __init__(self, key: Any) -> None:
+        self.key = key
+
+    def forward(self, x: Array) -> Array:
+        self.shape = x.shape
+        return x[self.key]
+
+    def backward(self, grad: Array) -> tuple[Array]:
+        whole = xp.zeros(self.shape, dtype=grad.dtype)
+        if self._may_repeat():
+            xp.add.at(whole, self.key, grad)  # one element may have been taken several times
+        else:
+            whole[self.key] = grad
+        return (whole,)
+
+    def _may_repeat(self) -> bool:
+        parts = self.key if isinstance(self.key, tuple) else (self.key,)
+        return any(isinstance(part, list | xp.ndarray) for part in parts)
+
+
+class Pad(Operation):
+    """Add `widths[axis] = (before, after)` elements of a constant value around the array."""
+
+    def __init__(self, widths: tuple[tuple[int, int], ...], value: float) -> None:
+        self.widths, self.value = widths, value
+
+    def forward(self, x: Array) -> Array:
+        return xp.pad(x, self.widths, constant_values=self.value)
+
+    def backward(self, grad: Array) -> tuple[Array]:
+        inner = tuple(
+            slice(before, size - after) for (before, after), size in zip(self.widths, grad.shape, strict=True)
+        )
+        return (grad[inner],)
+
+
+class Concatenate(Operation):
+    """Join arrays along one axis."""
+
+    def __init__(self, axis: int) -> None:
+        self.axis = axis
+
+    def forward(self, *arrays: Array) -> Array:
+        self.sizes = [array.shape[self.axis] for array in arrays]
+        return xp.concatenate(arrays, axis=self.axis)
+
+    def backward(self, grad: Array) -> tuple[Array, ...]:
+        parts, start = [], 0
+        for size in self.sizes:
+            parts.append(grad[(slice(None),) * self.axis + (slice(start, start + size),)])
+            start += size
+        return tuple(parts)
+
+
+class Cast(Operation):
+    """The same values as another type of number."""
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = dtype
+
+    def forward(self, x: Array) -> Array:
+        self.before = x.dtype
+        return x.astype(self.dtype)
+
+    def backward(self, grad: Array) -> tuple[Array]:
+        return (grad.astype(self.before),)

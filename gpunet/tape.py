@@ -1,0 +1,118 @@
+"""The tape: which operation made which value, and the walk back along it.
+
+There is no global list. Each Tensor refers to its node; a node refers to its operation and to the nodes of the inputs.
+What nothing refers to any more is gone, and the activations with it, by reference count alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import threading
+from types import TracebackType
+from typing import Literal
+
+from gpunet.backend import Array, xp
+from gpunet.errors import GradientError
+from gpunet.ops.operation import Operation
+
+__all__ = ["Leaf", "Node", "backward", "is_grad_enabled", "no_grad"]
+
+
+class Leaf:
+    """The start of a path: a Tensor that the user made with requires_grad, such as a weight. Collects its gradient."""
+
+    __slots__ = ("grad",)
+
+    def __init__(self) -> None:
+        self.grad: Array | None = None
+
+
+class Node:
+    """One recorded operation. `inputs` holds None for each input that needs no gradient."""
+
+    __slots__ = ("inputs", "operation", "sequence")
+
+    _clock = itertools.count()
+
+    def __init__(self, operation: Operation, inputs: tuple[Node | Leaf | None, ...]) -> None:
+        self.operation: Operation | None = operation
+        self.inputs = inputs
+        self.sequence = next(Node._clock)
+
+    def run_backward(self, grad: Array) -> tuple[Array | None, ...]:
+        """The gradients by the inputs. Lets go of the operation, and so of every array that it had kept."""
+        if self.operation is None:
+            raise GradientError(
+                "backward has already run through this part of the graph and released what it had kept; "
+                "run the forward pass again, or add the losses up and call backward once"
+            )
+        operation, self.operation = self.operation, None
+        return operation.backward(grad)
+
+
+class _GradMode(threading.local):
+    enabled = True
+
+
+_grad_mode = _GradMode()
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are being recorded on the tape in this thread."""
+    return _grad_mode.enabled
+
+
+class no_grad(contextlib.ContextDecorator):
+    """Record nothing inside this block, or inside the function it decorates: for evaluation, and to change weights.
+
+    Example:
+        >>> with no_grad():
+        ...     is_grad_enabled()
+        False
+    """
+
+    def __init__(self) -> None:
+        self._before: list[bool] = []
+
+    def __enter__(self) -> no_grad:
+        self._before.append(_grad_mode.enabled)
+        _grad_mode.enabled = False
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Literal[False]:
+        _grad_mode.enabled = self._before.pop()
+        return False
+
+
+def backward(root: Node | Leaf, grad: Array) -> None:
+    """Walk back from `root`, adding to each Leaf the gradient of the loss by it; `grad` is the gradient by the root.
+
+    Nodes are visited from the latest to the earliest. An operation is always recorded after its inputs, so whenever a
+    node is reached, every path that leads back to it has already delivered its part: no recursion, no sorting.
+    """
+    gradients: dict[Node | Leaf, Array] = {root: grad}
+    waiting: list[tuple[int, Node]] = []
+
+    def arrive(target: Node | Leaf, part: Array) -> None:
+        earlier = gradients.get(target)
+        gradients[target] = part if earlier is None else earlier + part
+        if earlier is None and isinstance(target, Node):
+            heapq.heappush(waiting, (-target.sequence, target))
+
+    if isinstance(root, Node):
+        heapq.heappush(waiting, (-root.sequence, root))
+    while waiting:
+        node = heapq.heappop(waiting)[1]
+        grad = gradients.pop(node)
+        for target, part in zip(node.inputs, node.run_backward(grad), strict=True):
+            if target is not None and part is not None:
+                # A leaf keeps its gradient, and optimizers write into it: it must not share memory with another.
+                shared = isinstance(target, Leaf) and (part is grad or getattr(part, "base", None) is not None)
+                arrive(target, part.copy() if shared else part)
+    for leaf, total in gradients.items():
+        if isinstance(leaf, Leaf):
+            leaf.grad = xp.asarray(total) if leaf.grad is None else leaf.grad + total

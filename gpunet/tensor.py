@@ -1,0 +1,646 @@
+"""Tensor: an array and its place on the tape.
+
+`apply` is the one gate through which operations run: it takes the arrays out of the Tensors, runs the operation on them
+and records it where a gradient will be wanted.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from gpunet import tape
+from gpunet.backend import Array, active_backend, asarray, backend_of, check_active, to_cpu, xp
+from gpunet.errors import ArgumentError, DTypeError, GradientError, ShapeError
+from gpunet.ops.arithmetic import Abs, Add, Clamp, Divide, Exp, Log, Multiply, Negate, Power, Sqrt, Subtract
+from gpunet.ops.matmul import MatMul
+from gpunet.ops.operation import Operation
+from gpunet.ops.reduction import Extremum, Mean, Sum
+from gpunet.ops.shaping import Cast, Expand, Index, Permute, Reshape
+
+__all__ = ["Extreme", "Tensor", "apply", "as_tensor", "tensor"]
+
+Number: TypeAlias = bool | int | float
+DType: TypeAlias = Any
+"""Whatever NumPy takes for a type of number: `numpy.float32`, `gpunet.float32`, "float32"."""
+
+
+class Extreme(NamedTuple):
+    """What `max` and `min` along a dimension return: the values, and where along the dimension they were found."""
+
+    values: Tensor
+    indices: Tensor
+
+
+class Tensor:
+    """An array of the active backend that remembers how it was computed.
+
+    Made by `gpunet.tensor`; results of operations are Tensors, too. Methods have PyTorch's names and meanings.
+
+    Attributes:
+        data: the array itself.
+    """
+
+    __slots__ = ("__weakref__", "_node", "data")
+    __array_ufunc__ = None  # `array + tensor` asks Tensor.__radd__ instead of looping over the elements
+    __hash__ = object.__hash__  # __eq__ compares element by element; a Tensor is a key by identity, as in PyTorch
+
+    data: Array
+    _node: tape.Node | tape.Leaf | None
+
+    def __init__(self, data: Array, requires_grad: bool = False) -> None:
+        self.data = data
+        self._node = None
+        if requires_grad:
+            self.requires_grad = True
+
+    # ------------------------------------------------------------------ what it is
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The size of each dimension."""
+        return self.data.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return self.data.ndim
+
+    @property
+    def dtype(self) -> Any:
+        """The type of the numbers."""
+        return self.data.dtype
+
+    @property
+    def T(self) -> Tensor:  # noqa: N802  (the name that NumPy and PyTorch use)
+        """The Tensor with its dimensions in reverse order."""
+        return self.permute(*reversed(range(self.ndim)))
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the size of one dimension."""
+        return self.shape if dim is None else self.shape[_axis(dim, self.ndim, "size")]
+
+    def dim(self) -> int:
+        """The number of dimensions."""
+        return self.ndim
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return int(self.data.size)
+
+    def is_floating_point(self) -> bool:
+        """Whether the numbers are floats: only those can have gradients."""
+        return self.dtype.kind == "f"
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise ShapeError("len() expects a Tensor with at least one dimension, got a single number")
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        values = np.array2string(to_cpu(self.data), separator=", ", precision=4, threshold=200, prefix="tensor(")
+        dtype = "" if self.dtype in (np.float32, np.int64, np.bool_) else f", dtype={self.dtype}"
+        grad = ", requires_grad=True" if self.requires_grad else ""
+        return f"tensor({values}{dtype}{grad})"
+
+    # ------------------------------------------------------------------ gradients
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients reach this Tensor. Can be set on a Tensor that was not computed from others."""
+        return self._node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        if isinstance(self._node, tape.Node):
+            if not wanted:
+                raise GradientError("requires_grad of a computed Tensor cannot be turned off; use detach()")
+        elif not wanted:
+            self._node = None
+        elif self._node is None:
+            if not self.is_floating_point():
+                raise DTypeError(f"requires_grad expects floats, got a Tensor of {self.dtype}")
+            self._node = tape.Leaf()
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether the Tensor was made by the user and not computed: only such Tensors keep their gradient."""
+        return not isinstance(self._node, tape.Node)
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that `backward` has collected so far, as a Tensor without history."""
+        if isinstance(self._node, tape.Leaf) and self._node.grad is not None:
+            return Tensor(self._node.grad)
+        return None
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if not isinstance(self._node, tape.Leaf):
+            raise GradientError("only a Tensor made with requires_grad=True keeps a gradient")
+        if value is not None and value.shape != self.shape:
+            raise ShapeError(f"the gradient has shape {value.shape}, expected that of its Tensor, {self.shape}")
+        self._node.grad = None if value is None else value.data
+
+    def backward(self, gradient: Tensor | None = None) -> None:
+        """Compute the gradient of this Tensor by every Tensor that it was computed from, and add it to their `.grad`.
+
+        Args:
+            gradient: the gradient of the loss by this Tensor; may be left out where this Tensor is the loss itself.
+
+        Shape:
+            gradient: the shape of this Tensor.
+
+        Raises:
+            GradientError: if the Tensor has no history, has more than one element and no `gradient` was given, or if
+                backward has run through its history before.
+            ShapeError: if `gradient` has another shape.
+        """
+        if self._node is None:
+            raise GradientError(
+                "backward expects a Tensor with a history; none of the Tensors this one was computed from has "
+                "requires_grad=True, or it was computed under no_grad()"
+            )
+        if gradient is None:
+            if self.numel() != 1:
+                raise GradientError(
+                    f"backward on a Tensor of shape {self.shape} needs its `gradient`; "
+                    f"only a single number, such as a loss, can do without (did you forget .mean() or .sum()?)"
+                )
+            seed = xp.ones(self.shape, dtype=self.dtype)
+        else:
+            if gradient.shape != self.shape:
+                raise ShapeError(f"backward expects a gradient of shape {self.shape}, got {gradient.shape}")
+            check_active(gradient.data, "the gradient")
+            seed = xp.array(gradient.data, dtype=self.dtype)
+        tape.backward(self._node, seed)
+
+    def detach(self) -> Tensor:
+        """The same array without its history."""
+        return Tensor(self.data)
+
+    def clone(self) -> Tensor:
+        """A copy that gradients flow through."""
+        return apply(Multiply(), self, 1)
+
+    # ------------------------------------------------------------------ leaving the tape
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """The values as a NumPy array: on the NumPy backend the very memory, from a GPU a copy."""
+        return to_cpu(self.data)
+
+    def item(self) -> Any:
+        """The one value as a Python number.
+
+        Raises:
+            ShapeError: if there is not exactly one.
+        """
+        if self.numel() != 1:
+            raise ShapeError(f"item() expects a Tensor of one element, got shape {self.shape}")
+        return self.data.item()
+
+    def tolist(self) -> Any:
+        """The values as nested Python lists."""
+        return self.data.tolist()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[index] for index in range(len(self)))
+
+    # ------------------------------------------------------------------ arithmetic
+
+    def __add__(self, other: Any) -> Tensor:
+        return _binary(Add(), self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return _binary(Add(), other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return _binary(Subtract(), self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return _binary(Subtract(), other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return _binary(Multiply(), self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return _binary(Multiply(), other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return _binary(Divide(), _as_float(self), other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return _binary(Divide(), other, _as_float(self))
+
+    def __pow__(self, other: Any) -> Tensor:
+        return _binary(Power(), self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return _binary(Power(), other, self)
+
+    def __neg__(self) -> Tensor:
+        return apply(Negate(), self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return self.matmul(other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return as_tensor(other).matmul(self)
+
+    def matmul(self, other: Tensor) -> Tensor:
+        """The matrix product.
+
+        Shape:
+            (..., m, k) @ (..., k, n) -> (..., m, n); the leading dimensions broadcast; a 1-D Tensor is a row or column.
+
+        Raises:
+            ShapeError: if the inner sizes differ or a factor is a single number.
+        """
+        other = as_tensor(other)
+        inner = other.shape[0 if other.ndim == 1 else -2] if other.ndim else None
+        if not self.ndim or inner is None or self.shape[-1] != inner:
+            raise ShapeError(f"matmul expects (..., m, k) @ (..., k, n), got {self.shape} @ {other.shape}")
+        _check_broadcast(self.shape[:-2], other.shape[:-2], "matmul")
+        return apply(MatMul(), *_promote(self, other))
+
+    def pow(self, exponent: Any) -> Tensor:
+        """`x ** exponent`, element by element."""
+        return self**exponent
+
+    def exp(self) -> Tensor:
+        """`e ** x`, element by element."""
+        return apply(Exp(), _as_float(self))
+
+    def log(self) -> Tensor:
+        """The natural logarithm, element by element."""
+        return apply(Log(), _as_float(self))
+
+    def sqrt(self) -> Tensor:
+        """The square root, element by element."""
+        return apply(Sqrt(), _as_float(self))
+
+    def abs(self) -> Tensor:
+        """The absolute value, element by element."""
+        return apply(Abs(), self)
+
+    def clamp(self, min: float | None = None, max: float | None = None) -> Tensor:
+        """Every value brought within [min, max]; a bound may be left out."""
+        if min is None and max is None:
+            raise ArgumentError("clamp expects at least one of min and max")
+        return apply(Clamp(min, max), self)
+
+    # ------------------------------------------------------------------ comparison: plain results without history
+
+    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
+        return _compare(operator.eq, self, other)
+
+    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
+        return _compare(operator.ne, self, other)
+
+    def __lt__(self, other: Any) -> Tensor:
+        return _compare(operator.lt, self, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return _compare(operator.le, self, other)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return _compare(operator.gt, self, other)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return _compare(operator.ge, self, other)
+
+    # ------------------------------------------------------------------ reductions
+
+    def sum(self, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
+        """The sum of all values, or along one or several dimensions."""
+        return apply(Sum(_axes(dim, self.ndim, "sum"), keepdim), self)
+
+    def mean(self, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
+        """The mean of all values, or along one or several dimensions.
+
+        Raises:
+            DTypeError: if the values are not floats.
+        """
+        if not self.is_floating_point():
+            raise DTypeError(f"mean expects floats, got {self.dtype}; convert with .float()")
+        return apply(Mean(_axes(dim, self.ndim, "mean"), keepdim), self)
+
+    def var(self, dim: int | Sequence[int] | None = None, correction: int = 1, keepdim: bool = False) -> Tensor:
+        """The variance: `sum (x - mean)^2 / (n - correction)`; correction 0 is the biased one of batch norm."""
+        axes = _axes(dim, self.ndim, "var")
+        count = 1
+        for axis in axes:
+            count *= self.shape[axis]
+        deviation = self - self.mean(axes, keepdim=True)
+        return (deviation * deviation).sum(axes, keepdim=keepdim) / (count - correction)
+
+    def max(self, dim: int | None = None, keepdim: bool = False) -> Any:
+        """The largest value of all, or along a dimension the pair (values, indices). NaN wins."""
+        return self._extreme(dim, keepdim, largest=True)
+
+    def min(self, dim: int | None = None, keepdim: bool = False) -> Any:
+        """The smallest value of all, or along a dimension the pair (values, indices). NaN wins."""
+        return self._extreme(dim, keepdim, largest=False)
+
+    def _extreme(self, dim: int | None, keepdim: bool, largest: bool) -> Tensor | Extreme:
+        name = "max" if largest else "min"
+        if self.numel() == 0:
+            raise ShapeError(f"{name} expects at least one element, got shape {self.shape}")
+        if dim is None:
+            return apply(Extremum(_axes(None, self.ndim, name), keepdim, largest), self)
+        indices = self.argmax(dim, keepdim=True) if largest else self.argmin(dim, keepdim=True)
+        values = self._take_along(indices, _axis(dim, self.ndim, name))
+        return Extreme(values, indices) if keepdim else Extreme(values.squeeze(dim), indices.squeeze(dim))
+
+    def _take_along(self, indices: Tensor, axis: int) -> Tensor:
+        grid = list(xp.ogrid[tuple(slice(0, size) for size in indices.shape)])
+        grid[axis] = indices.data
+        return self[tuple(grid)]
+
+    def argmax(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
+        """Where the largest value is: in the flattened Tensor, or along a dimension."""
+        return self._where_extreme(xp.argmax, dim, keepdim, "argmax")
+
+    def argmin(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
+        """Where the smallest value is: in the flattened Tensor, or along a dimension."""
+        return self._where_extreme(xp.argmin, dim, keepdim, "argmin")
+
+    def _where_extreme(self, find: Callable[..., Array], dim: int | None, keepdim: bool, name: str) -> Tensor:
+        if self.numel() == 0:
+            raise ShapeError(f"{name} expects at least one element, got shape {self.shape}")
+        if dim is None:
+            return Tensor(xp.asarray(find(self.data)))
+        axis = _axis(dim, self.ndim, name)
+        found = xp.asarray(find(self.data, axis=axis))
+        return Tensor(xp.expand_dims(found, axis) if keepdim else found)
+
+    # ------------------------------------------------------------------ shape
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """The same values in another shape; one size may be -1 and is then worked out.
+
+        Raises:
+            ShapeError: if the number of elements differs.
+        """
+        wanted = _flat(shape)
+        known = 1
+        for size in wanted:
+            known *= size if size != -1 else 1
+        unknown = wanted.count(-1)
+        fits = known == self.numel() if not unknown else known > 0 and self.numel() % known == 0
+        if unknown > 1 or not fits or any(size < -1 for size in wanted):
+            raise ShapeError(f"cannot reshape a Tensor of shape {self.shape} ({self.numel()} elements) to {wanted}")
+        return apply(Reshape(wanted), self)
+
+    def view(self, *shape: Any) -> Tensor:
+        """`reshape` under PyTorch's other name; copies where the memory order asks for it."""
+        return self.reshape(*shape)
+
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+        """Dimensions `start_dim` to `end_dim` joined into one."""
+        if not self.ndim:
+            return self.reshape(1)
+        start, end = _axis(start_dim, self.ndim, "flatten"), _axis(end_dim, self.ndim, "flatten")
+        if start > end:
+            raise ArgumentError(f"flatten expects start_dim before end_dim, got {start_dim} and {end_dim}")
+        joined = 1
+        for size in self.shape[start : end + 1]:
+            joined *= size
+        return self.reshape(*self.shape[:start], joined, *self.shape[end + 1 :])
+
+    def permute(self, *dims: Any) -> Tensor:
+        """The dimensions in another order: `x.permute(0, 2, 3, 1)`."""
+        axes = tuple(_axis(dim, self.ndim, "permute") for dim in _flat(dims))
+        if sorted(axes) != list(range(self.ndim)):
+            raise ShapeError(f"permute expects each of {self.ndim} dimensions once, got {_flat(dims)}")
+        return apply(Permute(axes), self)
+
+    def transpose(self, dim0: int, dim1: int) -> Tensor:
+        """Two dimensions exchanged."""
+        axes = list(range(self.ndim))
+        first, second = _axis(dim0, self.ndim, "transpose"), _axis(dim1, self.ndim, "transpose")
+        axes[first], axes[second] = second, first
+        return apply(Permute(tuple(axes)), self)
+
+    def expand(self, *shape: Any) -> Tensor:
+        """Broadcast to a larger shape; -1 keeps a size."""
+        wanted = _flat(shape)
+        added = len(wanted) - self.ndim
+        sizes = tuple(
+            self.shape[axis - added] if size == -1 and axis >= added else size for axis, size in enumerate(wanted)
+        )
+        fits = added >= 0 and all(old in (1, new) for old, new in zip(self.shape, sizes[added:], strict=True))
+        if not fits:
+            raise ShapeError(f"cannot expand a Tensor of shape {self.shape} to {wanted}")
+        return apply(Expand(sizes), self)
+
+    def squeeze(self, dim: int | None = None) -> Tensor:
+        """Without its dimensions of size 1, or without one of them."""
+        if dim is None:
+            return self.reshape(tuple(size for size in self.shape if size != 1))
+        axis = _axis(dim, self.ndim, "squeeze")
+        return self.reshape(self.shape[:axis] + self.shape[axis + 1 :]) if self.shape[axis] == 1 else self
+
+    def unsqueeze(self, dim: int) -> Tensor:
+        """With a new dimension of size 1 in front of `dim`."""
+        axis = _axis(dim, self.ndim + 1, "unsqueeze")
+        return self.reshape(*self.shape[:axis], 1, *self.shape[axis:])
+
+    def __getitem__(self, key: Any) -> Tensor:
+        parts = tuple(_as_index(part) for part in (key if isinstance(key, tuple) else (key,)))
+        try:
+            return apply(Index(parts), self)
+        except IndexError as error:
+            raise ShapeError(f"cannot index a Tensor of shape {self.shape}: {error}") from None
+
+    # ------------------------------------------------------------------ type of number
+
+    def to(self, dtype: DType) -> Tensor:
+        """The values as another type of number; gradients flow between floats."""
+        dtype = np.dtype(dtype)
+        if dtype == self.dtype:
+            return self
+        if dtype.kind != "f":
+            return Tensor(self.data.astype(dtype))
+        return apply(Cast(dtype), self)
+
+    def float(self) -> Tensor:
+        """The values as float32."""
+        return self.to(np.float32)
+
+    def double(self) -> Tensor:
+        """The values as float64."""
+        return self.to(np.float64)
+
+    def half(self) -> Tensor:
+        """The values as float16."""
+        return self.to(np.float16)
+
+    def long(self) -> Tensor:
+        """The values as int64, as labels are."""
+        return self.to(np.int64)
+
+
+def apply(operation: Operation, *inputs: Any) -> Tensor:
+    """Run an operation on Tensors (or plain numbers), and record it where one of them needs a gradient.
+
+    Raises:
+        BackendError: if an input belongs to another backend than the active one.
+    """
+    arrays = []
+    nodes = []
+    recording = tape.is_grad_enabled()
+    for value in inputs:
+        if isinstance(value, Tensor):
+            if not isinstance(value.data, xp.ndarray):
+                check_active(value.data, f"an input of {type(operation).__name__}")
+            arrays.append(value.data)
+            nodes.append(value._node if recording else None)
+        else:
+            arrays.append(value)
+            nodes.append(None)
+    operation.needs_grad = tuple(node is not None for node in nodes)
+    result = Tensor(xp.asarray(operation.forward(*arrays)))  # a NumPy reduction returns a scalar, not an array
+    if any(operation.needs_grad):
+        result._node = tape.Node(operation, tuple(nodes))
+    return result
+
+
+def tensor(data: Any, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+    """Make a Tensor on the active backend from numbers, nested lists, an array or a Tensor. Always copies.
+
+    Python floats become float32 and Python integers int64; an array keeps its type.
+
+    Raises:
+        DTypeError: if the data are not numbers, or requires_grad is asked for integers.
+        ShapeError: if nested lists are ragged.
+
+    Example:
+        >>> tensor([1.0, 2.0], requires_grad=True)
+        tensor([1., 2.], requires_grad=True)
+    """
+    if isinstance(data, Tensor):
+        data = data.data
+    if dtype is None and not hasattr(data, "dtype"):
+        data = _from_python(data)
+        dtype = np.float32 if data.dtype == np.float64 else None
+    elif dtype is not None:
+        dtype = np.dtype(dtype)
+    return Tensor(_checked_numbers(xp.array(asarray(data), dtype=dtype)), requires_grad)
+
+
+def _from_python(data: Any) -> np.ndarray[Any, Any]:
+    if isinstance(data, list | tuple) and any(hasattr(item, "dtype") for item in data):
+        data = [to_cpu(item.data) if isinstance(item, Tensor) else to_cpu(item) for item in data]
+        return np.stack(data)
+    try:
+        return np.array(data) if np.size(data) else np.array(data, dtype=np.float32)
+    except ValueError:
+        raise ShapeError("tensor expects nested lists of equal lengths, got a ragged list") from None
+
+
+def _checked_numbers(array: Array) -> Array:
+    if array.dtype.kind not in "biuf":
+        raise DTypeError(f"a Tensor holds real numbers or booleans, got data of type {array.dtype}")
+    return array
+
+
+def as_tensor(data: Any, dtype: DType = None) -> Tensor:
+    """The data as a Tensor: a Tensor as it is, an array without a copy, anything else through `tensor`."""
+    if isinstance(data, Tensor):
+        return data if dtype is None else data.to(dtype)
+    if hasattr(data, "dtype") and hasattr(data, "shape") and not isinstance(data, np.generic):
+        check_active(data, "the data")
+        return Tensor(_checked_numbers(xp.asarray(data, dtype=dtype)))
+    return tensor(data, dtype)
+
+
+def _binary(operation: Operation, a: Any, b: Any) -> Tensor:
+    a, b = _promote(a, b)
+    _check_broadcast(getattr(a, "shape", ()), getattr(b, "shape", ()), type(operation).__name__.lower())
+    return apply(operation, a, b)
+
+
+def _promote(a: Any, b: Any) -> tuple[Any, Any]:
+    """Operands brought to one type without float64 creeping in: a float Tensor decides over integers and numbers."""
+    a, b = _operand(a), _operand(b)
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        if a.is_floating_point() and not b.is_floating_point():
+            b = b.to(a.dtype)
+        elif b.is_floating_point() and not a.is_floating_point():
+            a = a.to(b.dtype)
+        return a, b
+    if isinstance(a, Tensor):
+        return (a.float() if isinstance(b, float) and not a.is_floating_point() else a), b
+    return a, (b.float() if isinstance(a, float) and not b.is_floating_point() else b)
+
+
+def _operand(value: Any) -> Any:
+    if isinstance(value, Tensor | bool | int | float):
+        return float(value) if isinstance(value, np.generic) else value  # np.float64 is a float, but a strict one
+    if isinstance(value, np.generic):
+        return value.item()
+    return as_tensor(value)
+
+
+def _as_float(value: Tensor) -> Tensor:
+    return value if value.is_floating_point() else value.float()
+
+
+def _compare(compare: Callable[[Any, Any], Any], a: Tensor, b: Any) -> Tensor:
+    other = _operand(b)
+    if isinstance(other, Tensor):
+        _check_broadcast(a.shape, other.shape, "comparison")
+        check_active(other.data, "the right-hand side of a comparison")
+        other = other.data
+    return Tensor(xp.asarray(compare(a.data, other)))
+
+
+def _check_broadcast(a: tuple[int, ...], b: tuple[int, ...], what: str) -> None:
+    if a == b:
+        return
+    for left, right in zip(reversed(a), reversed(b), strict=False):
+        if left != right and left != 1 and right != 1:
+            raise ShapeError(f"{what} cannot broadcast shapes {a} and {b}: {left} and {right} differ and neither is 1")
+
+
+def _flat(sizes: tuple[Any, ...]) -> tuple[int, ...]:
+    """The sizes of `f(2, 3)` and of `f((2, 3))` alike."""
+    if len(sizes) == 1 and isinstance(sizes[0], list | tuple):
+        sizes = tuple(sizes[0])
+    return tuple(operator.index(size) for size in sizes)
+
+
+def _axis(dim: int, ndim: int, what: str) -> int:
+    if not -ndim <= dim < ndim:
+        raise ShapeError(f"{what} got dimension {dim} of a Tensor with {ndim} dimension(s)")
+    return dim % ndim
+
+
+def _axes(dim: int | Sequence[int] | None, ndim: int, what: str) -> tuple[int, ...]:
+    if dim is None:
+        return tuple(range(ndim))
+    axes = tuple(_axis(one, ndim, what) for one in ((dim,) if isinstance(dim, int) else dim))
+    if len(set(axes)) != len(axes):
+        raise ArgumentError(f"{what} got a dimension twice: {dim}")
+    return axes
+
+
+def _as_index(part: Any) -> Any:
+    if isinstance(part, Tensor):
+        return part.data
+    if isinstance(part, list) or (backend_of(part) == "numpy" and active_backend() != "numpy"):
+        return asarray(part)
+    return part
