@@ -24,8 +24,8 @@ def gradcheck(
 ) -> bool:
     """Compare the gradients that the tape computes with central differences, along random directions.
 
-    For output weights w and a direction v: `<w, f(x + eps v) - f(x - eps v)> / (2 eps)` must equal `<df, v>`, where df is
-    what backward makes of w. Each input that requires a gradient is moved on its own.
+    For output weights w and a direction v: `<w, f(x + eps v) - f(x - eps v)> / (2 eps)` must equal `<df, v>`, where df
+    is what backward makes of w. Each input that requires a gradient is moved on its own.
 
     Args:
         func: takes the inputs and returns one Tensor; must give the same result each time it is called.

@@ -1,0 +1,166 @@
+"""The loader: which items make up which batch, made ahead of time in the background.
+
+Batch i of epoch e depends on the seed, e and i alone, never on which thread makes it or when. So `_host_batch` is the
+one place where a batch is made, and any number of threads may call it in any order.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+
+from gpunet.backend import as_nchw, asarray, host_generator
+from gpunet.data.checks import HostArray, checked_count
+from gpunet.data.dataset import Dataset
+from gpunet.errors import ArgumentError, DataError, DTypeError
+from gpunet.tensor import Tensor
+
+__all__ = ["DataLoader"]
+
+_WORKER = "gpunet-data"  # how the names of the threads begin
+
+
+class DataLoader:
+    """Iterates over a dataset in batches of Tensors on the active backend; each pass is one epoch.
+
+    Types of numbers are those of the dataset, except that whole numbers of one dimension, which is what labels are,
+    become int64. 4-D parts are channels-last in memory.
+
+    Args:
+        dataset: where the items come from.
+        batch_size: items in a batch.
+        shuffle: go through the items in an order drawn anew for each epoch.
+        drop_last: leave out the last batch where it is not full.
+        seed: decides, together with the number of the epoch, on the order and on random transforms. Without it, a seed
+            is drawn here from the stream of `gpunet.manual_seed`.
+        prefetch: how many batches a background thread makes ahead of the one in use; 0 makes each when it is asked for.
+
+    Attributes:
+        epoch: the number that the next pass will have; counts from 0, see `set_epoch`.
+
+    Raises:
+        ArgumentError: if batch_size, prefetch or seed makes no sense, or drop_last leaves no batch.
+        DataError: if the dataset is empty.
+        DTypeError: if it is not a `Dataset`.
+
+    Example:
+        >>> from gpunet.data import Digits
+        >>> loader = DataLoader(Digits(train=False), batch_size=100)
+        >>> [images.shape[0] for images, labels in loader]
+        [100, 100, 100, 60]
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int = 1,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        seed: int | None = None,
+        prefetch: int = 2,
+    ) -> None:
+        if not isinstance(dataset, Dataset):
+            raise DTypeError(
+                f"DataLoader expects a gpunet.data.Dataset, got {type(dataset).__name__}; wrap arrays in TensorDataset"
+            )
+        if not len(dataset):
+            raise DataError("DataLoader got an empty dataset")
+        self.dataset = dataset
+        self.batch_size = checked_count(batch_size, 1, "DataLoader: batch_size")
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+        self.prefetch = checked_count(prefetch, 0, "DataLoader: prefetch")
+        self.seed = (
+            int(host_generator().integers(2**63)) if seed is None else checked_count(seed, 0, "DataLoader: seed")
+        )
+        self.epoch = 0
+        if not len(self):
+            raise ArgumentError(
+                f"DataLoader with drop_last and batch_size {batch_size} leaves no batch of {len(dataset)} items"
+            )
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+        count = len(self.dataset)
+        return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the number of the next epoch, to go on where an earlier run has stopped.
+
+        Raises:
+            ArgumentError: if it is not a whole number of 0 or more.
+        """
+        self.epoch = checked_count(epoch, 0, "set_epoch: epoch")
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        epoch, self.epoch = self.epoch, self.epoch + 1
+        return self._batches(epoch)
+
+    def _batches(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
+        make = functools.partial(self._host_batch, epoch, self._order(epoch))
+        for arrays in _make_ahead(make, len(self), self.prefetch):
+            yield tuple(_to_backend(array) for array in arrays)
+
+    def _order(self, epoch: int) -> HostArray:
+        count = len(self.dataset)
+        return _generator(self.seed, epoch, 0).permutation(count) if self.shuffle else np.arange(count)
+
+    def _host_batch(self, epoch: int, order: HostArray, index: int) -> tuple[HostArray, ...]:
+        """Make batch `index` of an epoch, on the host."""
+        indices = order[index * self.batch_size : (index + 1) * self.batch_size]
+        parts = self.dataset.batch(indices, _generator(self.seed, epoch, 1 + index))
+        return tuple(_prepared(part, len(indices)) for part in parts)
+
+
+def _generator(seed: int, epoch: int, purpose: int) -> np.random.Generator:
+    """Make a generator of its own for each purpose in an epoch: 0 is the order, 1 + i is batch i.
+
+    Seed and key stay apart: a plain list [seed, epoch] would give the same numbers as [seed, epoch, 0].
+    """
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch, purpose)))
+
+
+def _make_ahead(
+    make: Callable[[int], tuple[HostArray, ...]], count: int, ahead: int
+) -> Iterator[tuple[HostArray, ...]]:
+    """Yield make(0), ..., make(count - 1), made in a thread that runs up to `ahead` results ahead.
+
+    An exception of `make` comes out where its result would have. However the loop is left, the thread has ended then.
+    """
+    if not ahead:
+        yield from map(make, range(count))
+        return
+    pool = ThreadPoolExecutor(1, thread_name_prefix=_WORKER)
+    try:
+        waiting: deque[Future[tuple[HostArray, ...]]] = deque(pool.submit(make, i) for i in range(min(ahead, count)))
+        for upcoming in range(ahead, count + ahead):
+            result = waiting.popleft().result()
+            if upcoming < count:
+                waiting.append(pool.submit(make, upcoming))
+            yield result
+    finally:
+        # The garbage collector may close this generator from within a worker, which cannot wait for its own end.
+        inside_worker = threading.current_thread().name.startswith(_WORKER)
+        pool.shutdown(wait=not inside_worker, cancel_futures=True)
+
+
+def _prepared(part: HostArray, count: int) -> HostArray:
+    if not isinstance(part, np.ndarray) or part.ndim == 0 or len(part) != count:
+        got = f"shape {part.shape}" if isinstance(part, np.ndarray) else type(part).__name__
+        raise DataError(f"Dataset.batch was asked for {count} items and is expected to give arrays of them, got {got}")
+    if part.ndim == 1 and part.dtype.kind in "ui":
+        return part.astype(np.int64, copy=False)
+    if part.ndim == 4:
+        return np.ascontiguousarray(part.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)  # channels-last
+    return part
+
+
+def _to_backend(part: HostArray) -> Tensor:
+    if part.ndim == 4:
+        return Tensor(as_nchw(asarray(part.transpose(0, 2, 3, 1))))  # contiguous on its way, so that a copy keeps it
+    return Tensor(asarray(part))

@@ -1,0 +1,131 @@
+"""Batch normalisation layers."""
+
+from __future__ import annotations
+
+from gpunet import functional as F
+from gpunet.backend import xp
+from gpunet.errors import ShapeError
+from gpunet.functional.checks import check_float, whole_number
+from gpunet.nn import init
+from gpunet.nn.module import Module
+from gpunet.nn.parameter import Parameter
+from gpunet.tensor import Tensor
+
+__all__ = ["BatchNorm1d", "BatchNorm2d"]
+
+
+class _BatchNorm(Module):
+    _ranks: tuple[int, ...]
+    _shapes: str
+    running_mean: Tensor | None
+    running_var: Tensor | None
+    num_batches_tracked: Tensor | None
+    weight: Parameter | None
+    bias: Parameter | None
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+    ) -> None:
+        super().__init__()
+        self.num_features = whole_number(num_features, "num_features", type(self).__name__, 1)
+        self.eps, self.momentum = eps, momentum
+        self.affine, self.track_running_stats = affine, track_running_stats
+
+        def vector() -> Tensor:
+            return Tensor(xp.empty(num_features, dtype=xp.float32))
+
+        self.register_parameter("weight", Parameter(vector()) if affine else None)
+        self.register_parameter("bias", Parameter(vector()) if affine else None)
+        self.register_buffer("running_mean", vector() if track_running_stats else None)
+        self.register_buffer("running_var", vector() if track_running_stats else None)
+        self.register_buffer("num_batches_tracked", Tensor(xp.zeros((), xp.int64)) if track_running_stats else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Back to the identity: weight 1, bias 0, running mean 0, running variance 1."""
+        for tensor, value in (
+            (self.weight, 1),
+            (self.bias, 0),
+            (self.running_mean, 0),
+            (self.running_var, 1),
+            (self.num_batches_tracked, 0),
+        ):
+            if tensor is not None:
+                init.constant_(tensor, value)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise each channel, by the batch while training and by the running statistics in evaluation."""
+        name = type(self).__name__
+        check_float(input, name)
+        if input.ndim not in self._ranks:
+            raise ShapeError(f"{name}: input must have shape {self._shapes}, got {input.shape}")
+        if input.shape[1] != self.num_features:
+            raise ShapeError(f"{name}: input must have {self.num_features} channels, got shape {input.shape}")
+        use_batch = self.training or self.running_mean is None
+        return F.batch_norm(
+            input,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            use_batch,
+            self._next_momentum() if self.training else 0.0,
+            self.eps,
+        )
+
+    def _next_momentum(self) -> float:
+        """Count the batch; without a momentum the running statistics are the plain mean over all batches so far."""
+        if self.num_batches_tracked is None:
+            return 0.0
+        self.num_batches_tracked.data += 1
+        return 1 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
+
+    def extra_repr(self) -> str:
+        """The settings."""
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"track_running_stats={self.track_running_stats}"
+        )
+
+
+class BatchNorm1d(_BatchNorm):
+    """Batch normalisation of features: `y = (x - mean) / sqrt(var + eps) * weight + bias`, per feature.
+
+    Args:
+        momentum: how far the running statistics move towards each batch; None averages over all batches.
+
+    Shape:
+        input: (N, C) or (N, C, L). output: the same.
+
+    Raises:
+        ShapeError: when called, for an input that does not fit, or training on a single value per feature.
+
+    Reference:
+        Ioffe and Szegedy, "Batch Normalization", 2015.
+    """
+
+    _ranks, _shapes = (2, 3), "(N, C) or (N, C, L)"
+
+
+class BatchNorm2d(_BatchNorm):
+    """Batch normalisation of images: `y = (x - mean) / sqrt(var + eps) * weight + bias`, per channel over N, H and W.
+
+    Args:
+        momentum: how far the running statistics move towards each batch; None averages over all batches.
+
+    Shape:
+        input: (N, C, H, W). output: the same.
+
+    Raises:
+        ShapeError: when called, for an input that does not fit, or training on a single value per channel.
+
+    Reference:
+        Ioffe and Szegedy, "Batch Normalization", 2015.
+    """
+
+    _ranks, _shapes = (4,), "(N, C, H, W)"

@@ -1,0 +1,293 @@
+"""Module: the base of all layers and networks.
+
+A Module keeps what it learns (parameters), what it remembers besides (buffers, such as running means) and the Modules
+it is made of in three dictionaries, filled by plain assignment: `self.conv = Conv2d(...)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from gpunet.backend import Array, asarray
+from gpunet.errors import DTypeError, GpunetError, StateDictError
+from gpunet.nn.parameter import Parameter
+from gpunet.tensor import Tensor
+
+__all__ = ["IncompatibleKeys", "Module"]
+
+Self = TypeVar("Self", bound="Module")
+
+
+class IncompatibleKeys(NamedTuple):
+    """What did not match when a state_dict was loaded with strict=False."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+class Module:
+    """The base class of layers and networks. A subclass makes its parts in `__init__` and uses them in `forward`.
+
+    Example:
+        >>> class Net(Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.scale = Parameter([2.0])
+        ...
+        ...     def forward(self, x):
+        ...         return x * self.scale
+        >>> [name for name, _ in Net().named_parameters()]
+        ['scale']
+    """
+
+    training: bool
+    _parameters: dict[str, Parameter | None]
+    _buffers: dict[str, Tensor | None]
+    _modules: dict[str, Module | None]
+
+    def __init__(self) -> None:
+        for name in ("_parameters", "_buffers", "_modules"):
+            object.__setattr__(self, name, {})
+        object.__setattr__(self, "training", True)
+
+    # ------------------------------------------------------------------ running
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Compute the output; every subclass defines its own."""
+        raise NotImplementedError(f"{type(self).__name__} does not define forward")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run `forward`; an error raised on the way is told in which layer it arose."""
+        try:
+            return self.forward(*args, **kwargs)
+        except GpunetError as error:
+            self._locate(error)
+            raise
+
+    def _locate(self, error: GpunetError) -> None:
+        """Name the innermost Module that the error passed through, as seen from this one: `layer1.0.conv2 (Conv2d)`."""
+        if error.origin is None:
+            error.origin = self
+        path = next((name for name, module in self.named_modules() if module is error.origin), "")
+        kind = type(error.origin).__name__
+        error.layer = f"{path} ({kind})" if path else kind
+
+    # ------------------------------------------------------------------ parts
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "_parameters" not in self.__dict__:
+            raise AttributeError(f"call super().__init__() in {type(self).__name__}.__init__ before setting {name!r}")
+        stores: tuple[dict[str, Any], ...] = (self._parameters, self._buffers, self._modules)
+        if isinstance(value, Parameter):
+            store: dict[str, Any] | None = self._parameters
+        elif isinstance(value, Module):
+            store = self._modules
+        else:  # a buffer keeps its place when it is replaced, and so does a part that is set to None
+            store = next((one for one in stores if name in one), None)
+            if store is not None and not (value is None or (store is self._buffers and isinstance(value, Tensor))):
+                raise TypeError(
+                    f"{type(self).__name__}.{name} cannot be set to {type(value).__name__}; delete it first"
+                )
+        if store is None:
+            object.__setattr__(self, name, value)
+            return
+        for other in (*stores, self.__dict__):
+            if other is not store:
+                other.pop(name, None)
+        store[name] = value
+
+    def __getattr__(self, name: str) -> Any:  # only called where ordinary lookup found nothing
+        for store in ("_parameters", "_buffers", "_modules"):
+            if name in self.__dict__.get(store, ()):
+                return self.__dict__[store][name]
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        for store in (self._parameters, self._buffers, self._modules):
+            if name in store:
+                del store[name]
+                return
+        object.__delattr__(self, name)
+
+    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
+        """Add a parameter under a name; None reserves the name for a parameter that this layer does without."""
+        self._parameters[name] = parameter
+
+    def register_buffer(self, name: str, tensor: Tensor | None) -> None:
+        """Add a Tensor that belongs to the state but is not learned, such as a running mean."""
+        self._buffers[name] = tensor
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Add a Module under a name."""
+        self._modules[name] = module
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The Modules that this one directly consists of, with their names."""
+        return ((name, module) for name, module in self._modules.items() if module is not None)
+
+    def children(self) -> Iterator[Module]:
+        """The Modules that this one directly consists of."""
+        return (module for _, module in self.named_children())
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This Module and all within it, each once, with their dotted names."""
+        return self._walk(prefix, set())
+
+    def _walk(self, prefix: str, seen: set[int]) -> Iterator[tuple[str, Module]]:
+        if id(self) in seen:
+            return
+        seen.add(id(self))
+        yield prefix, self
+        for name, module in self.named_children():
+            yield from module._walk(f"{prefix}.{name}" if prefix else name, seen)
+
+    def modules(self) -> Iterator[Module]:
+        """This Module and all within it, each once."""
+        return (module for _, module in self.named_modules())
+
+    def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
+        """All parameters with their dotted names; one that several layers share comes once."""
+        return self._named("_parameters", prefix, recurse)
+
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """All parameters; one that several layers share comes once."""
+        return (parameter for _, parameter in self.named_parameters(recurse=recurse))
+
+    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
+        """All buffers with their dotted names."""
+        return self._named("_buffers", prefix, recurse)
+
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
+        """All buffers."""
+        return (buffer for _, buffer in self.named_buffers(recurse=recurse))
+
+    def _named(self, store: str, prefix: str, recurse: bool) -> Iterator[tuple[str, Any]]:
+        seen: set[int] = set()
+        for path, module in self.named_modules(prefix) if recurse else ((prefix, self),):
+            for name, tensor in module.__dict__[store].items():
+                if tensor is not None and id(tensor) not in seen:
+                    seen.add(id(tensor))
+                    yield (f"{path}.{name}" if path else name), tensor
+
+    # ------------------------------------------------------------------ modes and changes
+
+    def train(self: Self, mode: bool = True) -> Self:
+        """Switch to training (dropout drops, batch norm uses the batch), or with False to evaluation."""
+        for module in self.modules():
+            object.__setattr__(module, "training", bool(mode))
+        return self
+
+    def eval(self: Self) -> Self:
+        """Switch to evaluation: dropout is the identity, batch norm uses its running statistics."""
+        return self.train(False)
+
+    def apply(self: Self, function: Callable[[Module], object]) -> Self:
+        """Call a function with every Module within this one, and with this one last."""
+        for child in self.children():
+            child.apply(function)
+        function(self)
+        return self
+
+    def requires_grad_(self: Self, requires_grad: bool = True) -> Self:
+        """Let gradients reach the parameters, or freeze them."""
+        for parameter in self.parameters():
+            parameter.requires_grad = requires_grad
+        return self
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        for parameter in self.parameters():
+            if parameter.requires_grad:
+                parameter.grad = None
+
+    def to(self: Self, dtype: Any) -> Self:
+        """Convert all parameters and buffers of floats to another type of float, in place."""
+        return self._convert(lambda array: array.astype(dtype) if array.dtype.kind == "f" else array)
+
+    def float(self: Self) -> Self:
+        """Convert to float32."""
+        return self.to("float32")
+
+    def double(self: Self) -> Self:
+        """Convert to float64."""
+        return self.to("float64")
+
+    def half(self: Self) -> Self:
+        """Convert to float16."""
+        return self.to("float16")
+
+    def to_backend(self: Self) -> Self:
+        """Move all parameters and buffers to the active backend."""
+        return self._convert(asarray)
+
+    def _convert(self: Self, convert: Callable[[Array], Array]) -> Self:
+        for tensor in (*self.parameters(), *self.buffers()):
+            grad = tensor.grad
+            tensor.data = convert(tensor.data)
+            if grad is not None:
+                tensor.grad = Tensor(convert(grad.data))
+        return self
+
+    # ------------------------------------------------------------------ state
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All parameters and buffers by their dotted names; the Tensors share memory with the Module."""
+        return {name: tensor.detach() for name, tensor in self._state()}
+
+    def _state(self) -> Iterator[tuple[str, Tensor]]:
+        """Parameters and buffers under every name they have, module by module: the order and names of PyTorch."""
+        for path, module in self.named_modules():
+            for name, tensor in (*module._parameters.items(), *module._buffers.items()):
+                if tensor is not None:
+                    yield (f"{path}.{name}" if path else name), tensor
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
+        """Copy values into the parameters and buffers of the same names.
+
+        Everything is checked before anything is copied.
+
+        Args:
+            state_dict: Tensors or arrays by name.
+            strict: whether missing and unexpected names are errors. Values of a wrong shape always are.
+
+        Raises:
+            StateDictError: if the names or shapes do not fit; the message lists every one that does not.
+        """
+        own = dict(self._state())
+        missing = [name for name in own if name not in state_dict]
+        unexpected = [name for name in state_dict if name not in own]
+        values = {name: _values_of(state_dict[name], name) for name in own if name in state_dict}
+        problems = [
+            f"misshapen: {name} has shape {tuple(value.shape)}, expected {own[name].shape}"
+            for name, value in values.items()
+            if tuple(value.shape) != own[name].shape
+        ]
+        if strict:
+            problems += [f"missing: {name}" for name in missing] + [f"unexpected: {name}" for name in unexpected]
+        if problems:
+            listed = "\n  ".join(problems)
+            raise StateDictError(f"the state_dict does not fit {type(self).__name__}, nothing was loaded:\n  {listed}")
+        for name, value in values.items():
+            own[name].data[...] = asarray(value, own[name].dtype)
+        return IncompatibleKeys(missing, unexpected)
+
+    # ------------------------------------------------------------------ looking at it
+
+    def extra_repr(self) -> str:
+        """The settings of the layer, for its printed form."""
+        return ""
+
+    def __repr__(self) -> str:
+        lines = [self.extra_repr()] if self.extra_repr() else []
+        children = [f"({name}): {module!r}".replace("\n", "\n  ") for name, module in self.named_children()]
+        if not children:
+            return f"{type(self).__name__}({', '.join(lines)})"
+        return f"{type(self).__name__}(\n  " + "\n  ".join(lines + children) + "\n)"
+
+
+def _values_of(value: Any, name: str) -> Array:
+    array = value.data if isinstance(value, Tensor) else value
+    if not hasattr(array, "shape") or not hasattr(array, "dtype") or array.dtype.kind not in "biuf":
+        raise DTypeError(f"load_state_dict: {name} must be a Tensor or an array of numbers, got {type(value).__name__}")
+    return array

@@ -1,0 +1,44 @@
+"""Watching a network at work: a callback sees what goes into and comes out of every layer."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from gpunet.nn.module import Module
+
+__all__ = ["observe"]
+
+
+@contextlib.contextmanager
+def observe(model: Module, callback: Callable[[str, Module, tuple[Any, ...], Any], None]) -> Iterator[None]:
+    """Call `callback(name, module, inputs, output)` after each Module within `model` has run, while the block lasts.
+
+    The Modules know nothing of being watched: their `forward` is wrapped on the way in and put back on the way out.
+
+    Example:
+        >>> from gpunet.nn import Linear, Sequential
+        >>> from gpunet.tensor import tensor
+        >>> with observe(Sequential(Linear(2, 3)), lambda name, *_: print(repr(name))):
+        ...     pass
+    """
+
+    def watched(name: str, module: Module) -> Callable[..., Any]:
+        forward = module.forward
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            output = forward(*args, **kwargs)
+            callback(name, module, args, output)
+            return output
+
+        return run
+
+    modules = list(model.named_modules())
+    try:
+        for name, module in modules:
+            object.__setattr__(module, "forward", watched(name, module))
+        yield
+    finally:
+        for _, module in modules:
+            module.__dict__.pop("forward", None)
