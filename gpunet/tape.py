@@ -115,4 +115,4 @@ def backward(root: Node | Leaf, grad: Array) -> None:
                 arrive(target, part.copy() if shared else part)
     for leaf, total in gradients.items():
         if isinstance(leaf, Leaf):
-            leaf.grad = xp.asarray(total) if leaf.grad is None else leaf.grad + total
+            leaf.grad = xp.asarray(total if leaf.grad is None else leaf.grad + total)

@@ -103,7 +103,9 @@ class KLDivergence(Operation):
     def __init__(self, target: Array, log_target: bool) -> None:
         self.p = xp.exp(target) if log_target else target
         self.impossible = self.p == 0
-        self.log_p = xp.where(self.impossible, 0, target) if log_target else xp.log(xp.where(self.impossible, 1, target))
+        self.log_p = (
+            xp.where(self.impossible, 0, target) if log_target else xp.log(xp.where(self.impossible, 1, target))
+        )
 
     def forward(self, x: Array) -> Array:
         return self.p * (self.log_p - xp.where(self.impossible, 0, x))

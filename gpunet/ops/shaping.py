@@ -83,13 +83,16 @@ class Pad(Operation):
         self.widths, self.value = widths, value
 
     def forward(self, x: Array) -> Array:
-        return xp.pad(x, self.widths, constant_values=self.value)
+        shape = tuple(before + size + after for (before, after), size in zip(self.widths, x.shape, strict=True))
+        y = xp.full_like(x, self.value, shape=shape)  # keeps channels-last memory, which xp.pad does not
+        y[self._inside(shape)] = x
+        return y
 
     def backward(self, grad: Array) -> tuple[Array]:
-        inner = tuple(
-            slice(before, size - after) for (before, after), size in zip(self.widths, grad.shape, strict=True)
-        )
-        return (grad[inner],)
+        return (grad[self._inside(grad.shape)],)
+
+    def _inside(self, shape: tuple[int, ...]) -> tuple[slice, ...]:
+        return tuple(slice(before, size - after) for (before, after), size in zip(self.widths, shape, strict=True))
 
 
 class Concatenate(Operation):

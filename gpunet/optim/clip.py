@@ -1,0 +1,84 @@
+"""Clipping: gradients are scaled down together when their norm is too large."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from gpunet.backend import Array, check_active, xp
+from gpunet.errors import ArgumentError, NonFiniteError
+from gpunet.optim.checks import checked_number
+from gpunet.tensor import Tensor
+
+__all__ = ["clip_grad_norm_"]
+
+
+def clip_grad_norm_(
+    parameters: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
+) -> Tensor:
+    """Scale all gradients, in place and by one factor, so that their common norm is at most `max_norm`.
+
+        total_norm = (sum |g|^p)^(1/p) over every element of every gradient;  p = inf: max |g|
+        g = g * min(1, max_norm / (total_norm + 1e-6))
+
+    Where the norm is NaN every gradient becomes NaN; where it is infinite the finite ones become 0 and the infinite
+    ones NaN. Nothing is read back from a GPU unless `error_if_nonfinite` asks for it.
+
+    Args:
+        parameters: a Tensor or several; those without a gradient are passed over.
+        max_norm: the largest norm allowed; infinity only measures.
+        norm_type: p, above 0, or infinity.
+        error_if_nonfinite: whether a norm that is NaN or infinite is an error.
+
+    Returns:
+        The norm before clipping, a Tensor without dimensions.
+
+    Raises:
+        ArgumentError: if `max_norm` is negative, `norm_type` is not above 0, or a parameter is not a Tensor.
+        NonFiniteError: if the norm is not finite and `error_if_nonfinite` is set; no gradient has been changed then.
+
+    Reference:
+        Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013.
+    """
+    max_norm = checked_number(max_norm, "max_norm", "clip_grad_norm_", "a number of 0 or more", lambda x: x >= 0)
+    norm_type = checked_number(norm_type, "norm_type", "clip_grad_norm_", "a number above 0", lambda x: x > 0)
+    grads = _gradients(parameters)
+    if not grads:
+        return Tensor(xp.zeros((), dtype=xp.float32))
+    with np.errstate(all="ignore"):  # NaN and infinity travel on without a word, as they do on a GPU
+        total_norm = _norm(xp.stack([_norm(grad, norm_type) for grad in grads]), norm_type)
+        if error_if_nonfinite and not bool(xp.isfinite(total_norm)):
+            raise NonFiniteError(
+                f"clip_grad_norm_: the gradients have a norm of {float(total_norm)}; nothing was clipped"
+            )
+        factor = xp.minimum(max_norm / (total_norm + 1e-6), 1.0)
+        for grad in grads:
+            grad *= factor
+    return Tensor(total_norm)
+
+
+def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Array]:
+    grads = []
+    for position, param in enumerate([parameters] if isinstance(parameters, Tensor) else parameters):
+        if not isinstance(param, Tensor):
+            raise ArgumentError(f"clip_grad_norm_: parameter {position} must be a Tensor, got {type(param).__name__}")
+        grad = param.grad
+        if grad is not None and grad.numel():
+            check_active(grad.data, f"clip_grad_norm_: the gradient of parameter {position}")
+            grads.append(grad.data)
+    return grads
+
+
+def _norm(values: Array, norm_type: float) -> Array:
+    """The p-norm of all elements, an array without dimensions. No BLAS: its sums depend on the number of threads."""
+    if norm_type == math.inf:
+        norm = xp.max(xp.abs(values))
+    elif norm_type == 2:
+        norm = xp.sqrt(xp.sum(values * values))
+    elif norm_type == 1:
+        norm = xp.sum(xp.abs(values))
+    else:
+        norm = xp.sum(xp.abs(values) ** norm_type) ** (1 / norm_type)
+    return xp.asarray(norm)

@@ -1,0 +1,316 @@
+"""The base of all optimizers: parameter groups, the loop over parameters, and what must be kept to resume.
+
+An optimizer itself is one formula: `_update` changes the array of one parameter in place, given its gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from gpunet.backend import Array, asarray, check_active, to_cpu, xp
+from gpunet.errors import ArgumentError, StateDictError
+from gpunet.functional.checks import whole_number
+from gpunet.optim.checks import not_negative
+from gpunet.tensor import Tensor
+
+__all__ = ["Optimizer", "Options", "Params", "State"]
+
+Options: TypeAlias = dict[str, Any]
+"""The settings of a parameter group, such as "lr", by name; in `param_groups` also its "params"."""
+
+State: TypeAlias = dict[str, Any]
+"""What an optimizer remembers about one parameter: arrays of its shape, and the whole number "step"."""
+
+Params: TypeAlias = Iterable[Tensor] | Iterable[Options]
+"""Parameters, or parameter groups: dicts with "params" and the settings that differ from the defaults."""
+
+
+class Optimizer:
+    """Changes parameters by their gradients, so that the loss falls.
+
+    Parameters are in groups, each with settings of its own. A subclass gives the defaults, checks settings in
+    `_checked_options`, names its state in `_state_names` and holds its formula in `_update`.
+
+    Attributes:
+        param_groups: a list of dicts with "params" and every setting; schedules write "lr" there.
+        state: for each parameter that has been updated, what the optimizer remembers about it.
+        defaults: the settings of a group that does not say otherwise.
+
+    Raises:
+        ArgumentError: if a setting makes no sense, there are no parameters, one comes twice, or one is not a leaf
+            Tensor that requires a gradient.
+
+    Example:
+        >>> from gpunet.optim import SGD
+        >>> from gpunet.tensor import tensor
+        >>> weight = tensor([1.0, 2.0], requires_grad=True)
+        >>> optimizer = SGD([weight], lr=0.1)
+        >>> (weight * weight).sum().backward()
+        >>> optimizer.step()
+        >>> weight
+        tensor([0.8, 1.6], requires_grad=True)
+        >>> optimizer.zero_grad()
+    """
+
+    def __init__(self, params: Params, defaults: Options) -> None:
+        self.defaults = self._checked_options(defaults)
+        self.param_groups: list[Options] = []
+        self.state: dict[Tensor, State] = {}
+        for group in self._as_groups(params):
+            self.add_param_group(group)
+        if not any(group["params"] for group in self.param_groups):
+            raise ArgumentError(f"{self._name} got no parameters; has the model any that require a gradient?")
+
+    # ------------------------------------------------------------------ what a subclass says
+
+    def _checked_options(self, options: Options) -> Options:
+        """The settings of one group, checked, as plain Python numbers."""
+        raise NotImplementedError
+
+    def _state_names(self, options: Options) -> set[str]:
+        """What the state of a parameter holds; "step" is a whole number, everything else an array of its shape."""
+        raise NotImplementedError
+
+    def _update(self, param: Array, grad: Array, state: State, group: Options) -> None:
+        """One step of one parameter: changes `param` in place and `state`, which is empty at first; never `grad`.
+
+        Settings in `group` are checked and plain Python numbers, which leave float32 arrays float32.
+        """
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------ training
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient; a parameter without one is left as it is, and so is its state.
+
+        Raises:
+            ArgumentError: if a setting in `param_groups` has been changed to one that makes no sense.
+            BackendError: if a parameter, its gradient or its state belongs to another backend than the active one.
+        """
+        updates = []
+        for group in self.param_groups:
+            options = self._checked_options(group)
+            for param in group["params"]:
+                grad = param.grad
+                if grad is not None:
+                    state = self.state.setdefault(param, {})
+                    self._check_backend(param, grad, state)
+                    updates.append((param.data, grad.data, state, options))
+        with np.errstate(all="ignore"):  # NaN and infinity travel on without a word, as they do on a GPU
+            for update in updates:
+                self._update(*update)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients, before the next backward pass adds to them.
+
+        Args:
+            set_to_none: whether `.grad` becomes None, which saves memory and skips the parameter in `step` until it
+                has a gradient again, or is filled with zeros.
+        """
+        for param in self._parameters():
+            if set_to_none:
+                param.grad = None
+            elif param.grad is not None:
+                param.grad.data.fill(0)
+
+    def add_param_group(self, param_group: Options) -> None:
+        """Add parameters with settings of their own, for instance layers that have just been unfrozen.
+
+        Raises:
+            ArgumentError: as the constructor does.
+        """
+        if not isinstance(param_group, dict) or "params" not in param_group:
+            raise ArgumentError(f"{self._name} expects a parameter group to be a dict with 'params'")
+        given = {name: value for name, value in param_group.items() if name != "params"}
+        if unknown := set(given) - set(self.defaults):
+            raise ArgumentError(
+                f"{self._name} does not know the setting(s) {', '.join(sorted(unknown))} of a parameter group; "
+                f"it has {', '.join(self.defaults)}"
+            )
+        params = self._checked_params(param_group["params"])
+        self.param_groups.append({"params": params, **self._checked_options({**self.defaults, **given})})
+
+    # ------------------------------------------------------------------ saving and resuming
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that is needed to resume with the same bits, as plain Python and NumPy copies.
+
+        `{"state": {i: {name: array or whole number}}, "param_groups": [{..., "params": [i, ...]}]}`, where parameters
+        are counted through all groups.
+        """
+        state = {
+            index: {name: _host_copy(value) for name, value in self.state[param].items()}
+            for index, param in enumerate(self._parameters())
+            if self.state.get(param)
+        }
+        groups = [
+            {**{name: value for name, value in group.items() if name != "params"}, "params": indices}
+            for group, indices in zip(self.param_groups, self._indices(), strict=True)
+        ]
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a state, settings included. All of it is checked first; if anything is wrong nothing is loaded.
+
+        Arrays are copied to the active backend. After a change of backend,
+        `optimizer.load_state_dict(optimizer.state_dict())` moves the state after the parameters.
+
+        Raises:
+            StateDictError: with a list of everything that does not fit.
+        """
+        problems: list[str] = []
+        groups, state = self._loaded(state_dict, problems)
+        if problems:
+            raise StateDictError(f"this state_dict does not fit {self._name}:\n  " + "\n  ".join(problems))
+        for group, options in zip(self.param_groups, groups, strict=True):
+            group.update(options)
+        self.state = state
+
+    def _loaded(self, state_dict: Any, problems: list[str]) -> tuple[list[Options], dict[Tensor, State]]:
+        """The settings of each group and the state of each parameter; everything wrong is added to `problems`."""
+        saved_groups: Any = state_dict.get("param_groups") if isinstance(state_dict, dict) else None
+        saved_states: Any = state_dict.get("state") if isinstance(state_dict, dict) else None
+        if not isinstance(saved_groups, list) or not isinstance(saved_states, dict):
+            problems.append("it is not a dict with a list of 'param_groups' and a dict of 'state'")
+            return [], {}
+        if len(saved_groups) != len(self.param_groups):
+            problems.append(f"it has {len(saved_groups)} parameter group(s), expected {len(self.param_groups)}")
+            return [], {}
+
+        groups = []
+        places: dict[int, tuple[Tensor, set[str]]] = {}  # parameters by number, with the names in their state
+        for number, (saved, indices) in enumerate(zip(saved_groups, self._indices(), strict=True)):
+            found: list[str] = []
+            options = self._loaded_options(saved, indices, found)
+            problems += [f"group {number}: {problem}" for problem in found]
+            groups.append(options)
+            names = self._state_names(self.param_groups[number] if found else options)
+            for index, param in zip(indices, self.param_groups[number]["params"], strict=True):
+                places[index] = param, names
+
+        state: dict[Tensor, State] = {}
+        for index, saved in saved_states.items():
+            if index not in places:
+                problems.append(f"it has a state of parameter {index!r}, but there are {len(places)} parameters")
+                continue
+            param, names = places[index]
+            found = []
+            state[param] = _loaded_state(saved, param, names, found)
+            problems += [f"parameter {index}: {problem}" for problem in found]
+        return groups, state
+
+    def _loaded_options(self, saved: Any, indices: list[int], problems: list[str]) -> Options:
+        """The settings of one group from a state_dict."""
+        if not isinstance(saved, dict) or not isinstance(saved.get("params"), list):
+            problems.append("it is not a dict with a list of 'params'")
+            return {}
+        if len(saved["params"]) != len(indices):
+            problems.append(f"it has {len(saved['params'])} parameter(s), expected {len(indices)}")
+        elif saved["params"] != indices:
+            problems.append(f"its parameters are {saved['params']}, expected {indices}")
+        options = {name: value for name, value in saved.items() if name != "params"}
+        problems += [f"{name} is missing" for name in self.defaults if name not in options]
+        problems += [f"{name} is unexpected" for name in options if name not in {*self.defaults, "initial_lr"}]
+        if not problems:
+            try:
+                options.update(self._checked_options(options))
+                if "initial_lr" in options:  # left there by a schedule
+                    options["initial_lr"] = not_negative(options["initial_lr"], "initial_lr", self._name)
+            except ArgumentError as error:
+                problems.append(str(error))
+        return options
+
+    # ------------------------------------------------------------------ parameters
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def _parameters(self) -> Iterator[Tensor]:
+        return (param for group in self.param_groups for param in group["params"])
+
+    def _indices(self) -> list[list[int]]:
+        """The numbers of each group's parameters, counted through all groups."""
+        count = 0
+        indices = []
+        for group in self.param_groups:
+            indices.append(list(range(count, count + len(group["params"]))))
+            count += len(group["params"])
+        return indices
+
+    def _as_groups(self, params: Any) -> list[Options]:
+        if isinstance(params, Tensor | dict):
+            raise ArgumentError(f"{self._name} expects a list of parameters or of groups, got one; write [it]")
+        items = self._as_list(params)
+        if items and all(isinstance(item, dict) for item in items):
+            return items
+        return [{"params": items}]
+
+    def _as_list(self, params: Any) -> list[Any]:
+        if isinstance(params, Tensor):
+            return [params]
+        if isinstance(params, set | frozenset):
+            raise ArgumentError(f"{self._name} got a set of parameters, whose order changes between runs; use a list")
+        if not isinstance(params, Iterable):
+            raise ArgumentError(f"{self._name} expects a list of parameters, got {params!r}")
+        return list(params)
+
+    def _checked_params(self, params: Any) -> list[Tensor]:
+        params = self._as_list(params)
+        seen = set(self._parameters())
+        for position, param in enumerate(params):
+            which = f"{self._name}: parameter {position} of group {len(self.param_groups)}"
+            if not isinstance(param, Tensor):
+                raise ArgumentError(f"{which} must be a Tensor, got {type(param).__name__} (use model.parameters())")
+            if not param.is_leaf:
+                raise ArgumentError(f"{which} was computed from other Tensors; give the Tensors it was computed from")
+            if not param.requires_grad:
+                raise ArgumentError(
+                    f"{which} does not require a gradient; leave it out: [p for p in parameters if p.requires_grad]"
+                )
+            if param in seen:
+                raise ArgumentError(f"{which}, of shape {param.shape}, comes twice")
+            seen.add(param)
+        return params
+
+    def _check_backend(self, param: Tensor, grad: Tensor, state: State) -> None:
+        check_active(param.data, f"a parameter of {self._name}")
+        check_active(grad.data, f"a gradient that {self._name} was given")
+        for name, value in state.items():
+            if name != "step":
+                check_active(value, f"{name}, which {self._name} keeps (load_state_dict(state_dict()) would move it),")
+
+
+def _host_copy(value: Any) -> Any:
+    return value if isinstance(value, int) else np.array(to_cpu(value))
+
+
+def _loaded_state(saved: Any, param: Tensor, names: set[str], problems: list[str]) -> State:
+    """The state of one parameter from a state_dict; empty where the parameter has never been updated."""
+    if not isinstance(saved, dict):
+        problems.append(f"its state must be a dict, got {type(saved).__name__}")
+        return {}
+    problems += [f"{name} is missing" for name in sorted(names - set(saved)) if saved]
+    problems += [f"{name} is unexpected" for name in saved if name not in names]
+    state = {}
+    for name in names & set(saved):
+        try:
+            state[name] = _loaded_value(name, saved[name], param)
+        except ArgumentError as error:
+            problems.append(str(error))
+    return state
+
+
+def _loaded_value(name: str, value: Any, param: Tensor) -> Any:
+    """A copy of one entry of a parameter's state, on the active backend and of the parameter's type."""
+    if name == "step":
+        return whole_number(value, name, "its state", 0)
+    kind = getattr(getattr(value, "dtype", None), "kind", None)
+    if kind != "f":
+        raise ArgumentError(f"{name} must be an array of floats, got {type(value).__name__}")
+    if value.shape != param.shape:
+        raise ArgumentError(f"{name} has shape {value.shape}, expected {param.shape}")
+    return xp.array(asarray(value), dtype=param.dtype)

@@ -1,0 +1,85 @@
+"""Stochastic gradient descent, with momentum."""
+
+from __future__ import annotations
+
+from gpunet.backend import Array, xp
+from gpunet.errors import ArgumentError
+from gpunet.optim.checks import not_negative
+from gpunet.optim.optimizer import Optimizer, Options, Params, State
+
+__all__ = ["SGD"]
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent: a step against the gradient, or against its decaying sum, the momentum.
+
+        g = gradient + weight_decay * w
+        v = momentum * v + (1 - dampening) * g        (v = g at the first step)
+        w = w - lr * v                                (nesterov: w - lr * (g + momentum * v))
+
+    Args:
+        params: the parameters, or groups of them.
+        lr: the learning rate.
+        momentum: how much of the earlier steps is kept; 0 keeps nothing.
+        dampening: how much of the gradient is kept out of the momentum.
+        weight_decay: adds `weight_decay * w` to the gradient, the slope of an L2 penalty.
+        nesterov: whether to look ahead along the momentum; needs a momentum, and no dampening.
+
+    Raises:
+        ArgumentError: if a setting is negative, or nesterov does not fit.
+
+    Reference:
+        Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "momentum": momentum,
+                "dampening": dampening,
+                "weight_decay": weight_decay,
+                "nesterov": nesterov,
+            },
+        )
+
+    def _checked_options(self, options: Options) -> Options:
+        checked: Options = {
+            name: not_negative(options[name], name, self._name)
+            for name in ("lr", "momentum", "dampening", "weight_decay")
+        }
+        checked["nesterov"] = bool(options["nesterov"])
+        if checked["nesterov"] and (checked["momentum"] == 0 or checked["dampening"] != 0):
+            raise ArgumentError(
+                f"{self._name}: nesterov needs a momentum above 0 and a dampening of 0, "
+                f"got momentum={options['momentum']} and dampening={options['dampening']}"
+            )
+        return checked
+
+    def _state_names(self, options: Options) -> set[str]:
+        return {"momentum_buffer"}
+
+    def _update(self, param: Array, grad: Array, state: State, group: Options) -> None:
+        momentum = group["momentum"]
+        step = grad
+        if group["weight_decay"]:
+            step = group["weight_decay"] * param + grad
+        if momentum:
+            if "momentum_buffer" not in state:
+                state["momentum_buffer"] = xp.array(step, dtype=param.dtype)
+            else:
+                buffer = state["momentum_buffer"]
+                buffer *= momentum
+                buffer += (1 - group["dampening"]) * step if group["dampening"] else step
+            buffer = state["momentum_buffer"]
+            step = momentum * buffer + step if group["nesterov"] else buffer
+        param -= group["lr"] * step

@@ -1,0 +1,98 @@
+"""How good a classifier is: the confusion matrix, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpunet.backend import asarray, to_cpu, xp
+from gpunet.data import DataLoader
+from gpunet.errors import ShapeError
+from gpunet.functional import cross_entropy
+from gpunet.nn import Module
+from gpunet.tape import no_grad
+from gpunet.tensor import Tensor
+
+__all__ = ["Evaluation", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The result of running a classifier over labelled images.
+
+    Attributes:
+        loss: the mean cross-entropy.
+        confusion: (C, C) counts; row: the right class, column: the class that was predicted.
+    """
+
+    loss: float
+    confusion: np.ndarray
+
+    @property
+    def accuracy(self) -> float:
+        """The share of images that were classified right."""
+        return float(np.trace(self.confusion) / self.confusion.sum())
+
+    @property
+    def precision(self) -> np.ndarray:
+        """For each class, the share of images predicted to be of it that were; 0 where none was predicted."""
+        return np.diag(self.confusion) / np.maximum(self.confusion.sum(axis=0), 1)
+
+    @property
+    def recall(self) -> np.ndarray:
+        """For each class, the share of its images that were predicted to be of it; 0 where it has none."""
+        return np.diag(self.confusion) / np.maximum(self.confusion.sum(axis=1), 1)
+
+    def table(self, classes: Sequence[str]) -> str:
+        """A row for each class: images, precision, recall, and the class it was most often mistaken for."""
+        width = max(len("class"), *(len(name) for name in classes))
+        lines = [f"{'class':{width}}  images  precision  recall  most often mistaken for"]
+        mistakes = self.confusion - np.diag(np.diag(self.confusion))
+        for index, name in enumerate(classes):
+            worst = int(mistakes[index].argmax())
+            count = int(mistakes[index, worst])
+            confused = f"{classes[worst]} ({count})" if count else "-"
+            lines.append(
+                f"{name:{width}}  {int(self.confusion[index].sum()):6d}  {self.precision[index]:8.1%}  "
+                f"{self.recall[index]:6.1%}  {confused}"
+            )
+        return "\n".join(lines)
+
+
+def evaluate(model: Module, loader: DataLoader, classes: int) -> Evaluation:
+    """Run a classifier over all batches of a loader, in evaluation mode and without recording gradients.
+
+    Args:
+        classes: how many there are; the model returns that many logits for each image.
+
+    Shape:
+        the loader gives (N, C, H, W) images and (N,) labels.
+
+    Raises:
+        ShapeError: if the model does not return (N, classes) logits.
+    """
+    was_training = model.training
+    model.eval()
+    total, count = xp.zeros((), dtype=xp.float32), 0
+    confusion = xp.zeros(classes * classes, dtype=xp.int64)
+    try:
+        with no_grad():
+            for images, labels in loader:
+                logits = model(images)
+                if logits.shape != (len(labels), classes):
+                    raise ShapeError(
+                        f"evaluate: the model must return logits of shape {(len(labels), classes)}, got {logits.shape}"
+                    )
+                total += cross_entropy(logits, labels, reduction="sum").data
+                count += len(labels)
+                confusion += _pair_counts(labels, logits, classes)
+    finally:
+        model.train(was_training)
+    return Evaluation(float(total) / count, to_cpu(confusion).reshape(classes, classes))
+
+
+def _pair_counts(labels: Tensor, logits: Tensor, classes: int) -> np.ndarray:
+    pairs = labels.data * classes + xp.argmax(logits.data, axis=1)  # one number for (right, predicted)
+    return asarray(xp.bincount(pairs, minlength=classes * classes))
