@@ -1,3 +1,59 @@
 """gpunet: a GPU array framework for convolutional and residual image classifiers. CuPy on a GPU, NumPy without one."""
 
-from gpunet import data, errors, functional, models, nn, optim
+import numpy as _np
+
+from gpunet import data, errors, functional, models, nn, optim, testing, train
+from gpunet.backend import (
+    active_backend,
+    asarray,
+    get_num_threads,
+    manual_seed,
+    set_num_threads,
+    to_cpu,
+    use_backend,
+)
+from gpunet.functional import cat, maximum, minimum, stack, where
+from gpunet.ops.operation import Operation
+from gpunet.tape import is_grad_enabled, no_grad
+from gpunet.tensor import Tensor, apply, as_tensor, tensor
+from gpunet.version import __version__
+
+float16, float32, float64 = _np.float16, _np.float32, _np.float64
+uint8, int32, int64 = _np.uint8, _np.int32, _np.int64
+
+__all__ = [
+    "Operation",
+    "Tensor",
+    "__version__",
+    "active_backend",
+    "apply",
+    "as_tensor",
+    "asarray",
+    "cat",
+    "data",
+    "errors",
+    "float16",
+    "float32",
+    "float64",
+    "functional",
+    "get_num_threads",
+    "int32",
+    "int64",
+    "is_grad_enabled",
+    "manual_seed",
+    "maximum",
+    "minimum",
+    "models",
+    "nn",
+    "no_grad",
+    "optim",
+    "set_num_threads",
+    "stack",
+    "tensor",
+    "testing",
+    "to_cpu",
+    "train",
+    "uint8",
+    "use_backend",
+    "where",
+]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gpunet.data.dataset import ImageDataset
 from gpunet.data.digits import Digits
-from gpunet.data.transforms import Compose, Normalize, RandomCrop, RandomHorizontalFlip, ToFloat, Transform
+from gpunet.data.transforms import Compose, Enlarge, Normalize, RandomCrop, RandomHorizontalFlip, ToFloat, Transform
 from gpunet.errors import ArgumentError
 
 __all__ = ["DATASETS", "DatasetRecipe", "find_dataset"]
@@ -35,24 +35,23 @@ class DatasetRecipe:
     crop_padding: int
     flip: bool
 
-    def test_transform(self) -> Compose:
-        """What the network needs: floats of mean 0 and variance 1."""
-        return Compose([ToFloat(self.scale), Normalize(self.mean, self.std)])
+    def test_set(self, image_size: int) -> ImageDataset:
+        """The held-out images as the network needs them: floats of mean 0 and variance 1, of that size."""
+        return self.load(False, self._prepare(image_size))
 
-    def train_transform(self) -> Compose:
-        """The same after random changes that leave the class what it is."""
+    def train_set(self, image_size: int) -> ImageDataset:
+        """The training images, with random changes that leave the class what it is."""
         augment: list[Transform] = [RandomCrop(self.size, self.crop_padding)]
         if self.flip:
             augment.append(RandomHorizontalFlip())
-        return Compose([*augment, self.test_transform()])
+        return self.load(True, Compose([*augment, self._prepare(image_size)]))
 
-    def train_set(self) -> ImageDataset:
-        """The training images, augmented and normalised."""
-        return self.load(True, self.train_transform())
-
-    def test_set(self) -> ImageDataset:
-        """The held-out images, normalised."""
-        return self.load(False, self.test_transform())
+    def _prepare(self, image_size: int) -> Compose:
+        if image_size % self.size:
+            raise ArgumentError(
+                f"images of {self.size}x{self.size} cannot be enlarged to {image_size}x{image_size}, which the model needs"
+            )
+        return Compose([ToFloat(self.scale), Normalize(self.mean, self.std), Enlarge(image_size // self.size)])
 
 
 DATASETS = {

@@ -18,7 +18,7 @@ import numpy as np
 from gpunet.data.checks import HostArray, check_images, checked_count
 from gpunet.errors import ArgumentError, DTypeError, ShapeError
 
-__all__ = ["Compose", "Normalize", "RandomCrop", "RandomHorizontalFlip", "ToFloat", "Transform"]
+__all__ = ["Compose", "Enlarge", "Normalize", "RandomCrop", "RandomHorizontalFlip", "ToFloat", "Transform"]
 
 Transform: TypeAlias = Callable[[HostArray, np.random.Generator], HostArray]
 """What counts as a transform: the classes of this module, or a function of the same form."""
@@ -109,6 +109,28 @@ class Normalize:
         if self.mean.size not in (1, images.shape[1]):
             raise ShapeError(f"Normalize has {self.mean.size} means and stds, got images of shape {images.shape}")
         return (images - self.mean.astype(images.dtype)) / self.std.astype(images.dtype)
+
+
+class Enlarge:
+    """Every pixel as a square of factor x factor equal pixels, for networks made for larger images.
+
+    Args:
+        factor: how many times larger the image becomes, in height and in width.
+
+    Shape:
+        (N, C, H, W) -> (N, C, factor*H, factor*W)
+
+    Raises:
+        ArgumentError: if the factor is not a whole number of 1 or more.
+    """
+
+    def __init__(self, factor: int) -> None:
+        self.factor = checked_count(factor, 1, "Enlarge: factor")
+
+    def __call__(self, images: HostArray, rng: np.random.Generator) -> HostArray:
+        """Enlarge a batch; draws nothing."""
+        check_images(images, "Enlarge")
+        return images.repeat(self.factor, axis=2).repeat(self.factor, axis=3)
 
 
 class RandomCrop:

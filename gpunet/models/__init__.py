@@ -25,6 +25,7 @@ from gpunet.models.summary import LayerSummary, Summary, summary
 from gpunet.nn import Module
 
 __all__ = [
+    "IMAGE_SIZES",
     "MODELS",
     "BasicBlock",
     "Bottleneck",
@@ -77,6 +78,9 @@ MODELS: dict[str, Callable[..., Module]] = {
     )
 }
 """Every network by the name that the command line takes."""
+
+IMAGE_SIZES = {"lenet5": 32}
+"""The networks that take images of one size alone, and which; all others take any size."""
 
 
 def create_model(name: str, num_classes: int, in_channels: int) -> Module:

@@ -1,0 +1,52 @@
+"""The command line: `gpunet train`, `gpunet evaluate`.
+
+Exit codes: 0 done, 1 an error that the message explains, 2 a command that was not understood, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from gpunet.cli import evaluate, train
+from gpunet.errors import GpunetError
+from gpunet.version import __version__
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Raises:
+        SystemExit: with code 2 for a command that was not understood, 0 after --help or --version.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    parsed = _parser().parse_args(arguments)
+    try:
+        code: int = parsed.run(parsed)
+        sys.stdout.flush()  # a closed pipe must show here, not when the interpreter ends
+        return code
+    except GpunetError as error:
+        print(f"gpunet: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("gpunet: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gpunet", description="Train and evaluate convolutional and residual image classifiers."
+    )
+    parser.add_argument("--version", action="version", version=f"gpunet {__version__}")
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+    train.add_command(commands)
+    evaluate.add_command(commands)
+    return parser

@@ -1,0 +1,95 @@
+"""The folder that a training run writes into, and that everything else reads it from.
+
+config.json        what was trained on what, and how: enough to build the model again
+metrics.jsonl      a line for each epoch
+model.safetensors  the weights
+summary.json       the result
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from gpunet.errors import FileError
+from gpunet.nn import Module
+from gpunet.train import files
+
+__all__ = ["RunFolder", "new_run_path"]
+
+
+class RunFolder:
+    """One folder of one run.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config_path = path / "config.json"
+        self.metrics_path = path / "metrics.jsonl"
+        self.weights_path = path / "model.safetensors"
+        self.summary_path = path / "summary.json"
+
+    def create(self, config: dict[str, Any], overwrite: bool) -> None:
+        """Make the folder and write the configuration.
+
+        Raises:
+            FileError: if the folder holds a run already and `overwrite` is not set, or it cannot be written to.
+        """
+        ours = (self.summary_path, self.weights_path, self.metrics_path, self.config_path)
+        present = [path for path in ours if path.exists()]
+        if present and not overwrite:
+            raise FileError(f"{self.path} holds a run already; choose another folder with --out, or give --overwrite")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            for path in present:
+                path.unlink()
+        except OSError as error:
+            raise FileError(f"cannot use the folder {self.path}: {error.strerror or error}") from error
+        files.write_json(self.config_path, config)
+
+    def add_metrics(self, metrics: dict[str, Any]) -> None:
+        """Add the line of an epoch.
+
+        Raises:
+            FileError: if it cannot be written.
+        """
+        files.append_json_line(self.metrics_path, metrics)
+
+    def save(self, model: Module, summary: dict[str, Any]) -> None:
+        """Write the weights and then the result, so that a folder with a summary is complete.
+
+        Raises:
+            FileError: if they cannot be written.
+        """
+        files.save_weights(self.weights_path, model)
+        files.write_json(self.summary_path, summary)
+
+    def read_config(self) -> dict[str, Any]:
+        """The configuration.
+
+        Raises:
+            FileError: if the folder holds no run, or the configuration is damaged.
+        """
+        if not self.config_path.is_file():
+            raise FileError(f"{self.path} holds no training run: there is no {self.config_path.name} in it")
+        config = files.read_json(self.config_path)
+        if not isinstance(config, dict):
+            raise FileError(f"{self.config_path} is damaged: it must hold a JSON object")
+        for name in ("data", "model"):
+            if not isinstance(config.get(name), str):
+                raise FileError(f"{self.config_path} is damaged: {name!r} must be a text, got {config.get(name)!r}")
+        return config
+
+
+def new_run_path(data: str, model: str) -> Path:
+    """A folder under runs/ that does not exist yet, named after the data, the model and the time."""
+    base = Path("runs") / f"{data}-{model}-{time.strftime('%Y%m%d-%H%M%S')}"
+    path, number = base, 1
+    while path.exists():
+        number += 1
+        path = base.with_name(f"{base.name}-{number}")
+    return path
