@@ -1,8 +1,11 @@
 """gpunet: a GPU array framework for convolutional and residual image classifiers. CuPy on a GPU, NumPy without one."""
 
+import importlib as _importlib
+from types import ModuleType as _ModuleType
+
 import numpy as _np
 
-from gpunet import data, errors, functional, models, nn, optim, testing, train
+from gpunet import data, errors, functional, models, nn, optim, testing
 from gpunet.backend import (
     active_backend,
     asarray,
@@ -20,6 +23,14 @@ from gpunet.version import __version__
 
 float16, float32, float64 = _np.float16, _np.float32, _np.float64
 uint8, int32, int64 = _np.uint8, _np.int32, _np.int64
+
+
+def __getattr__(name: str) -> _ModuleType:
+    """Import `gpunet.train`, which brings tqdm along, only when somebody asks for it: `import gpunet` stays light."""
+    if name == "train":
+        return _importlib.import_module("gpunet.train")
+    raise AttributeError(f"module 'gpunet' has no attribute {name!r}")
+
 
 __all__ = [
     "Operation",

@@ -17,10 +17,8 @@ import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, TypeVar
-
-from threadpoolctl import ThreadpoolController
 
 from gpunet.backend.active import active_backend
 from gpunet.errors import ArgumentError
@@ -36,13 +34,13 @@ Result = TypeVar("Result")
 
 def tiles(count: int, bytes_each: int) -> list[slice]:
     """Cut `count` items into slices of nearly equal size, each within the byte budget of the active backend."""
-    total = count * max(1, bytes_each)
-    if active_backend() == "numpy":
-        wanted = max(-(-total // CPU_TILE_BYTES), min(4, total // CPU_SMALLEST_TILE_BYTES), 1)
-    else:
-        wanted = max(-(-total // GPU_TILE_BYTES), 1)
-    per_tile = max(1, count // min(wanted, max(1, count)))
-    return [slice(start, min(start + per_tile, count)) for start in range(0, count, per_tile)]
+    bytes_each = max(1, bytes_each)
+    on_cpu = active_backend() == "numpy"
+    fitting = max(1, (CPU_TILE_BYTES if on_cpu else GPU_TILE_BYTES) // bytes_each)  # items in a tile
+    number = -(-count // fitting)
+    if on_cpu:
+        number = max(number, min(4, count, count * bytes_each // CPU_SMALLEST_TILE_BYTES))
+    return [slice(count * i // number, count * (i + 1) // number) for i in range(number)]
 
 
 def run_tiles(work: Callable[[slice], Result], slices: Sequence[slice]) -> list[Result]:
@@ -71,6 +69,7 @@ def _run_on_threads(work: Callable[[slice], Result], slices: Sequence[slice]) ->
     try:
         worker()  # the calling thread takes its share
     finally:
+        wait(helpers)  # all of them, also where one has failed: nothing goes on in the background
         for helper in helpers:
             helper.result()
     return [results[index] for index in range(len(slices))]
@@ -116,7 +115,7 @@ class _Threads:
 
 def _threads_from_environment() -> int:
     text = os.environ.get("GPUNET_NUM_THREADS", "")
-    if text.isdigit() and int(text) > 0:
+    if text.isdecimal() and int(text) > 0:
         return int(text)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -143,7 +142,9 @@ def get_num_threads() -> int:
 
 
 @functools.cache
-def _blas_libraries() -> ThreadpoolController:
+def _blas_libraries() -> Any:
+    from threadpoolctl import ThreadpoolController  # here, because it takes longer to import than all of this package
+
     return ThreadpoolController().select(user_api="blas")
 
 

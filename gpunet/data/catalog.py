@@ -49,7 +49,8 @@ class DatasetRecipe:
     def _prepare(self, image_size: int) -> Compose:
         if image_size % self.size:
             raise ArgumentError(
-                f"images of {self.size}x{self.size} cannot be enlarged to {image_size}x{image_size}, which the model needs"
+                f"the model needs images of {image_size}x{image_size}, "
+                f"to which those of {self.size}x{self.size} cannot be enlarged"
             )
         return Compose([ToFloat(self.scale), Normalize(self.mean, self.std), Enlarge(image_size // self.size)])
 

@@ -7,7 +7,7 @@ n blocks with 16, 32 and 64 channels, and a factor of two in image size from sta
 from __future__ import annotations
 
 from gpunet.errors import ArgumentError
-from gpunet.functional.checks import check_choice
+from gpunet.functional.checks import check_choice, whole_number
 from gpunet.models.blocks import (
     BasicBlock,
     PadShortcut,
@@ -56,7 +56,7 @@ class CifarResNet(Module):
 
     def __init__(self, depth: int, num_classes: int = 10, in_channels: int = 3, shortcut: str = "A") -> None:
         super().__init__()
-        if depth < 8 or (depth - 2) % 6:
+        if whole_number(depth, "depth", "CifarResNet", 8) % 6 != 2:
             raise ArgumentError(f"CifarResNet: depth must be 6n + 2 (8, 20, 32, 44, 56, 110, ...), got {depth}")
         check_choice(shortcut, ("A", "B", "none"), "shortcut", "CifarResNet")
         blocks = (depth - 2) // 6

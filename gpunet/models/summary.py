@@ -74,9 +74,9 @@ def summary(model: Module, input_size: Sequence[int]) -> Summary:
         ArgumentError: if the size does not have 3 or 4 positive numbers.
         ShapeError: if images of that size do not fit the network.
     """
+    if not isinstance(input_size, Sequence) or len(input_size) not in (3, 4):
+        raise ArgumentError(f"summary: input_size must be (C, H, W) or (N, C, H, W), got {input_size!r}")
     size = tuple(whole_number(number, "input_size", "summary", 1) for number in input_size)
-    if len(size) not in (3, 4):
-        raise ArgumentError(f"summary: input_size must be (C, H, W) or (N, C, H, W), got {tuple(input_size)}")
     parameters = list(model.parameters())
     dtype = parameters[0].dtype if parameters else xp.float32
     layers: list[LayerSummary] = []

@@ -67,23 +67,26 @@ class _BatchNorm(Module):
         if input.shape[1] != self.num_features:
             raise ShapeError(f"{name}: input must have {self.num_features} channels, got shape {input.shape}")
         use_batch = self.training or self.running_mean is None
-        return F.batch_norm(
+        count = self.num_batches_tracked if self.training else None
+        output = F.batch_norm(
             input,
             self.running_mean,
             self.running_var,
             self.weight,
             self.bias,
             use_batch,
-            self._next_momentum() if self.training else 0.0,
+            self._momentum_after(count),
             self.eps,
         )
+        if count is not None:
+            count.data += 1
+        return output
 
-    def _next_momentum(self) -> float:
-        """Count the batch; without a momentum the running statistics are the plain mean over all batches so far."""
-        if self.num_batches_tracked is None:
+    def _momentum_after(self, count: Tensor | None) -> float:
+        """Without a momentum the running statistics are the plain mean over all batches: those counted and this one."""
+        if count is None:
             return 0.0
-        self.num_batches_tracked.data += 1
-        return 1 / self.num_batches_tracked.item() if self.momentum is None else self.momentum
+        return 1 / (count.item() + 1) if self.momentum is None else self.momentum
 
     def extra_repr(self) -> str:
         """The settings."""

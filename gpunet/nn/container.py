@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Iterable, Iterator
 from typing import Any, overload
@@ -28,8 +29,9 @@ class _Ordered(Module):
         return module
 
     def append(self, module: Module) -> Any:
-        """Add a Module at the end."""
-        self.add_module(str(len(self)), self._check(module))
+        """Add a Module at the end; its name is the first free number from the length on."""
+        name = next(str(number) for number in itertools.count(len(self)) if str(number) not in self._modules)
+        self.add_module(name, self._check(module))
         return self
 
     def _at(self, index: int) -> Module:

@@ -60,7 +60,12 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
 
     Shape:
         any.
+
+    Raises:
+        ArgumentError: if a is larger than b.
     """
+    if not a <= b:
+        raise ArgumentError(f"uniform_: a must be at most b, got {a} and {b}")
     return _fill(tensor, host_generator().uniform(a, b, tensor.shape))
 
 
@@ -69,7 +74,12 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
 
     Shape:
         any.
+
+    Raises:
+        ArgumentError: if the standard deviation is negative.
     """
+    if not std >= 0:
+        raise ArgumentError(f"normal_: std must be 0 or more, got {std}")
     return _fill(tensor, host_generator().normal(mean, std, tensor.shape))
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
+
 from gpunet.backend import Array, asarray
-from gpunet.errors import DTypeError, GpunetError, StateDictError
+from gpunet.errors import ArgumentError, DTypeError, GpunetError, StateDictError
 from gpunet.nn.parameter import Parameter
 from gpunet.tensor import Tensor
 
@@ -101,7 +103,8 @@ class Module:
         for store in ("_parameters", "_buffers", "_modules"):
             if name in self.__dict__.get(store, ()):
                 return self.__dict__[store][name]
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        hint = "" if "_parameters" in self.__dict__ else "; call super().__init__() in its __init__ first"
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{hint}")
 
     def __delattr__(self, name: str) -> None:
         for store in (self._parameters, self._buffers, self._modules):
@@ -111,16 +114,38 @@ class Module:
         object.__delattr__(self, name)
 
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
-        """Add a parameter under a name; None reserves the name for a parameter that this layer does without."""
-        self._parameters[name] = parameter
+        """Add a parameter under a name; None reserves the name for a parameter that this layer does without.
+
+        Raises:
+            ArgumentError: if it is not a Parameter, the name has a dot in it, or something else has the name.
+        """
+        self._register(self._parameters, name, parameter, Parameter)
 
     def register_buffer(self, name: str, tensor: Tensor | None) -> None:
-        """Add a Tensor that belongs to the state but is not learned, such as a running mean."""
-        self._buffers[name] = tensor
+        """Add a Tensor that belongs to the state but is not learned, such as a running mean.
+
+        Raises:
+            ArgumentError: if it is not a Tensor, the name has a dot in it, or something else has the name.
+        """
+        self._register(self._buffers, name, tensor, Tensor)
 
     def add_module(self, name: str, module: Module | None) -> None:
-        """Add a Module under a name."""
-        self._modules[name] = module
+        """Add a Module under a name.
+
+        Raises:
+            ArgumentError: if it is not a Module, the name has a dot in it, or something else has the name.
+        """
+        self._register(self._modules, name, module, Module)
+
+    def _register(self, store: dict[str, Any], name: str, value: Any, kind: type) -> None:
+        where = type(self).__name__
+        if value is not None and not isinstance(value, kind):
+            raise ArgumentError(f"{where}: {name!r} must be a {kind.__name__}, got {type(value).__name__}")
+        if not name or "." in name:
+            raise ArgumentError(f"{where}: a name must not be empty or have a dot in it, got {name!r}")
+        if name not in store and hasattr(self, name):
+            raise ArgumentError(f"{where}: there is an attribute {name!r} already")
+        store[name] = value
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The Modules that this one directly consists of, with their names."""
@@ -165,7 +190,7 @@ class Module:
     def _named(self, store: str, prefix: str, recurse: bool) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
         for path, module in self.named_modules(prefix) if recurse else ((prefix, self),):
-            for name, tensor in module.__dict__[store].items():
+            for name, tensor in getattr(module, store).items():
                 if tensor is not None and id(tensor) not in seen:
                     seen.add(id(tensor))
                     yield (f"{path}.{name}" if path else name), tensor
@@ -202,7 +227,13 @@ class Module:
                 parameter.grad = None
 
     def to(self: Self, dtype: Any) -> Self:
-        """Convert all parameters and buffers of floats to another type of float, in place."""
+        """Convert all parameters and buffers of floats to another type of float, in place.
+
+        Raises:
+            DTypeError: if the type is not one of floats.
+        """
+        if np.dtype(dtype).kind != "f":
+            raise DTypeError(f"{type(self).__name__}.to expects a type of floats, got {np.dtype(dtype)}")
         return self._convert(lambda array: array.astype(dtype) if array.dtype.kind == "f" else array)
 
     def float(self: Self) -> Self:
@@ -235,12 +266,13 @@ class Module:
         """All parameters and buffers by their dotted names; the Tensors share memory with the Module."""
         return {name: tensor.detach() for name, tensor in self._state()}
 
-    def _state(self) -> Iterator[tuple[str, Tensor]]:
+    def _state(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
         """Parameters and buffers under every name they have, module by module: the order and names of PyTorch."""
-        for path, module in self.named_modules():
-            for name, tensor in (*module._parameters.items(), *module._buffers.items()):
-                if tensor is not None:
-                    yield (f"{path}.{name}" if path else name), tensor
+        for name, tensor in (*self._parameters.items(), *self._buffers.items()):
+            if tensor is not None:
+                yield f"{prefix}{name}", tensor
+        for name, module in self.named_children():
+            yield from module._state(f"{prefix}{name}.")
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
         """Copy values into the parameters and buffers of the same names.

@@ -35,10 +35,14 @@ def observe(model: Module, callback: Callable[[str, Module, tuple[Any, ...], Any
         return run
 
     modules = list(model.named_modules())
+    before = [module.__dict__.get("forward") for _, module in modules]  # an observer further out has put one there
     try:
         for name, module in modules:
             object.__setattr__(module, "forward", watched(name, module))
         yield
     finally:
-        for _, module in modules:
-            module.__dict__.pop("forward", None)
+        for (_, module), forward in zip(modules, before, strict=True):
+            if forward is None:
+                del module.__dict__["forward"]
+            else:
+                object.__setattr__(module, "forward", forward)

@@ -131,7 +131,7 @@ class Trainer:
         return float(loss_sum) / seen, int(right) / seen, seen / (time.perf_counter() - started)
 
     def train_step(self, images: Tensor, labels: Tensor) -> tuple[Array, Array]:
-        """Learn from one batch; returns its mean loss and how many images were classified right, still on the device."""
+        """Learn from one batch; returns its mean loss and how many images were classified right, on the device."""
         self.optimizer.zero_grad()
         logits = self.model(images)
         loss = self.loss_function(logits, labels)
