@@ -42,7 +42,11 @@ class Node:
         self.sequence = next(Node._clock)
 
     def run_backward(self, grad: Array) -> tuple[Array | None, ...]:
-        """The gradients by the inputs. Lets go of the operation, and so of every array that it had kept."""
+        """The gradients by the inputs. Lets go of the operation, and so of every array that it had kept.
+
+        Raises:
+            GradientError: if that has happened before.
+        """
         if self.operation is None:
             raise GradientError(
                 "backward has already run through this part of the graph and released what it had kept; "
@@ -75,6 +79,9 @@ class no_grad(contextlib.ContextDecorator):
 
     def __init__(self) -> None:
         self._before: list[bool] = []
+
+    def _recreate_cm(self) -> no_grad:
+        return no_grad()  # each call of a decorated function remembers its own thread's mode
 
     def __enter__(self) -> no_grad:
         self._before.append(_grad_mode.enabled)

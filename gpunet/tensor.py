@@ -21,7 +21,7 @@ from gpunet.ops.operation import Operation
 from gpunet.ops.reduction import Extremum, Mean, Sum
 from gpunet.ops.shaping import Cast, Expand, Index, Permute, Reshape
 
-__all__ = ["Extreme", "Tensor", "apply", "as_tensor", "tensor"]
+__all__ = ["Extreme", "Tensor", "apply", "as_tensor", "check_broadcast", "common_dtype", "promote", "tensor"]
 
 Number: TypeAlias = bool | int | float
 DType: TypeAlias = Any
@@ -184,7 +184,7 @@ class Tensor:
 
     def clone(self) -> Tensor:
         """A copy that gradients flow through."""
-        return apply(Multiply(), self, 1)
+        return apply(Cast(self.dtype), self)
 
     # ------------------------------------------------------------------ leaving the tape
 
@@ -272,8 +272,8 @@ class Tensor:
         inner = other.shape[0 if other.ndim == 1 else -2] if other.ndim else None
         if not self.ndim or inner is None or self.shape[-1] != inner:
             raise ShapeError(f"matmul expects (..., m, k) @ (..., k, n), got {self.shape} @ {other.shape}")
-        _check_broadcast(self.shape[:-2], other.shape[:-2], "matmul")
-        return apply(MatMul(), *_promote(self, other))
+        check_broadcast(self.shape[:-2], other.shape[:-2], "matmul")
+        return apply(MatMul(), *promote(self, other))
 
     def pow(self, exponent: Any) -> Tensor:
         """`x ** exponent`, element by element."""
@@ -296,10 +296,16 @@ class Tensor:
         return apply(Abs(), self)
 
     def clamp(self, min: float | None = None, max: float | None = None) -> Tensor:
-        """Every value brought within [min, max]; a bound may be left out."""
+        """Every value brought within [min, max]; a bound may be left out.
+
+        Raises:
+            ArgumentError: if both are.
+        """
         if min is None and max is None:
             raise ArgumentError("clamp expects at least one of min and max")
-        return apply(Clamp(min, max), self)
+        low, high = (None if bound is None else _operand(bound) for bound in (min, max))
+        fractional = isinstance(low, float) or isinstance(high, float)
+        return apply(Clamp(low, high), _as_float(self) if fractional else self)
 
     # ------------------------------------------------------------------ comparison: plain results without history
 
@@ -325,7 +331,8 @@ class Tensor:
 
     def sum(self, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
         """The sum of all values, or along one or several dimensions."""
-        return apply(Sum(_axes(dim, self.ndim, "sum"), keepdim), self)
+        summed = self.long() if self.dtype.kind in "bu" else self  # NumPy would make uint64 of uint8
+        return apply(Sum(_axes(dim, self.ndim, "sum"), keepdim), summed)
 
     def mean(self, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
         """The mean of all values, or along one or several dimensions.
@@ -409,7 +416,12 @@ class Tensor:
         return self.reshape(*shape)
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-        """Dimensions `start_dim` to `end_dim` joined into one."""
+        """Dimensions `start_dim` to `end_dim` joined into one.
+
+        Raises:
+            ShapeError: if there is no such dimension.
+            ArgumentError: if the last comes before the first.
+        """
         if not self.ndim:
             return self.reshape(1)
         start, end = _axis(start_dim, self.ndim, "flatten"), _axis(end_dim, self.ndim, "flatten")
@@ -421,7 +433,11 @@ class Tensor:
         return self.reshape(*self.shape[:start], joined, *self.shape[end + 1 :])
 
     def permute(self, *dims: Any) -> Tensor:
-        """The dimensions in another order: `x.permute(0, 2, 3, 1)`."""
+        """The dimensions in another order: `x.permute(0, 2, 3, 1)`.
+
+        Raises:
+            ShapeError: if not each dimension is named once.
+        """
         axes = tuple(_axis(dim, self.ndim, "permute") for dim in _flat(dims))
         if sorted(axes) != list(range(self.ndim)):
             raise ShapeError(f"permute expects each of {self.ndim} dimensions once, got {_flat(dims)}")
@@ -435,13 +451,21 @@ class Tensor:
         return apply(Permute(tuple(axes)), self)
 
     def expand(self, *shape: Any) -> Tensor:
-        """Broadcast to a larger shape; -1 keeps a size."""
+        """Broadcast to a larger shape; -1 keeps a size.
+
+        Raises:
+            ShapeError: if a size that is not 1 would change.
+        """
         wanted = _flat(shape)
         added = len(wanted) - self.ndim
         sizes = tuple(
             self.shape[axis - added] if size == -1 and axis >= added else size for axis, size in enumerate(wanted)
         )
-        fits = added >= 0 and all(old in (1, new) for old, new in zip(self.shape, sizes[added:], strict=True))
+        fits = (
+            added >= 0
+            and min(sizes, default=0) >= 0
+            and all(old in (1, new) for old, new in zip(self.shape, sizes[added:], strict=True))
+        )
         if not fits:
             raise ShapeError(f"cannot expand a Tensor of shape {self.shape} to {wanted}")
         return apply(Expand(sizes), self)
@@ -544,7 +568,6 @@ def tensor(data: Any, dtype: DType = None, requires_grad: bool = False) -> Tenso
 def _from_python(data: Any) -> np.ndarray[Any, Any]:
     if isinstance(data, list | tuple) and any(hasattr(item, "dtype") for item in data):
         data = [to_cpu(item.data) if isinstance(item, Tensor) else to_cpu(item) for item in data]
-        return np.stack(data)
     try:
         return np.array(data) if np.size(data) else np.array(data, dtype=np.float32)
     except ValueError:
@@ -568,20 +591,27 @@ def as_tensor(data: Any, dtype: DType = None) -> Tensor:
 
 
 def _binary(operation: Operation, a: Any, b: Any) -> Tensor:
-    a, b = _promote(a, b)
-    _check_broadcast(getattr(a, "shape", ()), getattr(b, "shape", ()), type(operation).__name__.lower())
+    a, b = promote(a, b)
+    check_broadcast(getattr(a, "shape", ()), getattr(b, "shape", ()), type(operation).__name__.lower())
     return apply(operation, a, b)
 
 
-def _promote(a: Any, b: Any) -> tuple[Any, Any]:
-    """Operands brought to one type without float64 creeping in: a float Tensor decides over integers and numbers."""
+def common_dtype(a: DType, b: DType) -> Any:
+    """The type that numbers of two types are brought to: the float of a float and an integer, else the wider."""
+    if (a.kind == "f") == (b.kind == "f"):
+        return np.promote_types(a, b)
+    return a if a.kind == "f" else b
+
+
+def promote(a: Any, b: Any) -> tuple[Any, Any]:
+    """Operands brought to one type without float64 creeping in: a float Tensor decides over integers and numbers.
+
+    Two types of float become the wider; each gradient goes back in the type of its own Tensor.
+    """
     a, b = _operand(a), _operand(b)
     if isinstance(a, Tensor) and isinstance(b, Tensor):
-        if a.is_floating_point() and not b.is_floating_point():
-            b = b.to(a.dtype)
-        elif b.is_floating_point() and not a.is_floating_point():
-            a = a.to(b.dtype)
-        return a, b
+        dtype = common_dtype(a.dtype, b.dtype)
+        return a.to(dtype), b.to(dtype)
     if isinstance(a, Tensor):
         return (a.float() if isinstance(b, float) and not a.is_floating_point() else a), b
     return a, (b.float() if isinstance(a, float) and not b.is_floating_point() else b)
@@ -602,13 +632,18 @@ def _as_float(value: Tensor) -> Tensor:
 def _compare(compare: Callable[[Any, Any], Any], a: Tensor, b: Any) -> Tensor:
     other = _operand(b)
     if isinstance(other, Tensor):
-        _check_broadcast(a.shape, other.shape, "comparison")
+        check_broadcast(a.shape, other.shape, "comparison")
         check_active(other.data, "the right-hand side of a comparison")
         other = other.data
     return Tensor(xp.asarray(compare(a.data, other)))
 
 
-def _check_broadcast(a: tuple[int, ...], b: tuple[int, ...], what: str) -> None:
+def check_broadcast(a: tuple[int, ...], b: tuple[int, ...], what: str) -> None:
+    """Make sure that two shapes broadcast.
+
+    Raises:
+        ShapeError: if they do not; `what` names the operation in the message.
+    """
     if a == b:
         return
     for left, right in zip(reversed(a), reversed(b), strict=False):

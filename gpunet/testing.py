@@ -81,7 +81,7 @@ def _central_difference(
     values = []
     for sign in (1, -1):
         moved = list(inputs)
-        moved[position] = Tensor(inputs[position].data + asarray(sign * eps * direction))
+        moved[position] = Tensor(asarray(inputs[position].data + asarray(sign * eps * direction)))
         with no_grad():
             values.append(to_cpu(func(*moved).data).astype(np.float64))
     return float((weights * (values[0] - values[1])).sum() / (2 * eps))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 
-from gpunet.backend import manual_seed, probe_cupy, use_backend
+from gpunet.backend import get_num_threads, manual_seed, probe_cupy, set_num_threads, use_backend
 
 
 @pytest.fixture(autouse=True)
@@ -27,3 +28,23 @@ def backend(request: pytest.FixtureRequest) -> Iterator[str]:
         pytest.skip(f"cupy: {probe_cupy().reason}")
     with use_backend(request.param):
         yield request.param
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """Sets the number of threads, which is put back afterwards."""
+    before = get_num_threads()
+    yield set_num_threads
+    set_num_threads(before)
+
+
+@pytest.fixture
+def tile_bytes(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Sets the byte budget of a tile on both backends: with a small one, a small batch fills several tiles."""
+    module = importlib.import_module("gpunet.backend.tiles")
+
+    def set_budget(count: int) -> None:
+        monkeypatch.setattr(module, "CPU_TILE_BYTES", count)
+        monkeypatch.setattr(module, "GPU_TILE_BYTES", count)
+
+    return set_budget

@@ -14,6 +14,7 @@ from gpunet.backend.active import (
 from gpunet.backend.memory import as_nchw, to_nhwc
 from gpunet.backend.probe import CupyProbe, probe_cupy
 from gpunet.backend.random import host_generator, manual_seed, uniform
+from gpunet.backend.scratch import scratch
 from gpunet.backend.tiles import get_num_threads, run_tiles, set_num_threads, sum_over_tiles, tiles
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "manual_seed",
     "probe_cupy",
     "run_tiles",
+    "scratch",
     "set_num_threads",
     "sum_over_tiles",
     "tiles",

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from gpunet.backend.allocator import keep_large_arrays
 from gpunet.backend.probe import probe_cupy
 from gpunet.errors import BackendError
 
@@ -57,6 +58,8 @@ class _ActiveModule:
         self._name = name
         if name is not None:
             self._module = importlib.import_module(name)
+        if name == "numpy":
+            keep_large_arrays()
 
     def __getattr__(self, name: str) -> Any:
         if self._name is None:

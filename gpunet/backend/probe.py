@@ -37,17 +37,18 @@ def probe_cupy() -> CupyProbe:
     """Find out, once per process, whether CuPy works, and if not why."""
     try:
         import cupy
+
+        runtime = cupy.cuda.runtime  # missing from the empty package that a half-removed wheel leaves behind
     except ModuleNotFoundError as error:
         if error.name == "cupy":
             return CupyProbe("not-installed", "CuPy is not installed", _INSTALL)
         return CupyProbe("broken-install", f"CuPy cannot be imported: {error}", _REINSTALL)
     except Exception as error:  # a missing shared library, a NumPy of another ABI, ...: all kinds have been seen
         return CupyProbe("broken-install", f"CuPy cannot be imported: {type(error).__name__}: {error}", _REINSTALL)
-    return _probe_device(cupy)
+    return _probe_device(cupy, runtime)
 
 
-def _probe_device(cupy: Any) -> CupyProbe:
-    runtime = cupy.cuda.runtime
+def _probe_device(cupy: Any, runtime: Any) -> CupyProbe:
     try:
         devices = runtime.getDeviceCount()
     except Exception as error:

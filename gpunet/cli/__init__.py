@@ -25,11 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         SystemExit: with code 2 for a command that was not understood, 0 after --help or --version.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    parsed = _parser().parse_args(arguments)
     try:
-        code: int = parsed.run(parsed)
-        sys.stdout.flush()  # a closed pipe must show here, not when the interpreter ends
-        return code
+        return _run(arguments)
     except GpunetError as error:
         print(f"gpunet: error: {error}", file=sys.stderr)
         return 1
@@ -39,6 +36,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        parsed = _parser().parse_args(arguments)
+        code: int = parsed.run(parsed)
+        return code
+    finally:
+        sys.stdout.flush()  # a closed pipe must show here, also after --help, not when the interpreter ends
 
 
 def _parser() -> argparse.ArgumentParser:

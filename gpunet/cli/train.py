@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -103,7 +104,8 @@ def _finish_batch_on_interrupt(trainer: Trainer) -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         trainer.stop_requested = True
         signal.signal(signal.SIGINT, before)
-        print("\ngpunet: finishing the batch and saving; Ctrl-C again to stop at once", file=sys.stderr)
+        # Not with print: the signal may have come while the progress bar was being written, and print would refuse.
+        os.write(2, b"\ngpunet: finishing the batch and saving; Ctrl-C again to stop at once\n")
 
     before = signal.signal(signal.SIGINT, stop)
     try:

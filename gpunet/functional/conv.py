@@ -108,7 +108,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if input.ndim == 0 or input.shape[-1] != inputs:
         hint = "; flatten images first, with nn.Flatten()" if input.ndim == 4 else ""
         raise ShapeError(f"linear: input must have {inputs} features in its last dimension, got {input.shape}{hint}")
-    if input.shape[0] == 0:
+    if 0 in input.shape:
         raise ShapeError(f"linear: the batch is empty, input has shape {input.shape}")
     _check_bias(bias, outputs, "linear")
     check_same_dtype("linear", input=input, weight=weight, bias=bias)

@@ -111,6 +111,7 @@ def binary_cross_entropy(
     _check_reduction(reduction, "binary_cross_entropy")
     check_probabilities(input, "binary_cross_entropy", "input")
     check_probabilities(target, "binary_cross_entropy", "target")
+    _check_stretches(weight, input, "binary_cross_entropy", "weight")
     losses = apply(ops.BinaryCrossEntropy(target.data), input)
     return _reduce(losses if weight is None else losses * weight, reduction)
 
@@ -137,6 +138,8 @@ def binary_cross_entropy_with_logits(
     _check_pair(input, target, "binary_cross_entropy_with_logits")
     _check_reduction(reduction, "binary_cross_entropy_with_logits")
     check_probabilities(target, "binary_cross_entropy_with_logits", "target")
+    _check_stretches(weight, input, "binary_cross_entropy_with_logits", "weight")
+    _check_stretches(pos_weight, input, "binary_cross_entropy_with_logits", "pos_weight")
     positive = None if pos_weight is None else pos_weight.data
     losses = apply(ops.BinaryCrossEntropyWithLogits(target.data, positive), input)
     return _reduce(losses if weight is None else losses * weight, reduction)
@@ -214,6 +217,17 @@ def _check_class_weight(weight: Tensor | None, input: Tensor, layer: str) -> Non
         raise ShapeError(
             f"{layer}: weight must have one value for each of {input.shape[1]} classes, got {weight.shape}"
         )
+
+
+def _check_stretches(weight: Tensor | None, input: Tensor, layer: str, name: str) -> None:
+    """Make sure that a weight broadcasts to the input."""
+    if weight is None:
+        return
+    check_float(weight, layer, name)
+    check_same_dtype(layer, **{"input": input, name: weight})
+    sizes = zip(reversed(weight.shape), reversed(input.shape), strict=False)
+    if weight.ndim > input.ndim or any(size not in (1, full) for size, full in sizes):
+        raise ShapeError(f"{layer}: {name} must broadcast to the input of shape {input.shape}, got {weight.shape}")
 
 
 def _label_target(

@@ -20,6 +20,9 @@ def batch_norm(
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
+    *,
+    residual: Tensor | None = None,
+    relu: bool = False,
 ) -> Tensor:
     """Bring each channel to mean 0 and variance 1, then scale and shift: `y = (x - mean) / sqrt(var + eps) * w + b`.
 
@@ -27,8 +30,12 @@ def batch_norm(
     statistics, where given, move towards them in place: `running = (1 - momentum) * running + momentum * batch`, with
     the unbiased variance. In evaluation the running statistics are used.
 
+    Args:
+        residual: added to y, as at the end of a residual block.
+        relu: whether `max(y, 0)` is returned. Both cost no pass over the memory of their own.
+
     Shape:
-        input: (N, C), (N, C, L) or (N, C, H, W); all others: (C,). The output has the shape of the input.
+        input: (N, C), (N, C, L) or (N, C, H, W); residual: the same; all others: (C,). output: the shape of the input.
 
     Raises:
         ShapeError: for a wrong rank or length, an empty batch, or training on a single value per channel.
@@ -56,20 +63,26 @@ def batch_norm(
     for one, other in (("running_mean", "running_var"), ("weight", "bias")):
         if (vectors[one] is None) != (vectors[other] is None):
             raise ArgumentError(f"batch_norm: {one} and {other} go together, got only one of them")
-    check_same_dtype("batch_norm", input=input, weight=weight, bias=bias)
-    affine = () if weight is None or bias is None else (weight, bias)
+    if residual is not None:
+        check_float(residual, "batch_norm", "residual")
+        if residual.shape != input.shape:
+            raise ShapeError(f"batch_norm: residual must have the shape of input, {input.shape}, got {residual.shape}")
+    check_same_dtype("batch_norm", input=input, weight=weight, bias=bias, residual=residual)
+    affine = weight is not None
+    others = [tensor for tensor in (weight, bias, residual) if tensor is not None]
     if not training:
         if running_mean is None or running_var is None:
             raise ArgumentError("batch_norm: evaluation needs running_mean and running_var")
-        return apply(BatchNormInference(eps, running_mean.data, running_var.data), input, *affine)
+        evaluation = BatchNormInference(eps, affine, relu, running_mean.data, running_var.data)
+        return apply(evaluation, input, *others)
     count = input.numel() // channels
     if count == 1:
         raise ShapeError(
             f"batch_norm: training needs more than one value per channel, got input of shape {input.shape}; "
             f"use a larger batch, or eval()"
         )
-    operation = BatchNorm(eps)
-    output = apply(operation, input, *affine)
+    operation = BatchNorm(eps, affine, relu)
+    output = apply(operation, input, *others)
     if running_mean is not None and running_var is not None:
         _move(running_mean, operation.batch_mean, momentum)
         _move(running_var, operation.batch_var * (count / (count - 1)), momentum)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +12,7 @@ from gpunet.functional.checks import check_choice
 from gpunet.ops.arithmetic import Maximum, Minimum, Where
 from gpunet.ops.operation import Operation
 from gpunet.ops.shaping import Concatenate, Pad
-from gpunet.tensor import Tensor, apply, as_tensor
+from gpunet.tensor import Tensor, apply, as_tensor, check_broadcast, common_dtype, promote
 
 __all__ = ["cat", "flatten", "maximum", "minimum", "pad", "stack", "where"]
 
@@ -37,7 +39,8 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
             a != b for i, (a, b) in enumerate(zip(first.shape, other.shape, strict=True)) if i != axis
         ):
             raise ShapeError(f"cat: shapes must be equal but for dimension {axis}, got {first.shape} and {other.shape}")
-    return apply(Concatenate(axis), *tensors)
+    dtype = functools.reduce(common_dtype, (each.dtype for each in tensors))
+    return apply(Concatenate(axis), *(each.to(dtype) for each in tensors))
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
@@ -51,6 +54,8 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         ShapeError: if the shapes differ.
     """
     tensors = list(tensors)
+    if not tensors:
+        raise ArgumentError("stack: expected at least one Tensor, got none")
     if any(other.shape != tensors[0].shape for other in tensors):
         raise ShapeError(f"stack: shapes must be equal, got {[other.shape for other in tensors]}")
     return cat([each.unsqueeze(dim) for each in tensors], dim)
@@ -100,7 +105,8 @@ def where(condition: Tensor, input: Any, other: Any) -> Tensor:
     Raises:
         ShapeError: if the shapes do not broadcast.
     """
-    return _choose(Where(as_tensor(condition, bool).data), input, other)
+    condition = as_tensor(condition, bool)
+    return _choose(Where(condition.data), input, other, condition.shape)
 
 
 def maximum(input: Any, other: Any) -> Tensor:
@@ -127,10 +133,11 @@ def minimum(input: Any, other: Any) -> Tensor:
     return _choose(Minimum(), input, other)
 
 
-def _choose(operation: Operation, a: Any, b: Any) -> Tensor:
-    """Run an element-wise choice, with plain numbers brought to the type of the Tensor beside them."""
-    if isinstance(a, Tensor) and not isinstance(b, Tensor):
-        b = as_tensor(b, a.dtype)
-    elif isinstance(b, Tensor) and not isinstance(a, Tensor):
-        a = as_tensor(a, b.dtype)
-    return apply(operation, as_tensor(a), as_tensor(b))
+def _choose(operation: Operation, a: Any, b: Any, shape: tuple[int, ...] = ()) -> Tensor:
+    """Run an element-wise choice on two values of one type that broadcast to each other, and to `shape`."""
+    a, b = promote(a if isinstance(b, Tensor) else as_tensor(a), b)
+    name = type(operation).__name__.lower()
+    shapes = [shape, *(value.shape for value in (a, b) if isinstance(value, Tensor))]
+    for one, other in itertools.combinations(shapes, 2):
+        check_broadcast(one, other, name)
+    return apply(operation, a, b)

@@ -7,7 +7,7 @@ network; the plain block has to push it through every layer.
 from __future__ import annotations
 
 from gpunet import functional as F
-from gpunet.nn import BatchNorm2d, Conv2d, Module, ReLU, Sequential, init
+from gpunet.nn import BatchNorm2d, Conv2d, Module, Sequential, init
 from gpunet.tensor import Tensor
 
 __all__ = [
@@ -41,14 +41,13 @@ class PlainBlock(Module):
         super().__init__()
         self.conv1 = conv3x3(in_channels, channels, stride)
         self.bn1 = BatchNorm2d(channels)
-        self.relu = ReLU()
         self.conv2 = conv3x3(channels, channels)
         self.bn2 = BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) -> (N, channels, H/stride, W/stride)."""
-        out = self.relu(self.bn1(self.conv1(x)))
-        return self.relu(self.bn2(self.conv2(out)))
+        out = self.bn1(self.conv1(x), relu=True)
+        return self.bn2(self.conv2(out), relu=True)
 
 
 class BasicBlock(Module):
@@ -67,7 +66,6 @@ class BasicBlock(Module):
         super().__init__()
         self.conv1 = conv3x3(in_channels, channels, stride)
         self.bn1 = BatchNorm2d(channels)
-        self.relu = ReLU()
         self.conv2 = conv3x3(channels, channels)
         self.bn2 = BatchNorm2d(channels)
         self.downsample = downsample
@@ -75,8 +73,8 @@ class BasicBlock(Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) -> (N, channels, H/stride, W/stride)."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        out = self.relu(self.bn1(self.conv1(x)))
-        return self.relu(self.bn2(self.conv2(out)) + shortcut)
+        out = self.bn1(self.conv1(x), relu=True)
+        return self.bn2(self.conv2(out), residual=shortcut, relu=True)
 
 
 class Bottleneck(Module):
@@ -99,15 +97,14 @@ class Bottleneck(Module):
         self.bn2 = BatchNorm2d(channels)
         self.conv3 = conv1x1(channels, channels * self.expansion)
         self.bn3 = BatchNorm2d(channels * self.expansion)
-        self.relu = ReLU()
         self.downsample = downsample
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) -> (N, 4*channels, H/stride, W/stride)."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.relu(self.bn2(self.conv2(out)))
-        return self.relu(self.bn3(self.conv3(out)) + shortcut)
+        out = self.bn1(self.conv1(x), relu=True)
+        out = self.bn2(self.conv2(out), relu=True)
+        return self.bn3(self.conv3(out), residual=shortcut, relu=True)
 
 
 class PadShortcut(Module):

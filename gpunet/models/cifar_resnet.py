@@ -16,7 +16,7 @@ from gpunet.models.blocks import (
     init_residual_network,
     projection_shortcut,
 )
-from gpunet.nn import AdaptiveAvgPool2d, BatchNorm2d, Linear, Module, ReLU, Sequential
+from gpunet.nn import AdaptiveAvgPool2d, BatchNorm2d, Linear, Module, Sequential
 from gpunet.tensor import Tensor
 
 __all__ = [
@@ -62,7 +62,6 @@ class CifarResNet(Module):
         blocks = (depth - 2) // 6
         self.conv1 = conv3x3(in_channels, 16)
         self.bn1 = BatchNorm2d(16)
-        self.relu = ReLU()
         self.layer1 = _stage(blocks, 16, 16, 1, shortcut)  # (N, 16, H, W)
         self.layer2 = _stage(blocks, 16, 32, 2, shortcut)  # (N, 32, H/2, W/2)
         self.layer3 = _stage(blocks, 32, 64, 2, shortcut)  # (N, 64, H/4, W/4)
@@ -72,7 +71,7 @@ class CifarResNet(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify a batch of images."""
-        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.bn1(self.conv1(x), relu=True)
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.fc(self.avgpool(x).flatten(1))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gpunet.models.blocks import BasicBlock, Bottleneck, init_residual_network, projection_shortcut
-from gpunet.nn import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Linear, MaxPool2d, Module, ReLU, Sequential
+from gpunet.nn import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Linear, MaxPool2d, Module, Sequential
 from gpunet.tensor import Tensor
 
 __all__ = ["ResNet", "resnet18", "resnet34", "resnet50"]
@@ -33,7 +33,6 @@ class ResNet(Module):
         super().__init__()
         self.conv1 = Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)  # (N, 64, H/2, W/2)
         self.bn1 = BatchNorm2d(64)
-        self.relu = ReLU()
         self.maxpool = MaxPool2d(3, stride=2, padding=1)  # (N, 64, H/4, W/4)
         wide = block.expansion
         self.layer1 = _stage(block, layers[0], 64, 64, 1)  # (N, 64*wide, H/4, W/4)
@@ -46,7 +45,7 @@ class ResNet(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify a batch of images."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.maxpool(self.bn1(self.conv1(x), relu=True))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(self.avgpool(x).flatten(1))
 

@@ -58,8 +58,11 @@ class _BatchNorm(Module):
             if tensor is not None:
                 init.constant_(tensor, value)
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Normalise each channel, by the batch while training and by the running statistics in evaluation."""
+    def forward(self, input: Tensor, *, residual: Tensor | None = None, relu: bool = False) -> Tensor:
+        """Normalise each channel, by the batch while training and by the running statistics in evaluation.
+
+        `bn(x, residual=shortcut, relu=True)` is relu(bn(x) + shortcut), in one pass over the memory instead of three.
+        """
         name = type(self).__name__
         check_float(input, name)
         if input.ndim not in self._ranks:
@@ -77,6 +80,8 @@ class _BatchNorm(Module):
             use_batch,
             self._momentum_after(count),
             self.eps,
+            residual=residual,
+            relu=relu,
         )
         if count is not None:
             count.data += 1

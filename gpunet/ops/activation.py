@@ -12,8 +12,8 @@ __all__ = ["GELU", "LeakyReLU", "ReLU", "SiLU", "Sigmoid", "Tanh", "TanhGELU", "
 
 
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + e^-x), written with tanh: the exponential would overflow for large negative x."""
-    return 0.5 * xp.tanh(0.5 * x) + 0.5
+    """1 / (1 + e^-x), for negative x as e^x / (1 + e^x): nothing overflows, and small values keep their digits."""
+    return xp.exp(xp.minimum(x, 0)) / (1 + xp.exp(-xp.abs(x)))
 
 
 class ReLU(Operation):

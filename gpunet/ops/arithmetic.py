@@ -96,7 +96,8 @@ class Power(_Binary):
 
     def backward(self, grad: Array) -> tuple[Array | None, ...]:
         def by_base() -> Array:
-            return grad * self.b * self.a ** (self.b - 1)
+            one_less = self.b - (self.b != 0)  # where b is 0 the power does not matter, but 0^-1 would be infinite
+            return grad * self.b * self.a**one_less
 
         def by_exponent() -> Array:
             base = xp.asarray(self.a, dtype=self.y.dtype)

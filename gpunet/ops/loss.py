@@ -82,19 +82,22 @@ class BinaryCrossEntropy(Operation):
 
 
 class BinaryCrossEntropyWithLogits(Operation):
-    """`-w t log s(x) - (1-t) log(1 - s(x))` from the logit x: (1-t) x + (1 + (w-1) t) log(1 + e^-x), no overflow."""
+    """`-w t log s(x) - (1-t) log(1 - s(x))` from the logit x.
+
+    `-log s(x) = max(-x, 0) + log(1 + e^-|x|)`, and `-log(1 - s(x)) = -log s(-x)`: nothing overflows, nothing cancels.
+    """
 
     def __init__(self, target: Array, positive_weight: Array | None) -> None:
-        self.target = target
-        self.slope = 1 if positive_weight is None else 1 + (positive_weight - 1) * target
+        self.positive = target if positive_weight is None else positive_weight * target
+        self.negative = 1 - target
 
     def forward(self, x: Array) -> Array:
         self.x = x
-        log_one_plus = xp.log1p(xp.exp(-xp.abs(x))) + xp.maximum(-x, 0)  # log(1 + e^-x)
-        return (1 - self.target) * x + self.slope * log_one_plus
+        rest = xp.log1p(xp.exp(-xp.abs(x)))
+        return self.positive * (xp.maximum(-x, 0) + rest) + self.negative * (xp.maximum(x, 0) + rest)
 
     def backward(self, grad: Array) -> tuple[Array]:
-        return (grad * ((1 - self.target) - self.slope * sigmoid(-self.x)),)
+        return (grad * (self.negative * sigmoid(self.x) - self.positive * sigmoid(-self.x)),)
 
 
 class KLDivergence(Operation):

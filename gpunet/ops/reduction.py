@@ -64,5 +64,5 @@ class Extremum(_Reduction):
         )
 
     def backward(self, grad: Array) -> tuple[Array]:
-        chosen = (self.x == self.y).astype(grad.dtype)
+        chosen = ((self.x == self.y) | (self.x != self.x)).astype(grad.dtype)  # where NaN wins, nothing equals it
         return (chosen * (self._stretch(grad) / chosen.sum(axis=self.axes, keepdims=True)),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -33,11 +34,12 @@ def write_bytes(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())  # temporary files are private; this one replaces an ordinary file
         os.replace(temporary, path)
-        _sync_folder(path.parent)
     except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
         raise FileError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)  # still there only if something went wrong, or Ctrl-C was pressed
+    _sync_folder(path.parent)
 
 
 def _umask() -> int:
@@ -47,14 +49,15 @@ def _umask() -> int:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the renaming itself durable, where the system can do that."""
+    """Make the renaming itself durable, where the system can do that: some file systems flush no folders."""
     if not hasattr(os, "O_DIRECTORY"):
         return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_json(path: Path, content: Any) -> None:

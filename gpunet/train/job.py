@@ -48,8 +48,9 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name, minimum in (("epochs", 1), ("batch_size", 2), ("seed", 0)):
-            whole_number(getattr(self, name), name, "train", minimum)
-        positive(self.lr, "lr", "train")
+            # Stored as Python's own numbers: those of NumPy cannot be written as JSON.
+            object.__setattr__(self, name, whole_number(getattr(self, name), name, "train", minimum))
+        object.__setattr__(self, "lr", positive(self.lr, "lr", "train"))
 
 
 class TrainingRun:

@@ -8,6 +8,7 @@ summary.json       the result
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ class RunFolder:
             FileError: if the folder holds a run already and `overwrite` is not set, or it cannot be written to.
         """
         ours = (self.summary_path, self.weights_path, self.metrics_path, self.config_path)
-        present = [path for path in ours if path.exists()]
+        present = [path for path in ours if os.path.exists(path)]  # Path.exists raises where a name is too long
         if present and not overwrite:
             raise FileError(f"{self.path} holds a run already; choose another folder with --out, or give --overwrite")
         try:
@@ -74,7 +75,7 @@ class RunFolder:
         Raises:
             FileError: if the folder holds no run, or the configuration is damaged.
         """
-        if not self.config_path.is_file():
+        if not os.path.isfile(self.config_path):
             raise FileError(f"{self.path} holds no training run: there is no {self.config_path.name} in it")
         config = files.read_json(self.config_path)
         if not isinstance(config, dict):

@@ -103,8 +103,14 @@ class Trainer:
             )
 
     def evaluate(self, loader: DataLoader) -> Evaluation:
-        """Run the model over a loader in evaluation mode."""
-        return evaluate(self.model, loader, self.classes)
+        """Run the model over a loader in evaluation mode.
+
+        Raises:
+            NonFiniteError: if the loss is NaN or infinite: only here it shows what the last step did to the weights.
+        """
+        result = evaluate(self.model, loader, self.classes)
+        self._check_finite(result.loss, "on the test images")
+        return result
 
     def _train_epoch(self, loader: DataLoader, epoch: int, epochs: int) -> tuple[float, float, float]:
         """One pass over the training set: mean loss, accuracy, images per second."""
@@ -121,7 +127,7 @@ class Trainer:
                 right += batch_right
                 seen += len(labels)
                 if step % STEPS_BETWEEN_LOOKS == 0 or step == len(loader):
-                    mean = self._check_finite(float(loss_sum) / seen, epoch, step)
+                    mean = self._check_finite(float(loss_sum) / seen, f"by step {step} of epoch {epoch}")
                     progress.set_postfix_str(
                         f"loss {mean:.3f}, accuracy {int(right) / seen:.1%}, "
                         f"{seen / (time.perf_counter() - started):,.0f} images/s"
@@ -141,10 +147,10 @@ class Trainer:
             self.schedule.step()
         return loss.data, (xp.argmax(logits.data, axis=1) == labels.data).sum()
 
-    def _check_finite(self, loss: float, epoch: int, step: int) -> float:
+    def _check_finite(self, loss: float, where: str) -> float:
         if not math.isfinite(loss):
             raise NonFiniteError(
-                f"the loss became {loss} by step {step} of epoch {epoch} "
-                f"(learning rate {self.optimizer.param_groups[0]['lr']:.3g}); try a smaller learning rate"
+                f"the loss became {loss} {where} (learning rate {self.optimizer.param_groups[0]['lr']:.3g}); "
+                f"try a smaller learning rate"
             )
         return loss

@@ -1,0 +1,394 @@
+"""Bad input: each call raises an exception of gpunet.errors that says who complains, what was expected, what came."""
+
+import math
+
+import numpy as np
+import pytest
+
+import gpunet.functional as F
+from gpunet.backend import manual_seed, set_num_threads
+from gpunet.errors import (
+    ArgumentError,
+    BackendError,
+    DTypeError,
+    GpunetError,
+    GradientError,
+    LabelError,
+    ShapeError,
+)
+from gpunet.tensor import Tensor, tensor
+
+pytestmark = pytest.mark.usefixtures("backend")
+
+
+def floats(*shape, dtype=np.float32):
+    return tensor(np.full(shape, 0.5, dtype))
+
+
+def integers(*shape):
+    return tensor(np.zeros(shape, np.int64))
+
+
+def labels(*values):
+    return tensor(np.array(values))
+
+
+def needing_gradient(*shape):
+    return tensor(np.ones(shape, np.float32), requires_grad=True)
+
+
+def images():
+    return floats(2, 4, 5, 6)
+
+
+def convolve(x=(2, 4, 5, 6), weight=(6, 4, 3, 3), bias=None, **settings):
+    return F.conv2d(floats(*x), floats(*weight), None if bias is None else floats(*bias), **settings)
+
+
+def normalise(x=(2, 3, 4, 4), size=3, **settings):
+    names = ("running_mean", "running_var", "weight", "bias")
+    return F.batch_norm(floats(*x), **{**{name: floats(size) for name in names}, **settings})
+
+
+def backward_twice():
+    loss = (needing_gradient(2) * 2).sum()
+    loss.backward()
+    loss.backward()
+
+
+BAD_INPUT = {  # what is wrong: the call, the exception, and words that its message must contain
+    "conv2d": [
+        (lambda: convolve(x=(4, 5, 6)), ShapeError, "(N, C, H, W)", "3 dimension", "unsqueeze"),
+        (lambda: convolve(x=(2, 4)), ShapeError, "(N, C, H, W)", "2 dimension"),
+        (lambda: convolve(x=(2, 3, 5, 6)), ShapeError, "4 channels", "got 3", "(2, 3, 5, 6)"),
+        (lambda: convolve(x=(2, 4, 5, 6), groups=2, weight=(6, 4, 3, 3)), ShapeError, "8 channels", "got 4"),
+        (lambda: convolve(x=(0, 4, 5, 6)), ShapeError, "batch is empty", "(0, 4, 5, 6)"),
+        (lambda: convolve(x=(2, 4, 0, 6)), ShapeError, "no pixels", "(2, 4, 0, 6)"),
+        (lambda: convolve(x=(2, 4, 2, 6)), ShapeError, "larger than the padded input", "height 2", "window of 3"),
+        (lambda: convolve(dilation=(1, 4)), ShapeError, "larger than the padded input", "width 6", "window of 9"),
+        (lambda: convolve(x=(2, 4, 1, 6), padding=(0, 2)), ShapeError, "height 1", "padding 0"),
+        (lambda: convolve(weight=(4, 3, 3)), ShapeError, "(O, C/groups, kh, kw)", "(4, 3, 3)"),
+        (lambda: convolve(weight=(6, 4, 0, 3)), ShapeError, "weight", "(6, 4, 0, 3)"),
+        (lambda: convolve(bias=(5,)), ShapeError, "bias", "(6,)", "(5,)"),
+        (lambda: convolve(bias=(1, 6)), ShapeError, "bias", "(6,)", "(1, 6)"),
+        (lambda: convolve(groups=3), ArgumentError, "groups=3", "divide", "4 input channels", "6 output channels"),
+        (lambda: convolve(weight=(5, 2, 3, 3), groups=2), ArgumentError, "groups=2", "5 output channels"),
+        (lambda: convolve(groups=0), ArgumentError, "groups", "1 or more", "0"),
+        (lambda: convolve(stride=0), ArgumentError, "stride", "1 or more", "0"),
+        (lambda: convolve(stride=(1, -1)), ArgumentError, "stride", "1 or more", "-1"),
+        (lambda: convolve(stride=1.5), ArgumentError, "stride", "whole number", "1.5"),
+        (lambda: convolve(stride=True), ArgumentError, "stride", "True"),
+        (lambda: convolve(stride=(1, 1, 1)), ArgumentError, "stride", "one whole number or two", "(1, 1, 1)"),
+        (lambda: convolve(padding=-1), ArgumentError, "padding", "0 or more", "-1"),
+        (lambda: convolve(padding="full"), ArgumentError, "padding", "'same', 'valid'", "'full'"),
+        (lambda: convolve(padding="same", stride=2), ArgumentError, "'same'", "stride of 1", "(2, 2)"),
+        (lambda: convolve(dilation=0), ArgumentError, "dilation", "1 or more", "0"),
+        (lambda: F.conv2d(integers(1, 1, 3, 3), floats(1, 1, 2, 2)), DTypeError, "input", "int64", ".float()"),
+        (lambda: F.conv2d(np.ones((1, 1, 3, 3)), floats(1, 1, 2, 2)), DTypeError, "a Tensor", "ndarray"),
+        (lambda: F.conv2d(images(), floats(6, 4, 3, 3, dtype=np.float64)), DTypeError, "float32", "float64", "weight"),
+    ],
+    "linear": [
+        (lambda: F.linear(floats(2, 3), floats(4, 5)), ShapeError, "5 features", "(2, 3)"),
+        (lambda: F.linear(images(), floats(4, 5)), ShapeError, "5 features", "flatten"),
+        (lambda: F.linear(floats(2, 5), floats(5)), ShapeError, "(O, I)", "(5,)"),
+        (lambda: F.linear(floats(0, 5), floats(4, 5)), ShapeError, "batch is empty", "(0, 5)"),
+        (lambda: F.linear(floats(2, 0, 5), floats(4, 5)), ShapeError, "empty", "(2, 0, 5)"),
+        (lambda: F.linear(floats(), floats(4, 5)), ShapeError, "5 features", "()"),
+        (lambda: F.linear(floats(2, 5), floats(4, 5), floats(5)), ShapeError, "bias", "(4,)", "(5,)"),
+        (lambda: F.linear(integers(2, 5), floats(4, 5)), DTypeError, "int64", ".float()"),
+    ],
+    "max_pool2d": [
+        (lambda: F.max_pool2d(floats(4, 5, 6), 2), ShapeError, "(N, C, H, W)", "3 dimension"),
+        (lambda: F.max_pool2d(floats(0, 4, 5, 6), 2), ShapeError, "batch is empty"),
+        (lambda: F.max_pool2d(images(), 6), ShapeError, "larger than the padded input", "height 5", "window of 6"),
+        (lambda: F.max_pool2d(images(), 3, dilation=3), ShapeError, "height 5", "window of 7", "dilation 3"),
+        (lambda: F.max_pool2d(images(), 0), ArgumentError, "kernel_size", "1 or more", "0"),
+        (lambda: F.max_pool2d(images(), 2, 0), ArgumentError, "stride", "1 or more", "0"),
+        (lambda: F.max_pool2d(images(), 2, dilation=0), ArgumentError, "dilation", "1 or more", "0"),
+        (lambda: F.max_pool2d(images(), 2, padding=-1), ArgumentError, "padding", "0 or more", "-1"),
+        (lambda: F.max_pool2d(images(), 2, padding=2), ArgumentError, "half the window", "(2, 2)"),
+        (lambda: F.max_pool2d(integers(1, 1, 4, 4), 2), DTypeError, "int64"),
+    ],
+    "avg_pool2d": [
+        (lambda: F.avg_pool2d(floats(4, 5), 2), ShapeError, "(N, C, H, W)", "2 dimension"),
+        (lambda: F.avg_pool2d(images(), (2, 7)), ShapeError, "larger than the padded input", "width 6", "window of 7"),
+        (lambda: F.avg_pool2d(images(), -2), ArgumentError, "kernel_size", "1 or more", "-2"),
+        (lambda: F.avg_pool2d(images(), (3, 2), padding=(1, 2)), ArgumentError, "half the window", "(1, 2)"),
+        (lambda: F.avg_pool2d(images(), 2, divisor_override=0), ArgumentError, "divisor_override", "1 or more", "0"),
+    ],
+    "adaptive_avg_pool2d": [
+        (lambda: F.adaptive_avg_pool2d(images(), 0), ArgumentError, "output_size", "1 or more", "0"),
+        (lambda: F.adaptive_avg_pool2d(images(), (1, 2, 3)), ArgumentError, "output_size", "two", "(1, 2, 3)"),
+        (lambda: F.adaptive_avg_pool2d(floats(4, 5, 6), 1), ShapeError, "(N, C, H, W)", "(4, 5, 6)"),
+    ],
+    "adaptive_max_pool2d": [
+        (lambda: F.adaptive_max_pool2d(images(), (None, -1)), ArgumentError, "output_size", "1 or more", "-1"),
+        (lambda: F.adaptive_max_pool2d(floats(0, 1, 2, 2), 1), ShapeError, "batch is empty"),
+    ],
+    "global_avg_pool2d": [
+        (lambda: F.global_avg_pool2d(floats(4, 5)), ShapeError, "(N, C, H, W)", "(4, 5)"),
+        (lambda: F.global_avg_pool2d(floats(0, 1, 2, 2)), ShapeError, "batch is empty"),
+    ],
+    "batch_norm": [
+        (lambda: normalise(x=(3,)), ShapeError, "(N, C)", "(3,)"),
+        (lambda: normalise(x=(1, 3, 2, 2, 2)), ShapeError, "(N, C, H, W)", "(1, 3, 2, 2, 2)"),
+        (lambda: normalise(x=(0, 3)), ShapeError, "batch is empty", "(0, 3)"),
+        (lambda: normalise(x=(2, 4, 5, 5)), ShapeError, "running_mean", "(4,)", "(3,)"),
+        (lambda: normalise(weight=floats(2)), ShapeError, "weight", "(3,)", "(2,)"),
+        (lambda: normalise(x=(1, 3), training=True), ShapeError, "more than one value per channel", "(1, 3)", "eval()"),
+        (lambda: normalise(x=(1, 3, 1, 1), training=True), ShapeError, "more than one value", "(1, 3, 1, 1)"),
+        (lambda: normalise(bias=None), ArgumentError, "weight and bias", "together"),
+        (lambda: normalise(running_var=None), ArgumentError, "running_mean and running_var", "together"),
+        (lambda: F.batch_norm(images()), ArgumentError, "evaluation needs running_mean"),
+        (lambda: F.batch_norm(integers(2, 3), training=True), DTypeError, "int64", ".float()"),
+        (lambda: normalise(weight=floats(3, dtype=np.float64)), DTypeError, "float32", "float64", "weight"),
+        (lambda: normalise(running_mean=integers(3)), DTypeError, "running_mean", "int64"),
+    ],
+    "dropout": [
+        (lambda: F.dropout(floats(2), 1.5), ArgumentError, "[0, 1]", "1.5"),
+        (lambda: F.dropout(floats(2), -0.1, training=False), ArgumentError, "[0, 1]", "-0.1"),
+        (lambda: F.dropout(floats(2), math.nan), ArgumentError, "[0, 1]", "nan"),
+        (lambda: F.dropout(floats(2), "half"), ArgumentError, "[0, 1]", "'half'"),
+        (lambda: F.dropout(integers(2)), DTypeError, "int64"),
+    ],
+    "dropout2d": [
+        (lambda: F.dropout2d(floats(2, 3)), ShapeError, "(N, C, H, W)", "(2, 3)"),
+        (lambda: F.dropout2d(images(), 2), ArgumentError, "[0, 1]", "2"),
+    ],
+    "relu": [(lambda: F.relu(integers(2)), DTypeError, "int64", ".float()")],
+    "leaky_relu": [(lambda: F.leaky_relu([1.0]), DTypeError, "a Tensor", "list", "gpunet.tensor")],
+    "sigmoid": [(lambda: F.sigmoid(integers(2)), DTypeError, "int64")],
+    "tanh": [(lambda: F.tanh(1.0), DTypeError, "a Tensor", "float")],
+    "silu": [(lambda: F.silu(integers(2)), DTypeError, "int64")],
+    "gelu": [
+        (lambda: F.gelu(integers(2)), DTypeError, "int64"),
+        (lambda: F.gelu(floats(2), "erf"), ArgumentError, "approximate", "'none', 'tanh'", "'erf'"),
+    ],
+    "softmax": [
+        (lambda: F.softmax(floats(2, 3), 2), ShapeError, "dim 2", "(2, 3)"),
+        (lambda: F.softmax(floats(2, 0), 1), ShapeError, "at least one element", "(2, 0)"),
+        (lambda: F.softmax(floats(), 0), ShapeError, "dim 0", "()"),
+        (lambda: F.softmax(integers(2, 3), 1), DTypeError, "int64"),
+    ],
+    "log_softmax": [(lambda: F.log_softmax(floats(2, 3), -3), ShapeError, "dim -3", "(2, 3)")],
+    "cross_entropy": [
+        (lambda: F.cross_entropy(floats(2, 3), labels(0, 3)), LabelError, "0 .. 2", "3 classes", "got 3"),
+        (lambda: F.cross_entropy(floats(2, 3), labels(-1, 0)), LabelError, "0 .. 2", "got -1"),
+        (lambda: F.cross_entropy(floats(2, 3), labels(0, -100), ignore_index=-1), LabelError, "0 .. 2", "got -100"),
+        (lambda: F.cross_entropy(floats(2, 3), floats(2)), DTypeError, "integers", "float32", ".long()"),
+        (lambda: F.cross_entropy(floats(2, 3), [0, 1]), DTypeError, "integer class labels", "list"),
+        (lambda: F.cross_entropy(floats(2, 3), tensor([True, False])), DTypeError, "integer class labels", "bool"),
+        (lambda: F.cross_entropy(integers(2, 3), labels(0, 1)), DTypeError, "input", "int64"),
+        (lambda: F.cross_entropy(floats(2, 3), labels(0, 1, 2)), ShapeError, "(2,)", "(2, 3)", "(3,)"),
+        (lambda: F.cross_entropy(floats(2, 3), integers(2, 3)), ShapeError, "target", "(2,)", "(2, 3)"),
+        (lambda: F.cross_entropy(floats(2, 3, 4, 4), integers(2, 4)), ShapeError, "(2, 4, 4)", "(2, 4)"),
+        (lambda: F.cross_entropy(floats(3), labels(0)), ShapeError, "(N, C)", "(3,)"),
+        (lambda: F.cross_entropy(floats(0, 3), integers(0)), ShapeError, "batch is empty", "(0, 3)"),
+        (lambda: F.cross_entropy(floats(2, 3), floats(2, 4)), ShapeError, "same shape", "(2, 3)", "(2, 4)"),
+        (lambda: F.cross_entropy(floats(2, 3), floats(2, 3) * 3), LabelError, "target", "[0, 1]"),
+        (lambda: F.cross_entropy(floats(2, 3), floats(2, 3) * math.nan), LabelError, "target", "NaN"),
+        (lambda: F.cross_entropy(floats(2, 3), needing_gradient(2, 3)), ArgumentError, "no gradient", "detach()"),
+        (lambda: F.cross_entropy(floats(2, 3), labels(0, 1), floats(2)), ShapeError, "weight", "3 classes", "(2,)"),
+        (lambda: F.cross_entropy(floats(2, 3), labels(0, 1), integers(3)), DTypeError, "weight", "int64"),
+        (
+            lambda: F.cross_entropy(floats(2, 3), labels(0, 1), reduction="average"),
+            ArgumentError,
+            "'mean'",
+            "'average'",
+        ),
+        (lambda: F.cross_entropy(floats(2, 3), labels(0, 1), label_smoothing=2), ArgumentError, "label_smoothing", "2"),
+    ],
+    "nll_loss": [
+        (lambda: F.nll_loss(floats(2, 3), labels(0, 5)), LabelError, "0 .. 2", "got 5"),
+        (lambda: F.nll_loss(floats(2, 3), floats(2)), DTypeError, "integer class labels", "float32"),
+        (lambda: F.nll_loss(floats(2, 3), labels(0)), ShapeError, "(2,)", "(1,)"),
+        (lambda: F.nll_loss(floats(0, 3), integers(0)), ShapeError, "batch is empty"),
+        (lambda: F.nll_loss(floats(2, 3), labels(0, 1), floats(4)), ShapeError, "weight", "3 classes", "(4,)"),
+        (lambda: F.nll_loss(floats(2, 3), labels(0, 1), reduction="batchmean"), ArgumentError, "'sum'", "'batchmean'"),
+    ],
+    "binary_cross_entropy": [
+        (lambda: F.binary_cross_entropy(floats(2) * 3, floats(2)), LabelError, "input", "[0, 1]"),
+        (lambda: F.binary_cross_entropy(floats(2), floats(2) - 1), LabelError, "target", "[0, 1]"),
+        (lambda: F.binary_cross_entropy(floats(2) * math.nan, floats(2)), LabelError, "input", "NaN"),
+        (lambda: F.binary_cross_entropy(floats(2), floats(2, 1)), ShapeError, "same shape", "(2,)", "(2, 1)"),
+        (lambda: F.binary_cross_entropy(floats(0), floats(0)), ShapeError, "empty", "(0,)"),
+        (lambda: F.binary_cross_entropy(floats(2), integers(2)), DTypeError, "target", "int64", ".float()"),
+        (lambda: F.binary_cross_entropy(floats(2), needing_gradient(2)), ArgumentError, "no gradient", "target"),
+        (lambda: F.binary_cross_entropy(floats(2), floats(2), floats(3)), ShapeError, "weight", "(2,)", "(3,)"),
+        (lambda: F.binary_cross_entropy(floats(2), floats(2), floats(1, 2)), ShapeError, "weight", "(2,)", "(1, 2)"),
+    ],
+    "binary_cross_entropy_with_logits": [
+        (lambda: F.binary_cross_entropy_with_logits(floats(2), floats(2) * 4), LabelError, "target", "[0, 1]"),
+        (lambda: F.binary_cross_entropy_with_logits(floats(2, 1), floats(2)), ShapeError, "same shape", "(2, 1)"),
+        (
+            lambda: F.binary_cross_entropy_with_logits(floats(4, 5), floats(4, 5), pos_weight=floats(3)),
+            ShapeError,
+            "pos_weight",
+            "(4, 5)",
+            "(3,)",
+        ),
+        (
+            lambda: F.binary_cross_entropy_with_logits(floats(2), floats(2), pos_weight=floats(2, dtype=np.float64)),
+            DTypeError,
+            "pos_weight",
+            "float32",
+            "float64",
+        ),
+        (
+            lambda: F.binary_cross_entropy_with_logits(floats(2), floats(2), pos_weight=[1.0, 2.0]),
+            DTypeError,
+            "pos_weight",
+            "list",
+        ),
+    ],
+    "kl_div": [
+        (lambda: F.kl_div(floats(2, 3), floats(2, 3) * 3), LabelError, "target", "[0, 1]"),
+        (lambda: F.kl_div(floats(2, 3), floats(3, 2)), ShapeError, "same shape", "(2, 3)", "(3, 2)"),
+        (lambda: F.kl_div(floats(0, 3), floats(0, 3)), ShapeError, "empty"),
+        (lambda: F.kl_div(floats(2, 3), floats(2, 3), "average"), ArgumentError, "'batchmean'", "'average'"),
+    ],
+    "mse_loss": [
+        (lambda: F.mse_loss(floats(2, 1), floats(2)), ShapeError, "same shape", "(2, 1)", "(2,)"),
+        (lambda: F.mse_loss(floats(0), floats(0)), ShapeError, "empty"),
+        (lambda: F.mse_loss(floats(2), floats(2, dtype=np.float64)), DTypeError, "float32", "float64"),
+        (lambda: F.mse_loss(floats(2), floats(2), "batchmean"), ArgumentError, "'mean'", "'batchmean'"),
+    ],
+    "pad": [
+        (lambda: F.pad(floats(2, 3), (1, 2, 3)), ArgumentError, "two numbers", "(1, 2, 3)"),
+        (lambda: F.pad(floats(2), (1, 1, 1, 1)), ArgumentError, "at most 1", "(1, 1, 1, 1)"),
+        (lambda: F.pad(floats(2), (1, -1)), ArgumentError, "0 or more", "(1, -1)"),
+        (lambda: F.pad(floats(2), (1, 1), "reflect"), ArgumentError, "'constant'", "'reflect'"),
+    ],
+    "cat": [
+        (lambda: F.cat([]), ArgumentError, "at least one Tensor"),
+        (lambda: F.cat([floats(2, 3), floats(2, 4)]), ShapeError, "dimension 0", "(2, 3)", "(2, 4)"),
+        (lambda: F.cat([floats(2, 3), floats(2)]), ShapeError, "(2, 3)", "(2,)"),
+        (lambda: F.cat([floats(2)], 1), ShapeError, "dimension 1", "(2,)"),
+    ],
+    "stack": [
+        (lambda: F.stack([floats(2), floats(3)]), ShapeError, "equal", "(2,)", "(3,)"),
+        (lambda: F.stack([]), ArgumentError, "at least one Tensor"),
+    ],
+    "maximum": [(lambda: F.maximum(floats(2), floats(3)), ShapeError, "broadcast", "(2,)", "(3,)")],
+    "minimum": [(lambda: F.minimum(floats(2, 2), floats(3, 1, 3)), ShapeError, "broadcast", "(2, 2)", "(3, 1, 3)")],
+    "where": [
+        (lambda: F.where(tensor([True, False]), floats(3), 0.0), ShapeError, "broadcast", "(2,)", "(3,)"),
+        (lambda: F.where(tensor([True, False]), floats(2), floats(3)), ShapeError, "broadcast", "(3,)"),
+    ],
+    "add": [(lambda: floats(2, 3) + floats(2), ShapeError, "broadcast", "(2, 3)", "(2,)", "3 and 2")],
+    "multiply": [(lambda: floats(2) * np.ones(3, np.float32), ShapeError, "broadcast", "(2,)", "(3,)")],
+    "comparison": [(lambda: floats(2) < floats(3), ShapeError, "broadcast", "(2,)", "(3,)")],
+    "matmul": [
+        (lambda: floats(2, 3) @ floats(2, 3), ShapeError, "(2, 3) @ (2, 3)"),
+        (lambda: floats(2, 3) @ floats(), ShapeError, "(2, 3) @ ()"),
+        (lambda: floats(2, 2, 3) @ floats(3, 3, 2), ShapeError, "broadcast", "(2,)", "(3,)"),
+    ],
+    "reshape": [
+        (lambda: floats(2, 3).reshape(4, 2), ShapeError, "(2, 3)", "6 elements", "(4, 2)"),
+        (lambda: floats(2, 3).reshape(-1, -1), ShapeError, "(-1, -1)"),
+        (lambda: floats(2, 3).reshape(4, -1), ShapeError, "(4, -1)"),
+        (lambda: floats(2, 3).view(-2, 3), ShapeError, "(-2, 3)"),
+    ],
+    "permute": [(lambda: floats(2, 3).permute(0, 0), ShapeError, "2 dimensions once", "(0, 0)")],
+    "transpose": [(lambda: floats(2, 3).transpose(0, 2), ShapeError, "dimension 2", "2 dimension")],
+    "expand": [
+        (lambda: floats(2, 3).expand(4, 3), ShapeError, "(2, 3)", "(4, 3)"),
+        (lambda: floats(2, 3).expand(3), ShapeError, "(2, 3)", "(3,)"),
+        (lambda: floats(3).expand(-1, 3), ShapeError, "(3,)", "(-1, 3)"),
+    ],
+    "flatten": [
+        (lambda: F.flatten(floats(2, 3), 1, 0), ArgumentError, "start_dim before end_dim", "1 and 0"),
+        (lambda: F.flatten(floats(2, 3), 2), ShapeError, "dimension 2"),
+    ],
+    "squeeze": [(lambda: floats(2).squeeze(1), ShapeError, "dimension 1", "1 dimension")],
+    "sum": [
+        (lambda: floats(2, 3).sum(2), ShapeError, "dimension 2", "2 dimension"),
+        (lambda: floats(2, 3).sum((0, 0)), ArgumentError, "twice", "(0, 0)"),
+    ],
+    "mean": [(lambda: integers(2).mean(), DTypeError, "floats", "int64", ".float()")],
+    "max": [(lambda: floats(0).max(), ShapeError, "at least one element", "(0,)")],
+    "argmin": [(lambda: floats(0, 2).argmin(0), ShapeError, "at least one element", "(0, 2)")],
+    "clamp": [(lambda: floats(2).clamp(), ArgumentError, "min and max")],
+    "index": [
+        (lambda: floats(2, 3)[2], ShapeError, "(2, 3)", "2"),
+        (lambda: floats(2, 3)[0, 0, 0], ShapeError, "(2, 3)"),
+        (lambda: floats(2, 3)[[0, 5]], ShapeError, "(2, 3)", "5"),
+        (lambda: floats(2, 3)[tensor([True, False, True])], ShapeError, "(2, 3)"),
+        (lambda: floats(2)["a"], ShapeError, "(2,)"),
+    ],
+    "item()": [(lambda: floats(2).item(), ShapeError, "one element", "(2,)")],
+    "len()": [(lambda: len(floats()), ShapeError, "at least one dimension")],
+    "Tensor": [
+        (lambda: tensor("abc"), DTypeError, "real numbers", "<U3"),
+        (lambda: tensor([1j]), DTypeError, "real numbers", "complex128"),
+        (lambda: tensor(None), DTypeError, "real numbers", "object"),
+        (lambda: tensor([1.0], dtype=complex), DTypeError, "real numbers", "complex128"),
+    ],
+    "tensor": [
+        (lambda: tensor([[1.0], [2.0, 3.0]]), ShapeError, "equal lengths", "ragged"),
+        (lambda: tensor([floats(2), floats(3)]), ShapeError, "equal lengths", "ragged"),
+    ],
+    "requires_grad": [
+        (lambda: tensor([1], requires_grad=True), DTypeError, "floats", "int64"),
+        (lambda: setattr(needing_gradient(2) * 1, "requires_grad", False), GradientError, "detach()"),
+    ],
+    "backward": [
+        (lambda: (needing_gradient(2) * 2).backward(), GradientError, "(2,)", "gradient", ".mean()"),
+        (lambda: floats(1).backward(), GradientError, "history", "requires_grad=True"),
+        (backward_twice, GradientError, "already run", "forward pass again"),
+        (lambda: needing_gradient(2).backward(floats(3)), ShapeError, "(2,)", "(3,)"),
+    ],
+    "gradient": [
+        (lambda: setattr(needing_gradient(2), "grad", floats(3)), ShapeError, "(2,)", "(3,)"),
+        (lambda: setattr(floats(2), "grad", floats(2)), GradientError, "requires_grad=True"),
+    ],
+    "manual_seed": [(lambda: manual_seed(-1), ArgumentError, "0 or more", "-1")],
+    "set_num_threads": [(lambda: set_num_threads(0), ArgumentError, "1 or more", "0")],
+}
+
+
+@pytest.mark.parametrize(
+    ("who", "call", "error", "words"),
+    [
+        pytest.param(who, call, error, words, id=f"{who} {number}")
+        for who, rows in BAD_INPUT.items()
+        for number, (call, error, *words) in enumerate(rows)
+    ],
+)
+def test_message_says_who_expected_what_and_got_what(who, call, error, words):
+    with pytest.raises(GpunetError) as caught:
+        call()
+    assert type(caught.value) is error
+    missing = [word for word in (who, *words) if word not in str(caught.value)]
+    assert not missing, f"{missing} not in {caught.value}"
+
+
+class ArrayOfAnother:
+    """Looks like an array of a backend that is not in use."""
+
+    shape, ndim, size, dtype = (1, 1, 2, 2), 4, 4, np.dtype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda other: F.relu(other),
+        lambda other: F.max_pool2d(other, 2),
+        lambda other: other + 1,
+        lambda other: floats(1) * other,
+        lambda other: F.cat([floats(1, 1, 2, 2), other]),
+        lambda other: floats(1) == other,
+        lambda other: F.mse_loss(floats(1, 1, 2, 2), other),
+        lambda other: needing_gradient(1, 1, 2, 2).backward(other),
+    ],
+)
+def test_array_of_another_backend(call, backend):
+    with pytest.raises(BackendError, match=rf"active backend is {backend}"):
+        call(Tensor(ArrayOfAnother()))
+
+
+def test_nothing_changes_when_input_is_bad():
+    running = floats(3), floats(3)
+    with pytest.raises(ShapeError):
+        F.batch_norm(floats(1, 3), *running, training=True)
+    assert [each.tolist() for each in running] == [[0.5] * 3] * 2

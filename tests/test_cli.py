@@ -1,0 +1,376 @@
+"""The command line: through `main`, and in processes of its own where signals, pipes or the installed script matter."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gpunet
+from gpunet.cli import main
+from gpunet.models import MODELS
+
+QUICK = ["--model", "lenet5", "--epochs", "1", "--batch-size", "64", "--backend", "numpy"]
+FILES = ["config.json", "metrics.jsonl", "model.safetensors", "summary.json"]
+posix_only = pytest.mark.skipif(os.name != "posix", reason="signals and pipes as on POSIX")
+
+
+@pytest.fixture(autouse=True)
+def _backend_is_put_back():
+    """`--backend` chooses for the whole process."""
+    with gpunet.use_backend("numpy"):
+        yield
+
+
+def refused(arguments, capsys):
+    """What `main` says about a command that it does not understand."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    out, err = capsys.readouterr()
+    assert caught.value.code == 2
+    assert out == ""
+    return err
+
+
+@pytest.fixture
+def start():
+    """Starts processes whose output can be read while they run; none outlives the test."""
+    started = []
+
+    def start_process(*arguments, command=(sys.executable, "-m", "gpunet"), **settings):
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may start this with SIGINT ignored
+        try:
+            process = subprocess.Popen(
+                [*command, *map(str, arguments)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "GPUNET_BACKEND": "numpy", "PYTHONUNBUFFERED": "", **settings},
+            )
+        finally:
+            signal.signal(signal.SIGINT, before)
+        started.append(process)
+        return process
+
+    yield start_process
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        process.stderr.close()
+
+
+@pytest.fixture
+def run(start):
+    """Runs a process to its end: its exit code, what it wrote to stdout and to stderr."""
+
+    def run_process(*arguments, **settings):
+        process = start(*arguments, **settings)
+        out, err = process.communicate(timeout=120)
+        return process.returncode, out, err
+
+    return run_process
+
+
+# What works
+
+
+def test_train_and_evaluate(tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert main(["train", *QUICK, "--out", str(folder)]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert sorted(path.name for path in folder.iterdir()) == FILES
+    lines = out.splitlines()
+    assert lines[0] == ("lenet5 (61,706 parameters) on digits: 1,437 images to learn from, 360 held out, backend numpy")
+    assert re.fullmatch(
+        r"epoch 1/1  loss \d\.\d{4}  accuracy +\d+\.\d\d%  test accuracy +\d+\.\d\d%  [\d,]+ images/s", lines[1]
+    )
+    table = lines[3:14]
+    assert len(table) == 11
+    assert table[0].startswith("class  images  precision  recall")
+    summary = json.loads((folder / "summary.json").read_text())
+    assert re.fullmatch(
+        rf"test accuracy {summary['test_accuracy']:.2%} \(\d+\.\d s\), written to {re.escape(str(folder))}/", lines[-1]
+    )
+
+    assert main(["evaluate", str(folder)]) == 0
+    assert capsys.readouterr().out.splitlines() == [*table, "", f"test accuracy {summary['test_accuracy']:.2%}"]
+
+    assert main(["evaluate", str(folder), "--json", "--backend", "numpy"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    result = json.loads(out)
+    assert {name: result[name] for name in result} == {name: summary[name] for name in result}  # repeated exactly
+    assert set(result) == {"test_accuracy", "test_loss", "backend", "classes", "confusion"}
+
+
+def test_json_is_all_that_is_printed(tmp_path, capsys):
+    assert main(["train", *QUICK, "--json", "--out", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == json.loads((tmp_path / "summary.json").read_text())
+    assert out.count("\n") == 1
+    assert err == ""
+
+
+def test_quiet_prints_the_result_alone(tmp_path, capsys):
+    assert main(["train", *QUICK, "--quiet", "--out", str(tmp_path)]) == 0
+    out, err = capsys.readouterr()
+    assert re.fullmatch(r"test accuracy \d+\.\d\d% \(.* s\), written to .*/", out.strip())
+    assert err == ""
+
+
+def test_options_reach_the_run(tmp_path, capsys):
+    options = ["--model", "lenet5", "--epochs", "2", "--batch-size", "256", "--lr", "0.03", "--seed", "11"]
+    assert main(["train", *options, "--out", str(tmp_path), "--quiet"]) == 0
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert [config[name] for name in ("model", "epochs", "batch_size", "lr", "seed")] == ["lenet5", 2, 256, 0.03, 11]
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_new_folder_is_made_where_none_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *QUICK, "--quiet"]) == 0
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert folder.name.startswith("digits-lenet5-")
+    assert f"written to {Path('runs', folder.name)}/" in capsys.readouterr().out
+
+
+def test_overwrite(tmp_path, capsys):
+    arguments = ["train", *QUICK, "--quiet", "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    before = (tmp_path / "model.safetensors").read_bytes()
+    assert main([*arguments, "--seed", "1"]) == 1
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+    capsys.readouterr()
+    assert main([*arguments, "--seed", "1", "--overwrite"]) == 0
+    assert (tmp_path / "model.safetensors").read_bytes() != before
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["evaluate", "--help"], ["--version"]])
+def test_help_and_version(arguments, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    out, err = capsys.readouterr()
+    assert caught.value.code == 0
+    assert err == ""
+    if arguments == ["--version"]:
+        assert out == f"gpunet {gpunet.__version__}\n"
+    else:
+        assert out.startswith("usage: gpunet")
+
+
+def test_help_names_what_can_be_chosen(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    words = capsys.readouterr().out.replace(",", " ").split()
+    assert set(MODELS) <= set(words)
+    for option in ("--data", "--model", "--epochs", "--batch-size", "--lr", "--seed", "--out", "--backend", "--json"):
+        assert option in words
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "listed"),
+    [
+        ([], ["COMMAND"]),
+        (["tarin"], ["'tarin'", "train", "evaluate"]),
+        (["train", "--model", "resnet9"], ["'resnet9'", *MODELS]),
+        (["train", "--data", "imagenet"], ["'imagenet'", "digits"]),
+        (["train", "--backend", "torch"], ["'torch'", "auto", "numpy", "cupy"]),
+        (["evaluate", "run", "--backend", "torch"], ["'torch'", "auto", "numpy", "cupy"]),
+        (["train", "--epochs", "0"], ["--epochs", "must be 1 or more, got 0"]),
+        (["train", "--epochs", "many"], ["--epochs", "'many'"]),
+        (["train", "--epochs", "1.5"], ["--epochs", "'1.5'"]),
+        (["train", "--batch-size", "1"], ["--batch-size", "must be 2 or more, got 1"]),
+        (["train", "--seed", "-1"], ["--seed", "must be 0 or more, got -1"]),
+        (["train", "--lr", "0"], ["--lr", "must be a number above 0, got 0"]),
+        (["train", "--lr", "nan"], ["--lr", "must be a number above 0, got nan"]),
+        (["train", "--lr", "inf"], ["--lr", "must be a number above 0, got inf"]),
+        (["train", "--lr", "fast"], ["--lr", "'fast'"]),
+        (["train", "--speed", "11"], ["--speed"]),
+        (["train", "digits"], ["digits"]),
+        (["train", "--out"], ["--out"]),
+        (["evaluate"], ["DIR"]),
+    ],
+)
+def test_commands_that_are_not_understood(arguments, listed, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    err = refused(arguments, capsys)
+    assert err.startswith("usage: gpunet")
+    assert "error:" in err
+    assert [word for word in listed if word not in err] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", *QUICK, "--out", "old"], "old holds a run already"),
+        (["train", *QUICK, "--out", "file"], "cannot use the folder file"),
+        (["train", *QUICK, "--out", "file/run"], "cannot use the folder file/run"),
+        (["train", *QUICK, "--out", "x" * 300], "File name too long"),
+        (["train", "--batch-size", "5000", "--out", "new"], "batch_size 5000 leaves no batch of 1437 items"),
+        (["evaluate", "missing"], "missing holds no training run: there is no config.json in it"),
+        (["evaluate", "file"], "file holds no training run"),
+        (["evaluate", "old"], "config.json is not a JSON file"),
+        (["evaluate", "x" * 300], "holds no training run"),
+        (["evaluate", "strange"], "unknown model 'vgg'; choose one of lenet5"),
+    ],
+)
+def test_errors(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder, config in (("old", "damaged"), ("strange", '{"data": "digits", "model": "vgg"}')):
+        Path(folder).mkdir()
+        Path(folder, "config.json").write_text(config)
+    Path("file").write_text("precious")
+    assert main(arguments) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("gpunet: error: ")
+    assert message in err
+    assert err.count("\n") == 1
+    assert Path("file").read_text() == "precious"
+    assert not Path("new").exists()
+
+
+def test_a_backend_that_cannot_work(capsys, tmp_path, monkeypatch):
+    gpunet.backend.probe_cupy.cache_clear()
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    try:
+        assert main(["train", "--backend", "cupy", "--out", str(tmp_path / "run")]) == 1
+    finally:
+        gpunet.backend.probe_cupy.cache_clear()
+    err = capsys.readouterr().err
+    assert err.startswith("gpunet: error: the cupy backend cannot be used: CuPy is not installed")
+    assert "pip install" in err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy says that numbers overflow
+def test_a_learning_rate_that_is_too_large(capsys, tmp_path):
+    assert main(["train", "--lr", "1e30", "--epochs", "1", "--quiet", "--out", str(tmp_path)]) == 1
+    assert "try a smaller learning rate" in capsys.readouterr().err
+    assert not (tmp_path / "summary.json").exists()
+
+
+# In processes of its own
+
+
+def test_as_a_module(run, tmp_path):
+    code, out, err = run("train", *QUICK, "--json", "--out", tmp_path)
+    assert code == 0, err
+    assert json.loads(out)["epochs_done"] == 1
+    assert err == ""
+
+
+def test_the_installed_script(run):
+    script = Path(sys.executable).with_name("gpunet")
+    if not script.exists():
+        pytest.skip("gpunet is not installed beside this Python")
+    assert run("--version", command=[str(script)]) == (0, f"gpunet {gpunet.__version__}\n", "")
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["evaluate", "missing"], 1), (["train", "--model", "vgg"], 2)])
+def test_no_traceback(run, arguments, code, tmp_path):
+    got, out, err = run(*arguments, PWD=str(tmp_path))
+    assert got == code
+    assert out == ""
+    assert "Traceback" not in err
+
+
+def test_output_that_is_piped_has_no_progress_bar(run, tmp_path):
+    code, out, err = run("train", *QUICK, "--out", tmp_path)
+    assert code == 0, err
+    assert err == ""
+    assert out.isascii()
+    assert not set(out) & set("\r\x1b\b")
+
+
+def test_a_fallback_to_numpy_is_said_once(run, tmp_path):
+    block = "import sys; sys.modules['cupy'] = None; from gpunet.cli import main; sys.exit(main())"
+    code, out, err = run(
+        "train", *QUICK[:-2], "--json", "--out", tmp_path, command=(sys.executable, "-c", block), GPUNET_BACKEND=""
+    )
+    assert code == 0, err
+    assert json.loads(out)["backend"] == "numpy"
+    assert err == "no GPU in use (CuPy is not installed); running on NumPy\n"
+
+
+@posix_only
+def test_ctrl_c_saves_what_was_learned(start, run, tmp_path):
+    process = start("train", "--model", "lenet5", "--epochs", "10000", "--out", tmp_path)
+    lines = [process.stdout.readline() for _ in range(2)]
+    assert lines[1].startswith("epoch     1/10000")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "gpunet: finishing the batch and saving; Ctrl-C again to stop at once" in err
+    assert "whole epochs; what was learned is saved" in err
+    assert "Traceback" not in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == FILES
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["interrupted"] is True
+    assert 1 <= summary["epochs_done"] < 10000
+    assert summary["epochs_done"] == len((tmp_path / "metrics.jsonl").read_text().splitlines())
+    assert f"test accuracy {summary['test_accuracy']:.2%}" in out
+
+    code, out, err = run("evaluate", tmp_path, "--json")
+    assert code == 0, err
+    assert json.loads(out)["test_loss"] == summary["test_loss"]
+
+
+@posix_only
+def test_a_second_ctrl_c_stops_at_once(start, tmp_path):
+    endless_batch = """
+import sys, time
+from gpunet.cli import main
+from gpunet.train import Trainer
+
+def train_step(self, images, labels):
+    print("batch", file=sys.stderr, flush=True)
+    time.sleep(60)
+
+Trainer.train_step = train_step
+sys.exit(main())
+"""
+    process = start("train", "--out", tmp_path, command=(sys.executable, "-c", endless_batch))
+    assert process.stderr.readline() == "batch\n"
+    process.send_signal(signal.SIGINT)
+    assert process.stderr.readline() == "\n"
+    assert "Ctrl-C again to stop at once" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == "gpunet: stopped\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+@posix_only
+@pytest.mark.parametrize("arguments", [["train", *QUICK[:2], "--epochs", "10000", "--out", "run"]])
+def test_a_reader_that_goes_away(start, arguments, tmp_path):
+    """`gpunet train | head -1`."""
+    arguments = [str(tmp_path / word) if word == "run" else word for word in arguments]
+    process = start(*arguments)
+    assert process.stdout.readline().startswith("lenet5")
+    process.stdout.close()
+    err = process.stderr.read()
+    assert process.wait(timeout=60) == 0
+    assert err == ""
+
+
+@posix_only
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"]])
+def test_a_reader_that_reads_nothing(start, arguments):
+    """`gpunet --help | true`."""
+    process = start(*arguments)
+    process.stdout.close()
+    err = process.stderr.read()
+    assert process.wait(timeout=60) == 0
+    assert err == ""

@@ -1,0 +1,338 @@
+"""The tape: how gradients accumulate, what memory is let go when, and what must not be computed or shared."""
+
+import gc
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import gpunet.functional as F
+from gpunet.errors import GradientError
+from gpunet.ops.operation import Operation
+from gpunet.tape import is_grad_enabled, no_grad
+from gpunet.tensor import apply, tensor
+from tests.reference import close
+
+pytestmark = pytest.mark.usefixtures("backend")
+
+
+@pytest.fixture
+def no_gc():
+    """Memory must be released by reference count: the collector stays off."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def leaf(*values):
+    return tensor(list(values), dtype=np.float64, requires_grad=True)
+
+
+# ------------------------------------------------------------------------------------------------------- accumulation
+
+
+@pytest.mark.parametrize(
+    ("function", "gradient"),
+    [
+        (lambda x: x + x, [2, 2]),
+        (lambda x: x * x * x, [3, 12]),
+        (lambda x: x + F.relu(x - 1.5), [1, 2]),
+        (lambda x: (x * 2) * (x * 2 + 1), [10, 18]),
+        (lambda x: F.cat([x, x * 3, x]).sum(), [5, 5]),
+        (lambda x: F.stack([x[0], x[0], x[1]]).sum(), [2, 1]),
+        (lambda x: x[0] * x[1] + x, [2 * 2 + 1, 2 * 1 + 1]),
+    ],
+)
+def test_gradients_add_up_where_paths_join(function, gradient):
+    x = leaf(1.0, 2.0)
+    function(x).sum().backward()
+    close(x.grad.numpy(), gradient)
+
+
+def test_shared_part_runs_backward_once():
+    runs = []
+
+    class Counted(Operation):
+        def forward(self, x):
+            return x * 2
+
+        def backward(self, grad):
+            runs.append(grad.copy())
+            return (grad * 2,)
+
+    x = leaf(1.0)
+    shared = apply(Counted(), x)
+    for _ in range(10):
+        shared = shared + shared * 0.5  # 2^10 paths
+    shared.sum().backward()
+    assert len(runs) == 1
+    close(x.grad.numpy(), [2 * 1.5**10])
+
+
+def test_second_loss_adds_to_the_gradient_of_the_first():
+    x, scalar = leaf(1.0, 2.0), tensor(3.0, requires_grad=True)
+    for times in (1, 2, 3):
+        (x * 5).sum().backward()
+        (scalar * 2).backward()
+        close(x.grad.numpy(), [5.0 * times] * 2)
+        close((scalar.grad + 1).numpy(), np.float32(2 * times + 1))
+    x.grad = None
+    assert x.grad is None
+
+
+def test_backward_from_a_leaf_is_its_gradient():
+    x = leaf(1.0, 2.0)
+    x.backward(tensor([3.0, 4.0]))
+    close(x.grad.numpy(), [3, 4])
+
+
+def test_long_chain_needs_no_recursion():
+    x = y = leaf(1.0)
+    for _ in range(20_000):
+        y = y + 1
+    y.backward()
+    close(x.grad.numpy(), [1.0])
+    del y  # nor does letting go of it
+
+
+@pytest.mark.parametrize("join", [lambda early, late: early * late, lambda early, late: late * early])
+def test_earlier_part_waits_for_all_paths_to_it(join):
+    x = leaf(2.0)
+    early = x * 3
+    late = early * early
+    join(early, late).backward()  # (3x)^3
+    close(x.grad.numpy(), [3 * 27 * 2.0**2])
+
+
+# ------------------------------------------------------------------------------------------------------------- memory
+
+
+def two_layers(x, weight):
+    """The output, and a weak reference to the array between the layers, which backward needs."""
+    hidden = F.relu(F.conv2d(x, weight, padding=1))
+    return F.conv2d(hidden, weight), weakref.ref(hidden.data)
+
+
+def test_activations_die_with_backward(no_gc, rng):
+    x, weight = tensor(rng.standard_normal((1, 2, 5, 5))), tensor(rng.standard_normal((2, 2, 3, 3)), requires_grad=True)
+    y, hidden = two_layers(x, weight)
+    assert hidden() is not None
+    y.sum().backward()
+    assert hidden() is None  # while y is still there
+
+
+def test_activations_die_with_the_output(no_gc, rng):
+    x, weight = tensor(rng.standard_normal((1, 2, 5, 5))), tensor(rng.standard_normal((2, 2, 3, 3)), requires_grad=True)
+    y, hidden = two_layers(x, weight)
+    del y
+    assert hidden() is None
+
+
+def test_activations_are_not_kept_without_gradients(no_gc, rng):
+    x, weight = (tensor(rng.standard_normal(shape)) for shape in ((1, 2, 5, 5), (2, 2, 3, 3)))
+    y, hidden = two_layers(x, weight)
+    assert hidden() is None
+    assert not y.requires_grad
+
+
+def test_graph_makes_no_cycles(no_gc):
+    x = leaf(1.0, 2.0)
+    y = F.cross_entropy(F.batch_norm((x * x).reshape(2, 1), training=True).expand(2, 3), tensor([0, 1]))
+    y.backward()
+    del x, y
+    assert gc.collect() == 0
+
+
+# ------------------------------------------------------------------------------------------------------------- errors
+
+
+def test_second_backward_is_an_error():
+    x = leaf(1.0, 2.0)
+    y = (x * x).sum()
+    y.backward()
+    with pytest.raises(GradientError, match="already run"):
+        y.backward()
+    close(x.grad.numpy(), [2, 4])
+
+
+def test_shared_part_cannot_be_walked_twice_and_nothing_is_added():
+    x, weight = leaf(1.0, 2.0), leaf(3.0, 3.0)
+    shared = x * x
+    first, second = shared.sum(), (shared * weight).sum()
+    first.backward()
+    with pytest.raises(GradientError, match="add the losses up"):
+        second.backward()
+    close(x.grad.numpy(), [2, 4])
+    assert weight.grad is None
+
+
+def test_nothing_is_added_when_backward_fails():
+    class Failing(Operation):
+        def forward(self, x):
+            return x * 1
+
+        def backward(self, grad):
+            raise ZeroDivisionError
+
+    x, other = leaf(1.0), leaf(1.0)
+    y = apply(Failing(), x) * other + other
+    with pytest.raises(ZeroDivisionError):
+        y.backward()
+    assert x.grad is None
+    assert other.grad is None
+
+
+def test_computed_tensor_keeps_its_history():
+    y = leaf(1.0) * 2
+    with pytest.raises(GradientError, match="detach"):
+        y.requires_grad = False
+    assert y.requires_grad
+    assert y.grad is None
+
+
+# ------------------------------------------------------------------------------------------------------------ no_grad
+
+
+def test_no_grad_as_a_context_and_as_a_decorator():
+    x = leaf(1.0)
+
+    @no_grad()
+    def evaluate():
+        assert not is_grad_enabled()
+        return x * 2
+
+    assert not evaluate().requires_grad
+    with no_grad():
+        with no_grad():
+            assert not (x * 2).requires_grad
+        assert not is_grad_enabled()
+        assert not evaluate().requires_grad
+        assert not is_grad_enabled()
+    assert (x * 2).requires_grad
+
+
+def test_no_grad_ends_with_an_exception():
+    with pytest.raises(KeyError), no_grad():
+        raise KeyError
+    assert is_grad_enabled()
+
+
+def test_no_grad_still_lets_tensors_be_made_with_requires_grad():
+    with no_grad():
+        x = leaf(1.0)
+    assert x.requires_grad
+
+
+def test_no_grad_concerns_its_thread_alone():
+    with ThreadPoolExecutor(1) as pool, no_grad():
+        assert pool.submit(is_grad_enabled).result()
+        assert not is_grad_enabled()
+    assert is_grad_enabled()
+
+
+def test_decorated_function_may_run_in_several_threads_at_once():
+    both_inside = threading.Barrier(2, timeout=10)
+
+    @no_grad()
+    def evaluate():
+        both_inside.wait()
+
+    def recording():
+        evaluate()
+        return is_grad_enabled()
+
+    def not_recording():
+        with no_grad():
+            evaluate()
+            return is_grad_enabled()
+
+    for _ in range(20):
+        with ThreadPoolExecutor(2) as pool:
+            modes = [pool.submit(function) for function in (recording, not_recording)]
+        assert [mode.result() for mode in modes] == [True, False]
+
+
+# ------------------------------------------------------------------------------------------ what is shared, what is not
+
+
+SHARING = {
+    "a + b": lambda a, b: a + b,
+    "a - b": lambda a, b: a - b,
+    "b + a + b": lambda a, b: b + a + b,
+    "reshape": lambda a, b: a.reshape(2, 1) + b.reshape(2, 1),
+    "transpose": lambda a, b: a.reshape(1, 2).T + b.reshape(1, 2).T,
+    "cat": lambda a, b: F.cat([a, b]),
+    "expand": lambda a, b: a.expand(2) + b.expand(2),
+    "index": lambda a, b: a[:] + b[::-1],
+    "pad": lambda a, b: F.pad(a, (0, 0)) + b,
+    "sum": lambda a, b: a.sum() + b.sum(),
+    "where": lambda a, b: F.where(tensor([True, False]), a, b),
+    "cast": lambda a, b: a.to(np.float64) + b,
+    "flatten": lambda a, b: F.flatten(a) + F.flatten(b),
+    "squeeze": lambda a, b: a.unsqueeze(0).squeeze(0) + b,
+    "dropout": lambda a, b: F.dropout(a, 0.0) + b,
+}
+
+
+@pytest.mark.parametrize("name", SHARING)
+def test_gradients_are_arrays_of_their_own(name):
+    a, b = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    y = SHARING[name](a, b)
+    given = tensor(np.full(y.shape, 2.0))
+    y.backward(given)
+    before = b.grad.numpy().copy()
+    a.grad.data[...] = 77.0  # as an optimizer might
+    close(b.grad.numpy(), before, 0, 0)
+    close(given.numpy(), np.full(y.shape, 2.0), 0, 0)
+    b.grad.data[...] = 78.0
+    close(a.grad.numpy(), [77.0, 77.0], 0, 0)
+
+
+def test_gradient_of_a_leaf_is_not_the_gradient_that_was_given():
+    x, given = leaf(1.0, 2.0), tensor([1.0, 1.0], dtype=np.float64)
+    x.backward(given)
+    x.grad.data[...] = 7.0
+    close(given.numpy(), [1, 1], 0, 0)
+
+
+class Watched(Operation):
+    """Multiplies its inputs, and remembers which gradients somebody wanted."""
+
+    wanted = ()
+
+    def forward(self, a, b):
+        self.a, self.b = a, b
+        return a * b
+
+    def backward(self, grad):
+        Watched.wanted = self.needs_grad
+        return tuple(
+            grad * other if needed else None for other, needed in zip((self.b, self.a), self.needs_grad, strict=True)
+        )
+
+
+@pytest.mark.parametrize("wanted", [(True, True), (True, False), (False, True)])
+def test_gradient_nobody_needs_is_not_computed(wanted):
+    a, b = (tensor([2.0, 3.0], requires_grad=each) for each in wanted)
+    apply(Watched(), a, b).sum().backward()
+    assert Watched.wanted == wanted
+    assert (a.grad is not None, b.grad is not None) == wanted
+
+
+def test_part_without_gradients_is_not_recorded():
+    constant = tensor([1.0, 2.0]) * 3
+    assert not constant.requires_grad
+    x = leaf(1.0, 2.0)
+    y = constant * x + x.detach()
+    y.sum().backward()
+    close(x.grad.numpy(), [3, 6])
+
+
+def test_history_of_an_input_does_not_reach_a_detached_copy():
+    x = leaf(1.0, 2.0)
+    frozen = (x * 2).detach()
+    (frozen * x).sum().backward()
+    close(x.grad.numpy(), [2, 4])
