@@ -6,6 +6,9 @@ An error raised inside a model also says in which layer: `Module.__call__` fills
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 __all__ = [
     "ArgumentError",
     "BackendError",
@@ -14,8 +17,10 @@ __all__ = [
     "FileError",
     "GpunetError",
     "GradientError",
+    "KernelError",
     "LabelError",
     "NonFiniteError",
+    "OutOfMemoryError",
     "ShapeError",
     "StateDictError",
 ]
@@ -58,6 +63,10 @@ class BackendError(GpunetError, RuntimeError):
     """A backend cannot be used, or arrays of two backends were mixed."""
 
 
+class KernelError(GpunetError, RuntimeError):
+    """A CUDA kernel does not compile, got arguments that do not fit, or broke a rule while it ran in the emulator."""
+
+
 class StateDictError(GpunetError, ValueError):
     """A state_dict does not fit the model: keys are missing, unexpected or misshapen."""
 
@@ -68,6 +77,19 @@ class DataError(GpunetError, ValueError):
 
 class FileError(GpunetError, OSError):
     """A file cannot be read or written, or does not hold what it should."""
+
+
+class OutOfMemoryError(GpunetError, MemoryError):
+    """An operation needs more memory than the GPU or the machine has left."""
+
+    @classmethod
+    def during(cls, operation: object, arrays: Iterable[Any]) -> OutOfMemoryError:
+        """The error of an operation on these inputs, with their sizes and what to do."""
+        sized = [array for array in arrays if hasattr(array, "nbytes")]
+        listed = ", ".join(f"{tuple(each.shape)} {each.dtype} ({each.nbytes / 1e6:,.1f} MB)" for each in sized)
+        batch = next((each.shape[0] for each in sized if each.shape), 0)
+        hint = f"a batch of {batch // 2} instead of {batch} takes about half" if batch > 1 else "use smaller images"
+        return cls(f"{type(operation).__name__}: out of memory on inputs {listed or 'of unknown size'}; {hint}")
 
 
 class NonFiniteError(GpunetError, ArithmeticError):

@@ -13,8 +13,10 @@ import threading
 from types import TracebackType
 from typing import Literal
 
+import numpy as np
+
 from gpunet.backend import Array, xp
-from gpunet.errors import GradientError
+from gpunet.errors import GradientError, OutOfMemoryError
 from gpunet.ops.operation import Operation
 
 __all__ = ["Leaf", "Node", "backward", "is_grad_enabled", "no_grad"]
@@ -53,7 +55,11 @@ class Node:
                 "run the forward pass again, or add the losses up and call backward once"
             )
         operation, self.operation = self.operation, None
-        return operation.backward(grad)
+        try:
+            with np.errstate(all="ignore"):  # as in the forward pass
+                return operation.backward(grad)
+        except MemoryError as error:
+            raise OutOfMemoryError.during(operation, [grad]) from error
 
 
 class _GradMode(threading.local):
@@ -119,7 +125,7 @@ def backward(root: Node | Leaf, grad: Array) -> None:
             if target is not None and part is not None:
                 # A leaf keeps its gradient, and optimizers write into it: it must not share memory with another.
                 shared = isinstance(target, Leaf) and (part is grad or getattr(part, "base", None) is not None)
-                arrive(target, part.copy() if shared else part)
+                arrive(target, part.copy(order="K") if shared else part)
     for leaf, total in gradients.items():
         if isinstance(leaf, Leaf):
             leaf.grad = xp.asarray(total if leaf.grad is None else leaf.grad + total)

@@ -14,7 +14,7 @@ import numpy as np
 
 from gpunet import tape
 from gpunet.backend import Array, active_backend, asarray, backend_of, check_active, to_cpu, xp
-from gpunet.errors import ArgumentError, DTypeError, GradientError, ShapeError
+from gpunet.errors import ArgumentError, DTypeError, GradientError, OutOfMemoryError, ShapeError
 from gpunet.ops.arithmetic import Abs, Add, Clamp, Divide, Exp, Log, Multiply, Negate, Power, Sqrt, Subtract
 from gpunet.ops.matmul import MatMul
 from gpunet.ops.operation import Operation
@@ -158,6 +158,7 @@ class Tensor:
             GradientError: if the Tensor has no history, has more than one element and no `gradient` was given, or if
                 backward has run through its history before.
             ShapeError: if `gradient` has another shape.
+            DTypeError: if `gradient` is not a Tensor.
         """
         if self._node is None:
             raise GradientError(
@@ -172,6 +173,8 @@ class Tensor:
                 )
             seed = xp.ones(self.shape, dtype=self.dtype)
         else:
+            if not isinstance(gradient, Tensor):
+                raise DTypeError(f"backward expects its gradient as a Tensor, got {type(gradient).__name__}")
             if gradient.shape != self.shape:
                 raise ShapeError(f"backward expects a gradient of shape {self.shape}, got {gradient.shape}")
             check_active(gradient.data, "the gradient")
@@ -245,6 +248,8 @@ class Tensor:
         return _binary(Divide(), other, _as_float(self))
 
     def __pow__(self, other: Any) -> Tensor:
+        if self.dtype.kind in "iu" and isinstance(other, int) and other < 0:
+            raise ArgumentError(f"integers cannot be raised to the power {other}; convert with .float()")
         return _binary(Power(), self, other)
 
     def __rpow__(self, other: Any) -> Tensor:
@@ -522,6 +527,7 @@ def apply(operation: Operation, *inputs: Any) -> Tensor:
 
     Raises:
         BackendError: if an input belongs to another backend than the active one.
+        OutOfMemoryError: if the memory does not suffice.
     """
     arrays = []
     nodes = []
@@ -536,7 +542,11 @@ def apply(operation: Operation, *inputs: Any) -> Tensor:
             arrays.append(value)
             nodes.append(None)
     operation.needs_grad = tuple(node is not None for node in nodes)
-    result = Tensor(xp.asarray(operation.forward(*arrays)))  # a NumPy reduction returns a scalar, not an array
+    try:
+        with np.errstate(all="ignore"):  # NaN and infinity travel on without a word, as they do on a GPU
+            result = Tensor(xp.asarray(operation.forward(*arrays)))  # a NumPy reduction returns a scalar, not an array
+    except MemoryError as error:
+        raise OutOfMemoryError.during(operation, arrays) from error
     if any(operation.needs_grad):
         result._node = tape.Node(operation, tuple(nodes))
     return result
@@ -557,12 +567,13 @@ def tensor(data: Any, dtype: DType = None, requires_grad: bool = False) -> Tenso
     """
     if isinstance(data, Tensor):
         data = data.data
-    if dtype is None and not hasattr(data, "dtype"):
+    if not hasattr(data, "dtype"):
         data = _from_python(data)
-        dtype = np.float32 if data.dtype == np.float64 else None
-    elif dtype is not None:
-        dtype = np.dtype(dtype)
-    return Tensor(_checked_numbers(xp.array(asarray(data), dtype=dtype)), requires_grad)
+        if dtype is None and data.dtype == np.float64:
+            dtype = np.float32
+    _check_numbers(data.dtype if dtype is None else np.dtype(dtype))
+    _check_numbers(data.dtype)
+    return Tensor(xp.array(asarray(data), dtype=dtype), requires_grad)
 
 
 def _from_python(data: Any) -> np.ndarray[Any, Any]:
@@ -574,10 +585,9 @@ def _from_python(data: Any) -> np.ndarray[Any, Any]:
         raise ShapeError("tensor expects nested lists of equal lengths, got a ragged list") from None
 
 
-def _checked_numbers(array: Array) -> Array:
-    if array.dtype.kind not in "biuf":
-        raise DTypeError(f"a Tensor holds real numbers or booleans, got data of type {array.dtype}")
-    return array
+def _check_numbers(dtype: Any) -> None:
+    if dtype.kind not in "biuf":
+        raise DTypeError(f"a Tensor holds real numbers or booleans, got data of type {dtype}")
 
 
 def as_tensor(data: Any, dtype: DType = None) -> Tensor:
@@ -586,7 +596,8 @@ def as_tensor(data: Any, dtype: DType = None) -> Tensor:
         return data if dtype is None else data.to(dtype)
     if hasattr(data, "dtype") and hasattr(data, "shape") and not isinstance(data, np.generic):
         check_active(data, "the data")
-        return Tensor(_checked_numbers(xp.asarray(data, dtype=dtype)))
+        _check_numbers(data.dtype if dtype is None else np.dtype(dtype))
+        return Tensor(xp.asarray(data, dtype=dtype))
     return tensor(data, dtype)
 
 
@@ -631,6 +642,7 @@ def _as_float(value: Tensor) -> Tensor:
 
 def _compare(compare: Callable[[Any, Any], Any], a: Tensor, b: Any) -> Tensor:
     other = _operand(b)
+    check_active(a.data, "the left-hand side of a comparison")
     if isinstance(other, Tensor):
         check_broadcast(a.shape, other.shape, "comparison")
         check_active(other.data, "the right-hand side of a comparison")

@@ -2,14 +2,113 @@
 // compiles the kernels on the user's machine, has no header files, and CuPy's cache of compiled kernels looks at the
 // source text alone.
 //
-// Arrays are NHWC-contiguous: the channels of a pixel lie side by side, so that neighbouring threads, which work on
-// neighbouring channels, read neighbouring addresses ("coalesced"). Offsets are 64 bits wide.
+// Memory. Arrays are NHWC-contiguous: the channels of a pixel lie side by side. Neighbouring threads work on
+// neighbouring channels, so the addresses that the 32 threads of a warp touch in one instruction form one run, which
+// the GPU fetches as a few whole 128-byte lines ("coalesced"). Offsets are 64 bits wide: an array may pass 2^31 values.
+//
+// Packs. A thread works on V channels at once, loaded and stored as one piece of up to 16 bytes: fewer instructions,
+// fewer threads, the same bytes. The host picks V = 16 / sizeof(T) where the channels divide by it and every array
+// begins at a multiple of 16 bytes, otherwise V = 1.
+//
+// Sums. No atomics: every value is written by one thread, and every sum is taken in an order that depends on the shape
+// alone. Two runs give the same bits.
 
 typedef long long i64;
 
-#define NEGATIVE_INFINITY __int_as_float(0xff800000)  // <math.h> and INFINITY do not exist here
+constexpr int BLOCK = 256;  // threads of a block, in every launch
+constexpr int RESIDENT = 3;  // blocks that must fit on a multiprocessor at once, so that some compute while others wait
+                             // for memory: the compiler keeps a thread to 80 registers, enough for all but one kernel
 
-// The index of this thread among all threads of the launch.
-__device__ __forceinline__ i64 thread_index() {
-    return (i64)blockIdx.x * blockDim.x + threadIdx.x;
+// ---------------------------------------------------------------------------------------------------- types of number
+
+// Half precision is a format for storage: 16 bits in memory, float in registers.
+struct half_t {
+    unsigned short bits;
+};
+
+// The type in which a kernel computes with values of type T.
+template <typename T> struct ArithmeticOf { typedef T type; };
+template <> struct ArithmeticOf<half_t> { typedef float type; };
+template <typename T> using Arithmetic = typename ArithmeticOf<T>::type;
+
+template <typename T> __device__ __forceinline__ T widen(T value) { return value; }
+
+__device__ __forceinline__ float widen(half_t value) {
+#ifdef GPUNET_EMULATED
+    return gpunet_half_to_float(value.bits);
+#else
+    float result;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(result) : "h"(value.bits));
+    return result;
+#endif
 }
+
+__device__ __forceinline__ void narrow(float value, float& result) { result = value; }
+__device__ __forceinline__ void narrow(double value, double& result) { result = value; }
+__device__ __forceinline__ void narrow(int value, int& result) { result = value; }
+__device__ __forceinline__ void narrow(int value, unsigned char& result) { result = (unsigned char)value; }
+
+__device__ __forceinline__ void narrow(float value, half_t& result) {  // to the nearest, ties to even
+#ifdef GPUNET_EMULATED
+    result.bits = gpunet_float_to_half(value);
+#else
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(result.bits) : "f"(value));
+#endif
+}
+
+// <math.h> and INFINITY do not exist here.
+template <typename A> __device__ __forceinline__ A negative_infinity() { return (A)__int_as_float((int)0xff800000); }
+
+// ------------------------------------------------------------------------------------------------------------- packs
+
+// V neighbouring values. The alignment is what makes the compiler load them with one instruction.
+template <typename T, int V> struct alignas(sizeof(T) * V < 16 ? sizeof(T) * V : 16) Pack {
+    T of[V];
+};
+
+template <int V, typename T, typename A> __device__ __forceinline__ void load(const T* from, A (&values)[V]) {
+    const Pack<T, V> pack = *reinterpret_cast<const Pack<T, V>*>(from);
+#pragma unroll
+    for (int v = 0; v < V; ++v) values[v] = widen(pack.of[v]);
+}
+
+template <int V, typename T, typename A> __device__ __forceinline__ void store(T* to, const A (&values)[V]) {
+    Pack<T, V> pack;
+#pragma unroll
+    for (int v = 0; v < V; ++v) narrow(values[v], pack.of[v]);
+    *reinterpret_cast<Pack<T, V>*>(to) = pack;
+}
+
+// ------------------------------------------------------------------------------------------------------------- places
+
+// The number of this thread among all threads of the launch. A kernel whose threads each make one item begins with
+// `if (item >= count) return;`, because the last block reaches beyond the work.
+__device__ __forceinline__ i64 thread_number() { return (i64)blockIdx.x * BLOCK + threadIdx.x; }
+
+// Where pack number `item` of an array (N, height, width, channels) lies. (The divisions are cheap: the compiler
+// divides in 32 bits wherever the numbers fit.)
+struct Place {
+    i64 image;
+    int row, column, channel;  // channel: the first of the V
+};
+
+template <int V> __device__ __forceinline__ Place place_of(i64 item, int height, int width, int channels) {
+    const int packs = channels / V;
+    Place place;
+    place.channel = (int)(item % packs) * V;
+    item /= packs;
+    place.column = (int)(item % width);
+    item /= width;
+    place.row = (int)(item % height);
+    place.image = item / height;
+    return place;
+}
+
+// The offset of a value in an array (N, height, width, channels).
+__device__ __forceinline__ i64 offset_of(i64 image, int row, int column, int channel,
+                                         int height, int width, int channels) {
+    return ((image * height + row) * width + column) * channels + channel;
+}
+
+// Integer division that rounds up, for numbers of 0 or more.
+__device__ __forceinline__ int divide_up(int number, int by) { return (number + by - 1) / by; }

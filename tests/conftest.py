@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from gpunet.backend import get_num_threads, manual_seed, probe_cupy, set_num_threads, use_backend
+from gpunet.backend import get_num_threads, manual_seed, set_num_threads, use_backend
+from gpunet.errors import BackendError
 
 
 @pytest.fixture(autouse=True)
@@ -21,12 +22,14 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-@pytest.fixture(params=["numpy", pytest.param("cupy", marks=pytest.mark.gpu)])
+@pytest.fixture(params=["numpy", "emulated", pytest.param("cupy", marks=pytest.mark.gpu)])
 def backend(request: pytest.FixtureRequest) -> Iterator[str]:
     """Each backend in turn. One that cannot run here is skipped, with the reason."""
-    if request.param == "cupy" and not probe_cupy().ok:
-        pytest.skip(f"cupy: {probe_cupy().reason}")
-    with use_backend(request.param):
+    try:
+        switch = use_backend(request.param)
+    except BackendError as error:
+        pytest.skip(str(error))
+    with switch:
         yield request.param
 
 

@@ -98,6 +98,12 @@ def test_relu_and_leaky_relu_at_zero():
         close(x.grad.numpy(), np.full(2, slope, np.float32))
 
 
+def test_gradient_passes_where_relu_is_nan():
+    x = tensor([NAN], requires_grad=True)
+    F.relu(x).sum().backward()
+    assert x.grad.item() == 1
+
+
 # ------------------------------------------------------------------------------------------------------------ softmax
 
 SOFTMAXES = [F.softmax, F.log_softmax]

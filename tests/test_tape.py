@@ -234,25 +234,24 @@ def test_no_grad_concerns_its_thread_alone():
 
 
 def test_decorated_function_may_run_in_several_threads_at_once():
-    both_inside = threading.Barrier(2, timeout=10)
+    first_inside, second_inside, first_left = (threading.Event() for _ in range(3))
 
     @no_grad()
-    def evaluate():
-        both_inside.wait()
+    def evaluate(arrived, leave):
+        arrived.set()
+        assert leave.wait(10)
 
     def recording():
-        evaluate()
+        evaluate(first_inside, second_inside)
+        first_left.set()
         return is_grad_enabled()
 
-    def not_recording():
-        with no_grad():
-            evaluate()
-            return is_grad_enabled()
-
-    for _ in range(20):
-        with ThreadPoolExecutor(2) as pool:
-            modes = [pool.submit(function) for function in (recording, not_recording)]
-        assert [mode.result() for mode in modes] == [True, False]
+    with ThreadPoolExecutor(1) as pool, no_grad():
+        other = pool.submit(recording)
+        assert first_inside.wait(10)
+        evaluate(second_inside, first_left)
+        assert not is_grad_enabled()
+        assert other.result()
 
 
 # ------------------------------------------------------------------------------------------ what is shared, what is not

@@ -11,17 +11,21 @@ from gpunet.backend.active import (
     use_backend,
     xp,
 )
+from gpunet.backend.device import allow_tf32, set_memory_limit
 from gpunet.backend.memory import as_nchw, to_nhwc
 from gpunet.backend.probe import CupyProbe, probe_cupy
 from gpunet.backend.random import host_generator, manual_seed, uniform
 from gpunet.backend.scratch import scratch
 from gpunet.backend.tiles import get_num_threads, run_tiles, set_num_threads, sum_over_tiles, tiles
+from gpunet.backend.transfer import HostToBackend
 
 __all__ = [
     "BACKENDS",
     "Array",
     "CupyProbe",
+    "HostToBackend",
     "active_backend",
+    "allow_tf32",
     "as_nchw",
     "asarray",
     "backend_of",
@@ -32,6 +36,7 @@ __all__ = [
     "probe_cupy",
     "run_tiles",
     "scratch",
+    "set_memory_limit",
     "set_num_threads",
     "sum_over_tiles",
     "tiles",

@@ -1,4 +1,4 @@
-"""The active backend: `xp` is CuPy or NumPy, whichever is in use at the moment.
+"""The active backend: `xp` is CuPy or NumPy (or CuPy's stand-in, the emulator), whichever is in use at the moment.
 
 Everything numerical in gpunet is written once against `xp`. The backend is chosen at the first use of `xp`, from the
 environment variable GPUNET_BACKEND (default: auto), or at any time with `use_backend`.
@@ -32,16 +32,18 @@ __all__ = [
 ]
 
 Array: TypeAlias = Any
-"""An array of the active backend: `numpy.ndarray` or `cupy.ndarray`. The two share no base class."""
+"""An array of the active backend: `numpy.ndarray`, `cupy.ndarray` or the emulator's. They share no base class."""
 
-BACKENDS = ("auto", "numpy", "cupy")
+_MODULES = {"numpy": "numpy", "cupy": "cupy", "emulated": "gpunet.backend.emulated"}
+
+BACKENDS = ("auto", *_MODULES)
 """The names that `use_backend` and GPUNET_BACKEND take."""
 
 _log = logging.getLogger("gpunet")
 
 
 class _ActiveModule:
-    """Stands for the active array module: `xp.exp` is `numpy.exp` or `cupy.exp`.
+    """Stands for the active array module: `xp.exp` is `numpy.exp` or `cupy.exp`, or the emulator's.
 
     A name is looked up once and then kept in the instance, so that it costs what a module attribute costs. Switching
     forgets the names.
@@ -57,13 +59,18 @@ class _ActiveModule:
         self.__dict__.clear()
         self._name = name
         if name is not None:
-            self._module = importlib.import_module(name)
+            self._module = importlib.import_module(_MODULES[name])
         if name == "numpy":
             keep_large_arrays()
 
-    def __getattr__(self, name: str) -> Any:
+    def _choose(self) -> str:
+        """The name of the active backend; chooses one if nothing has done so yet."""
         if self._name is None:
             self._activate(_resolve(os.environ.get("GPUNET_BACKEND") or "auto"))
+        return str(self._name)
+
+    def __getattr__(self, name: str) -> Any:
+        self._choose()
         value = getattr(self._module, name)
         self.__dict__[name] = value
         return value
@@ -76,11 +83,13 @@ xp: Any = _ActiveModule()
 
 
 def _resolve(name: str) -> str:
-    """The module that a backend name stands for, having made sure that it works."""
+    """The backend that a name stands for, having made sure that it works."""
     if name not in BACKENDS:
         raise BackendError(f"unknown backend {name!r}; choose one of {', '.join(BACKENDS)}")
-    if name == "numpy":
-        return "numpy"
+    if name == "emulated":
+        importlib.import_module("gpunet.backend.emulator").compiler_command()  # raises where there is none
+    if name not in ("auto", "cupy"):
+        return name
     probe = probe_cupy()
     if probe.ok:
         return "cupy"
@@ -102,7 +111,8 @@ class use_backend:
     afterwards is an error that says so.
 
     Raises:
-        BackendError: for an unknown name, or for `cupy` where CuPy cannot work (with the reason and its mend).
+        BackendError: for an unknown name, for `cupy` where CuPy cannot work or `emulated` where there is no C++
+            compiler (with the reason and its mend).
 
     Example:
         >>> with use_backend("numpy"):
@@ -126,13 +136,14 @@ class use_backend:
 
 
 def active_backend() -> str:
-    """The name of the active backend, `numpy` or `cupy`; chooses it if nothing has done so yet."""
-    return str(xp.__name__)
+    """The name of the active backend: `numpy`, `cupy` or `emulated`."""
+    return xp._name or xp._choose()
 
 
 def backend_of(array: Array) -> str:
     """The name of the backend that an array belongs to."""
-    return type(array).__module__.partition(".")[0]
+    package = type(array).__module__.partition(".")[0]
+    return "emulated" if package == "gpunet" else package
 
 
 def check_active(array: Array, what: str) -> None:
@@ -150,7 +161,7 @@ def check_active(array: Array, what: str) -> None:
 
 def to_cpu(array: Array) -> np.ndarray[Any, Any]:
     """The same values as a NumPy array: a copy from the GPU, or the array itself where it is one already."""
-    return array.get() if backend_of(array) == "cupy" else np.asarray(array)
+    return array.get() if backend_of(array) in ("cupy", "emulated") else np.asarray(array)
 
 
 def asarray(data: Any, dtype: Any = None) -> Array:

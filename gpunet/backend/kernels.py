@@ -1,17 +1,54 @@
-"""The CUDA sources in raw_kernels/, which are installed as the package `gpunet.raw_kernels`."""
+"""Launching the CUDA kernels of raw_kernels/: one wrapper for all of them, which checks what CuPy does not.
+
+CuPy hands a kernel whatever it is given. A Python float arrives as a double where the kernel expects a float, a
+transposed view is read as if it were contiguous, a missing argument is garbage. `launch` compares every argument with
+the kernel's declared signature first and says what is wrong; such errors are mistakes in gpunet, never in a user's
+program.
+
+The sources are installed as the package `gpunet.raw_kernels`; the declarations are in `gpunet.backend.kernel_table`.
+"""
 
 from __future__ import annotations
 
+import functools
 import importlib.resources
+import math
+import operator
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from gpunet.errors import FileError
+import numpy as np
+
+from gpunet.backend.active import Array, active_backend, backend_of, xp
+from gpunet.backend.kernel_table import KERNELS, PACK_BYTES, TEMPLATE_DTYPES, Instance, Kernel, Parameter
+from gpunet.errors import ArgumentError, BackendError, DTypeError, FileError, ShapeError
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable  # moves to importlib.resources.abc with Python 3.14
 
-__all__ = ["kernel_names", "kernel_source"]
+__all__ = [
+    "BLOCK",
+    "OPTIONS",
+    "enabled",
+    "kernel_names",
+    "kernel_source",
+    "launch",
+    "vector_width",
+]
+
+BLOCK = 256
+"""Threads of a block: BLOCK in common.cuh."""
+
+OPTIONS = ("--std=c++17",)
+"""What CuPy is asked to compile with, beside its own options."""
+
+LARGEST_GRID = 2**31 - 1  # blocks along x; y and z end at 65535 and are not used
+
+_INTEGER_LIMITS = {np.dtype(np.int32): 2**31, np.dtype(np.int64): 2**63}
+_LARGEST_FLOATS = {np.dtype(each): float(np.finfo(each).max) for each in (np.float32, np.float64)}
+
+# ----------------------------------------------------------------------------------------------------------- sources
 
 _SHARED = "common.cuh"
 
@@ -37,3 +74,142 @@ def _folder() -> Traversable:
         return importlib.resources.files("gpunet.raw_kernels")
     except ModuleNotFoundError:  # a checkout that is not installed has the folder beside the package
         return Path(__file__).parents[2] / "raw_kernels"
+
+
+# --------------------------------------------------------------------------------------------------------- launching
+
+
+def enabled() -> bool:
+    """Whether operations run on raw kernels: wherever the backend is not NumPy, unless GPUNET_RAW_KERNELS is 0."""
+    return active_backend() != "numpy" and os.environ.get("GPUNET_RAW_KERNELS") != "0"
+
+
+def vector_width(channels: int, *arrays: Array) -> int:
+    """How many channels a thread should take at once: as many as fill 16 bytes, or 1 where they do not fit.
+
+    They fit where packs divide the channels and every array begins at a multiple of 16 bytes. The first array says how
+    wide a value is.
+    """
+    width = PACK_BYTES // int(arrays[0].itemsize)
+    fits = channels % width == 0 and all(array.data.ptr % PACK_BYTES == 0 for array in arrays)
+    return width if fits else 1
+
+
+def launch(kernel: Kernel, *arguments: Any, threads: int, vector: int = 1) -> None:
+    """Run a kernel on at least this many threads.
+
+    Arrays and numbers are checked against the kernel's signature; numbers become the C type that it declares. What the
+    template parameters T and W stand for is read off the arrays. No thread, no launch.
+
+    Args:
+        threads: how many items of work there are, one a thread; the last block is filled up.
+        vector: the number of values in a pack, `vector_width`.
+
+    Raises:
+        ArgumentError: for a wrong number of arguments, or a number that is not of its parameter's type or range.
+        BackendError: for an array of another backend.
+        DTypeError: for an array of another type of number.
+        ShapeError: for an array that is not C-contiguous.
+    """
+    if len(arguments) != len(kernel.parameters):
+        raise ArgumentError(f"{kernel.name} takes {len(kernel.parameters)} arguments, got {len(arguments)}")
+    bound: dict[str, np.dtype[Any]] = {}
+    for parameter, argument in zip(kernel.parameters, arguments, strict=True):
+        if parameter.is_pointer:
+            _check_active(kernel, parameter, argument)
+            _bind(kernel, parameter, argument, bound)
+    checked = tuple(
+        _check_array(kernel, parameter, argument, parameter.dtype(bound))
+        if parameter.is_pointer
+        else _to_scalar(kernel, parameter, argument)
+        for parameter, argument in zip(kernel.parameters, arguments, strict=True)
+    )
+    blocks = -(-threads // BLOCK)
+    if not 0 <= blocks <= LARGEST_GRID:
+        raise ArgumentError(f"{kernel.name}: {blocks} blocks of {BLOCK} threads, but a grid has 0 to {LARGEST_GRID}")
+    if blocks == 0:
+        return
+    dtypes = tuple(bound[name] for name in kernel.template if name in TEMPLATE_DTYPES)
+    _function(active_backend(), kernel, dtypes, vector)((blocks,), (BLOCK,), checked)
+
+
+def _check_active(kernel: Kernel, parameter: Parameter, array: Any) -> None:
+    if not isinstance(array, xp.ndarray):
+        raise BackendError(
+            f"{kernel.name}: {parameter.name} must be an array of {active_backend()}, got {_describe(array)}"
+        )
+
+
+def _bind(kernel: Kernel, parameter: Parameter, array: Array, bound: dict[str, np.dtype[Any]]) -> None:
+    """If this is the first array declared with a template parameter, that stands for its dtype from now on."""
+    choices = TEMPLATE_DTYPES.get(parameter.type)
+    if choices is not None and parameter.type not in bound:
+        if array.dtype not in choices:
+            listed = " or ".join(map(str, choices))
+            raise DTypeError(f"{kernel.name}: {parameter.name} must be {listed}, got {array.dtype}")
+        bound[parameter.type] = array.dtype
+
+
+def _check_array(kernel: Kernel, parameter: Parameter, array: Array, dtype: np.dtype[Any]) -> Array:
+    where = f"{kernel.name}: {parameter.name}"
+    if array.dtype != dtype:
+        raise DTypeError(f"{where} must be {dtype}, got {array.dtype}")
+    if not array.flags.c_contiguous:
+        raise ShapeError(
+            f"{where} must be C-contiguous, got shape {array.shape} with strides {array.strides}; "
+            f"copy it with xp.ascontiguousarray"
+        )
+    return array
+
+
+def _to_scalar(kernel: Kernel, parameter: Parameter, number: Any) -> np.generic:
+    """The number as the C type that the parameter declares."""
+    where = f"{kernel.name}: {parameter.name}"
+    dtype = parameter.dtype({})
+    if dtype in _LARGEST_FLOATS:
+        if isinstance(number, bool) or not isinstance(number, int | float | np.integer | np.floating):
+            raise ArgumentError(f"{where} must be a number, got {_describe(number)}")
+        try:
+            value = float(number)
+            fits = not math.isfinite(value) or abs(value) <= _LARGEST_FLOATS[dtype]
+        except OverflowError:
+            fits = False
+        if not fits:
+            raise ArgumentError(f"{where} does not fit into {parameter.type}: {number}")
+        return dtype.type(value)
+    try:
+        whole = operator.index(number)
+    except TypeError:
+        raise ArgumentError(f"{where} must be a whole number, got {_describe(number)}") from None
+    limit = _INTEGER_LIMITS[dtype]
+    if not -limit <= whole < limit:
+        raise ArgumentError(f"{where} does not fit into {parameter.type}: {whole}")
+    return dtype.type(whole)
+
+
+def _describe(value: Any) -> str:
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"{type(value).__name__} of {backend_of(value)}, {value.dtype} of shape {value.shape}"
+    return repr(value)
+
+
+@functools.cache
+def _function(backend: str, kernel: Kernel, dtypes: tuple[np.dtype[Any], ...], vector: int) -> Any:
+    """The compiled kernel, ready to be called."""
+    instance = Instance(kernel, dtypes, vector)
+    if instance not in kernel.instances():
+        raise ArgumentError(f"{kernel.name} has no instance {instance.expression}")
+    dtype = dtypes[0] if "T" in kernel.template else None
+    return _module(backend, kernel.source, dtype).get_function(instance.expression)
+
+
+@functools.cache
+def _module(backend: str, source: str, dtype: np.dtype[Any] | None) -> Any:
+    """The kernels of one file for one T (or those that have no T), compiled when the first of them is needed."""
+    expressions = [
+        instance.expression
+        for kernel in KERNELS
+        if kernel.source == source and ("T" in kernel.template) == (dtype is not None)
+        for instance in kernel.instances(dtype)
+    ]
+    return xp.RawModule(code=kernel_source(source), options=OPTIONS, name_expressions=expressions)

@@ -14,11 +14,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, TypeVar
+
+import numpy as np
 
 from gpunet.backend.active import active_backend
 from gpunet.errors import ArgumentError
@@ -28,6 +31,8 @@ __all__ = ["get_num_threads", "run_tiles", "set_num_threads", "sum_over_tiles", 
 CPU_TILE_BYTES = 1 << 20  # a tile should stay in the second-level cache
 CPU_SMALLEST_TILE_BYTES = 1 << 17  # below this, handing a tile to a thread costs more than it gains
 GPU_TILE_BYTES = 1 << 28  # workspace per tile: large enough to fill a GPU, small enough not to exhaust it
+
+_log = logging.getLogger("gpunet")
 
 Result = TypeVar("Result")
 
@@ -60,8 +65,9 @@ def _run_on_threads(work: Callable[[slice], Result], slices: Sequence[slice]) ->
     def worker() -> None:
         _inside_worker.flag = True
         try:
-            while (index := next(tickets)) < len(slices):
-                results[index] = work(slices[index])
+            with np.errstate(all="ignore"):  # each thread has its own; see gpunet.tensor.apply
+                while (index := next(tickets)) < len(slices):
+                    results[index] = work(slices[index])
         finally:
             _inside_worker.flag = False
 
@@ -117,6 +123,8 @@ def _threads_from_environment() -> int:
     text = os.environ.get("GPUNET_NUM_THREADS", "")
     if text.isdecimal() and int(text) > 0:
         return int(text)
+    if text:
+        _log.warning("GPUNET_NUM_THREADS must be a whole number of 1 or more, got %r; using every core", text)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gpunet.backend import active_backend, use_backend
 from gpunet.cli.options import Commands, add_backend, add_json
+from gpunet.cli.output import say
 from gpunet.train import evaluate_run
 
 __all__ = ["add_command"]
@@ -38,7 +39,7 @@ def _run(options: argparse.Namespace) -> int:
             "classes": list(classes),
             "confusion": evaluation.confusion.tolist(),
         }
-        print(json.dumps(result))
+        say(json.dumps(result))
     else:
-        print(f"{evaluation.table(classes)}\n\ntest accuracy {evaluation.accuracy:.2%}")
+        say(f"{evaluation.table(classes)}\n\ntest accuracy {evaluation.accuracy:.2%}")
     return 0

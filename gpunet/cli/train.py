@@ -14,6 +14,7 @@ from types import FrameType
 
 from gpunet.backend import active_backend, use_backend
 from gpunet.cli.options import Commands, add_backend, add_json, positive_number, whole_number_from
+from gpunet.cli.output import say
 from gpunet.data import DATASETS
 from gpunet.models import MODELS
 from gpunet.train import EpochResult, TrainConfig, Trainer, TrainingRun, new_run_path
@@ -66,21 +67,21 @@ def _run(options: argparse.Namespace) -> int:
     quiet = options.quiet or options.json
     run = TrainingRun(config, folder, options.overwrite, show_progress=not quiet)
 
-    def say(text: str) -> None:
+    def report(text: str) -> None:
         if not quiet:
-            print(text, flush=True)
+            say(text)
 
-    say(
+    report(
         f"{config.model} ({run.parameters:,} parameters) on {config.data}: {len(run.train_loader.dataset):,} images to "
         f"learn from, {len(run.test_loader.dataset):,} held out, backend {active_backend()}"
     )
     with _finish_batch_on_interrupt(run.trainer):
-        evaluation, summary = run.run(lambda result: say(_line(result, config.epochs)))
+        evaluation, summary = run.run(lambda result: report(_line(result, config.epochs)))
     if options.json:
-        print(json.dumps(summary))
+        say(json.dumps(summary))
     else:
-        say("\n" + evaluation.table(run.classes))
-        print(f"\ntest accuracy {evaluation.accuracy:.2%} ({summary['seconds']:.1f} s), written to {folder}/")
+        report("\n" + evaluation.table(run.classes) + "\n")
+        say(f"test accuracy {evaluation.accuracy:.2%} ({summary['seconds']:.1f} s), written to {folder}/")
     if run.trainer.stop_requested:
         print(
             f"gpunet: stopped after {summary['epochs_done']} whole epochs; what was learned is saved", file=sys.stderr

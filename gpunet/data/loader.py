@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from gpunet.backend import as_nchw, asarray, host_generator
+from gpunet.backend import HostToBackend, as_nchw, host_generator
 from gpunet.data.checks import HostArray, checked_count
 from gpunet.data.dataset import Dataset
 from gpunet.errors import ArgumentError, DataError, DTypeError
@@ -103,8 +103,17 @@ class DataLoader:
 
     def _batches(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
         make = functools.partial(self._host_batch, epoch, self._order(epoch))
-        for arrays in _make_ahead(make, len(self), self.prefetch):
-            yield tuple(_to_backend(array) for array in arrays)
+        transfer = HostToBackend()
+        on_the_way: deque[Callable[[], tuple[Tensor, ...]]] = deque()
+        try:
+            for arrays in _make_ahead(make, len(self), self.prefetch):
+                on_the_way.append(_send(transfer, arrays))
+                if len(on_the_way) > transfer.ahead:
+                    yield on_the_way.popleft()()
+        except Exception:  # what was made before it comes out before it
+            yield from (arrive() for arrive in on_the_way)
+            raise
+        yield from (arrive() for arrive in on_the_way)
 
     def _order(self, epoch: int) -> HostArray:
         count = len(self.dataset)
@@ -160,7 +169,14 @@ def _prepared(part: HostArray, count: int) -> HostArray:
     return part
 
 
-def _to_backend(part: HostArray) -> Tensor:
-    if part.ndim == 4:
-        return Tensor(as_nchw(asarray(part.transpose(0, 2, 3, 1))))  # contiguous on its way, so that a copy keeps it
-    return Tensor(asarray(part))
+def _send(transfer: HostToBackend, parts: tuple[HostArray, ...]) -> Callable[[], tuple[Tensor, ...]]:
+    """Begin to copy a batch to the backend; the function that is returned waits for it."""
+    # Images are contiguous on their way as (N, H, W, C), so that a copy keeps their memory order.
+    arrive = transfer.send([part.transpose(0, 2, 3, 1) if part.ndim == 4 else part for part in parts])
+
+    def tensors() -> tuple[Tensor, ...]:
+        return tuple(
+            Tensor(as_nchw(array) if part.ndim == 4 else array) for part, array in zip(parts, arrive(), strict=True)
+        )
+
+    return tensors

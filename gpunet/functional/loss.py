@@ -193,7 +193,10 @@ def _reduce(losses: Tensor, reduction: str, row_weight: Any = None) -> Tensor:
         return losses
     if reduction == "sum":
         return losses.sum()
-    return losses.mean() if row_weight is None else losses.sum() / Tensor(xp.asarray(row_weight.sum()))
+    if row_weight is None:
+        return losses.mean()
+    total_weight = Tensor(xp.asarray(row_weight.sum(dtype=xp.promote_types(losses.dtype, xp.float32))))
+    return (losses.to(total_weight.dtype).sum() / total_weight).to(losses.dtype)  # float16 cannot count to 70,000
 
 
 def _check_reduction(reduction: str, layer: str) -> None:

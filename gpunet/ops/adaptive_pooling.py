@@ -1,13 +1,16 @@
 """Adaptive pooling: the size of the output is given, and the windows follow from it.
 
 Output row i of k covers the input rows floor(i*H/k) .. ceil((i+1)*H/k) - 1, columns likewise. Windows may overlap.
+
+On a GPU `raw_pooling` does the same in one kernel; each operation branches to it at one line.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from gpunet.backend import Array, as_nchw, run_tiles, tiles, to_nhwc, xp
+from gpunet.backend import Array, as_nchw, kernels, run_tiles, tiles, to_nhwc, xp
+from gpunet.ops import raw_pooling
 from gpunet.ops.operation import Operation
 from gpunet.ops.window import Pair
 
@@ -15,6 +18,8 @@ __all__ = ["AdaptiveAvgPool2d", "AdaptiveMaxPool2d"]
 
 
 class _AdaptivePool2d(Operation):
+    shape: tuple[int, int, int, int]  # of the input in memory: (N, H, W, C)
+
     def __init__(self, output_size: Pair) -> None:
         self.output_size = output_size
 
@@ -26,7 +31,7 @@ class _AdaptivePool2d(Operation):
 
     def _pool(self, x: Array, reduce: Callable[[Array, slice, int, int], Array]) -> Array:
         """Y (N, k, k, C), where cell (i, j) of a tile is `reduce(block, tile, i, j)` of its block (n, h, w, C)."""
-        self.shape = n, height, width, channels = x.shape
+        n, height, width, channels = x.shape
         y = xp.empty((n, *self.output_size, channels), dtype=x.dtype)
 
         def one_tile(batch: slice) -> None:
@@ -59,10 +64,16 @@ class AdaptiveAvgPool2d(_AdaptivePool2d):
     """O[n,c,i,j] = mean of the block of cell (i, j)."""
 
     def forward(self, x: Array) -> Array:
-        return as_nchw(self._pool(to_nhwc(x), lambda block, batch, i, j: block.mean(axis=(1, 2))))
+        x = to_nhwc(x)
+        self.shape = x.shape
+        if kernels.enabled():
+            return as_nchw(raw_pooling.adaptive_avg_pool2d_forward(x, self.output_size))
+        return as_nchw(self._pool(x, lambda block, batch, i, j: block.mean(axis=(1, 2))))
 
     def backward(self, grad: Array) -> tuple[Array]:
         grad = to_nhwc(grad)
+        if kernels.enabled():
+            return (as_nchw(raw_pooling.adaptive_avg_pool2d_backward(grad, self.shape)),)
 
         def share(batch: slice, i: int, j: int, size: Pair) -> Array:
             return (grad[batch, i, j] / (size[0] * size[1]))[:, None, None]
@@ -73,10 +84,16 @@ class AdaptiveAvgPool2d(_AdaptivePool2d):
 class AdaptiveMaxPool2d(_AdaptivePool2d):
     """O[n,c,i,j] = max of the block of cell (i, j); NaN wins. The first of equal values receives the gradient."""
 
+    winner: Array
+
     def forward(self, x: Array) -> Array:
         x = to_nhwc(x)
-        self.winner = xp.empty((len(x), *self.output_size, x.shape[3]), dtype=xp.int64)
+        self.shape = x.shape
         remember = any(self.needs_grad)
+        if kernels.enabled():
+            y, self.winner = raw_pooling.adaptive_max_pool2d_forward(x, self.output_size, remember)
+            return as_nchw(y)
+        self.winner = xp.empty((len(x), *self.output_size, x.shape[3]), dtype=xp.int64)
 
         def reduce(block: Array, batch: slice, i: int, j: int) -> Array:
             top = block.max(axis=(1, 2))
@@ -89,6 +106,8 @@ class AdaptiveMaxPool2d(_AdaptivePool2d):
 
     def backward(self, grad: Array) -> tuple[Array]:
         grad = to_nhwc(grad)
+        if kernels.enabled():
+            return (as_nchw(raw_pooling.adaptive_max_pool2d_backward(grad, self.winner, self.shape)),)
 
         def share(batch: slice, i: int, j: int, size: Pair) -> Array:
             place = xp.arange(size[0] * size[1]).reshape(*size, 1)

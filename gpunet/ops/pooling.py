@@ -1,4 +1,7 @@
-"""Max and average pooling: one pass over the images for each element of the window, no copies of windows."""
+"""Max and average pooling: one pass over the images for each element of the window, no copies of windows.
+
+On a GPU `raw_pooling` does the same in one kernel; each operation branches to it at one line.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gpunet.backend import Array, as_nchw, run_tiles, tiles, to_nhwc, xp
+from gpunet.backend import Array, as_nchw, kernels, run_tiles, tiles, to_nhwc, xp
+from gpunet.ops import raw_pooling
 from gpunet.ops.operation import Operation
 from gpunet.ops.window import Pair, Window
 
@@ -39,13 +43,18 @@ class _Pool2d(Operation):
 class MaxPool2d(_Pool2d):
     """O[n,c,k,l] = max of the window; NaN wins. Remembers which element won (the first of equals), not the input."""
 
+    winner: Array
+
     def forward(self, x: Array) -> Array:
         x = to_nhwc(x)  # (N, H, W, C)
         self.shape = n, height, width, channels = x.shape
+        remember = any(self.needs_grad)
+        if kernels.enabled():
+            y, self.winner = raw_pooling.max_pool2d_forward(x, self.window, remember)
+            return as_nchw(y)
         positions = self.window.output_size(height, width)
         y = xp.full((n, *positions, channels), -np.inf, dtype=x.dtype)
-        remember = any(self.needs_grad)
-        self.winner: Array = self._first_inside(positions, y.shape) if remember else None
+        self.winner = self._first_inside(positions, y.shape) if remember else None
 
         def one_tile(batch: slice) -> None:
             padded, best = self.window.pad(x[batch], -np.inf), y[batch]
@@ -71,6 +80,8 @@ class MaxPool2d(_Pool2d):
 
     def backward(self, grad: Array) -> tuple[Array]:
         grad = to_nhwc(grad)
+        if kernels.enabled():
+            return (as_nchw(raw_pooling.max_pool2d_backward(grad, self.winner, self.window, self.shape)),)
         return (as_nchw(self._spread(grad, lambda batch, k: grad[batch] * (self.winner[batch] == k))),)
 
 
@@ -83,11 +94,13 @@ class AvgPool2d(_Pool2d):
 
     def __init__(self, window: Window, count_include_pad: bool, divisor_override: int | None) -> None:
         super().__init__(window)
-        self.count_include_pad, self.divisor_override = count_include_pad, divisor_override
+        self.count_include_pad, self.divisor_override = self._divisor_rule = (count_include_pad, divisor_override)
 
     def forward(self, x: Array) -> Array:
         x = to_nhwc(x)  # (N, H, W, C)
         self.shape = n, height, width, channels = x.shape
+        if kernels.enabled():
+            return as_nchw(raw_pooling.avg_pool2d_forward(x, self.window, *self._divisor_rule))
         positions = self.window.output_size(height, width)
         self.scale = self._scale(height, width, positions, x.dtype)
         y = xp.zeros((n, *positions, channels), dtype=x.dtype)
@@ -116,4 +129,6 @@ class AvgPool2d(_Pool2d):
 
     def backward(self, grad: Array) -> tuple[Array]:
         grad = to_nhwc(grad)
+        if kernels.enabled():
+            return (as_nchw(raw_pooling.avg_pool2d_backward(grad, self.window, self.shape, *self._divisor_rule)),)
         return (as_nchw(self._spread(grad, lambda batch, k: grad[batch] * self.scale)),)

@@ -142,6 +142,7 @@ def evaluate_run(folder: Path) -> tuple[Evaluation, tuple[str, ...]]:
 
     Raises:
         FileError: if the folder holds no complete run, or a file of it is damaged.
+        ArgumentError: if it was made with data or a model that this version does not know.
         StateDictError: if the weights do not fit the model.
     """
     run = RunFolder(folder)

@@ -1,0 +1,443 @@
+"""The device array: a NumPy array behind the rules of `cupy.ndarray`.
+
+What CuPy refuses is refused with the same type of exception. What CuPy leaves undefined, such as the contents of
+`empty` or which of two values lands in one element, gives values that nobody can mistake for right ones.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpunet.backend.emulated.counters import counters
+from gpunet.backend.emulated.memory import Allocation
+from gpunet.backend.emulated.streams import Stream, get_current_stream
+
+__all__ = ["Flags", "fresh", "host_copy", "index", "ndarray", "operand", "poison", "result", "values_in", "view"]
+
+Values = np.ndarray[Any, Any]
+
+_KINDS = "biufc"  # the types of numbers that a device knows
+_NUMBERS = (bool, int, float, complex, np.generic)  # the scalars that a kernel can take along
+
+
+# ---------------------------------------------------------------------- operators
+
+
+def _binary(function: Callable[[Any, Any], Any], swapped: bool = False) -> Callable[[ndarray, Any], Any]:
+    def method(self: ndarray, other: Any) -> Any:
+        if type(other) is ndarray:
+            values: Any = other._values
+        elif isinstance(other, _NUMBERS):
+            values = other
+        elif isinstance(other, (np.ndarray, list, tuple)):
+            raise TypeError(f"Unsupported type {type(other)}")
+        else:
+            return NotImplemented
+        return result(function, values, self._values) if swapped else result(function, self._values, values)
+
+    return method
+
+
+def _in_place(function: np.ufunc) -> Callable[[ndarray, Any], ndarray]:
+    return lambda self, other: result(function, self._values, operand(other), out=self)
+
+
+def _unary(function: np.ufunc) -> Callable[[ndarray], ndarray]:
+    return lambda self: result(function, self._values)
+
+
+class Flags(NamedTuple):
+    """How an array lies in memory."""
+
+    c_contiguous: bool
+    f_contiguous: bool
+    owndata: bool
+
+
+class ndarray:
+    """An array on the device. Made by the functions of this package, not by hand."""
+
+    __slots__ = ("__weakref__", "_allocation", "_values")
+    __array_ufunc__ = None  # NumPy leaves operators to this class; NumPy's own functions refuse the array
+    __hash__ = None  # type: ignore[assignment]
+
+    _values: Values
+    _allocation: Allocation
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        raise TypeError(
+            "Implicit conversion to a NumPy array is not allowed. "
+            "Please use `.get()` to construct a NumPy array explicitly."
+        )
+
+    # ------------------------------------------------------------------ what it is
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The size of each axis."""
+        return self._values.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the numbers."""
+        return self._values.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self._values.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self._values.size
+
+    @property
+    def itemsize(self) -> int:
+        """The bytes of an element."""
+        return self._values.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all elements."""
+        return self._values.nbytes
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """How far apart neighbours along each axis lie, in bytes."""
+        return self._values.strides
+
+    @property
+    def flags(self) -> Flags:
+        """How the array lies in memory."""
+        flags = self._values.flags
+        return Flags(flags.c_contiguous, flags.f_contiguous, flags.owndata)
+
+    @property
+    def base(self) -> ndarray | None:
+        """The array that this one is a view of."""
+        base = self._values.base
+        return None if base is None else view(base, self)
+
+    @property
+    def data(self) -> SimpleNamespace:
+        """Where the array begins: `data.ptr`."""
+        return SimpleNamespace(ptr=self._values.ctypes.data)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    # ------------------------------------------------------------------ host and device
+
+    def get(self, stream: Stream | None = None, order: str = "C", out: Any = None, blocking: bool = True) -> Values:
+        """Copy to the host; with `blocking=False` the copy, into `out`, is there once the stream was waited for."""
+        counters.device_to_host += 1
+        if out is None:
+            return np.array(self._values, order=order)  # type: ignore[call-overload]
+        if not isinstance(out, np.ndarray) or out.dtype != self.dtype or out.shape != self.shape:
+            raise ValueError("out must be a numpy.ndarray of the same type and shape")
+        if blocking:
+            out[...] = self._values
+        else:
+            poison(out)
+            (stream or get_current_stream()).enqueue(lambda: np.copyto(out, self._values))
+        return out
+
+    def set(self, arr: Values, stream: Stream | None = None) -> None:
+        """Copy from a NumPy array of the same type and shape, in a stream."""
+        if not isinstance(arr, np.ndarray):
+            raise TypeError("Only numpy.ndarray can be set to cupy.ndarray")
+        if arr.dtype != self.dtype:
+            raise TypeError(f"{arr.dtype} array cannot be set to {self.dtype} array")
+        if arr.shape != self.shape:
+            raise ValueError(f"Shape mismatch. Old shape: {self.shape}, new shape: {arr.shape}")
+        flags = self._values.flags
+        if not flags.c_contiguous and not flags.f_contiguous:
+            raise RuntimeError("Cannot set to non-contiguous array")
+        counters.host_to_device += 1
+        poison(self._values)
+        (stream or get_current_stream()).enqueue(lambda: np.copyto(self._values, arr))
+
+    def item(self) -> Any:
+        """The one element as a Python number, copied to the host."""
+        counters.device_to_host += 1
+        return self._values.item()
+
+    def tolist(self) -> Any:
+        """The elements as nested lists, copied to the host."""
+        counters.device_to_host += 1
+        return self._values.tolist()
+
+    def __bool__(self) -> bool:
+        counters.device_to_host += 1
+        return bool(self._values)
+
+    def __int__(self) -> int:
+        return int(self.get())
+
+    def __float__(self) -> float:
+        return float(self.get())
+
+    def __repr__(self) -> str:
+        return repr(self.get())
+
+    def __str__(self) -> str:
+        return str(self.get())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.get(), spec)
+
+    # ------------------------------------------------------------------ elements
+
+    def __iter__(self) -> Iterator[ndarray]:
+        if self.ndim == 0:
+            raise TypeError("iteration over a 0-d array")
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, key: Any) -> ndarray:
+        key = index(key)
+        if _is_advanced(key):
+            return fresh(np.asarray(self._values[key]))
+        if isinstance(key, tuple):
+            if not any(part is Ellipsis for part in key):
+                key = (*key, Ellipsis)
+        elif key is not Ellipsis:
+            key = (key, Ellipsis)
+        return view(self._values[key], self)  # with an ellipsis, one element is a view of shape (), too
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if isinstance(value, np.ndarray) and value.ndim:
+            raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
+        if isinstance(value, (list, tuple)):
+            raise TypeError(f"{type(value).__name__} cannot be used for fill")
+        key, values = index(key), values_in(value)
+        self._values[key] = values
+        if _is_advanced(key):
+            self._poison_contested(key, values)
+
+    def _poison_contested(self, key: Any, values: Any) -> None:
+        """Where an index occurs twice with different values, either may win on a GPU."""
+        wanted = np.broadcast_to(np.asarray(values).astype(self.dtype), self._values[key].shape)
+        found = self._values[key]
+        lost = (found != wanted) & ((found == found) | (wanted == wanted))
+        if lost.any():
+            places = np.arange(self.size).reshape(self.shape)[key][lost]
+            self._values[np.unravel_index(places, self.shape)] = _poison_of(self.dtype)
+
+    def fill(self, value: Any) -> None:
+        """Set every element."""
+        self[...] = value
+
+    # ------------------------------------------------------------------ other shapes of the same elements
+
+    @property
+    def T(self) -> ndarray:  # noqa: N802
+        """The view with its axes in reverse order."""
+        return view(self._values.T, self)
+
+    def transpose(self, *axes: Any) -> ndarray:
+        """The view with its axes in another order."""
+        return view(self._values.transpose(*axes), self)
+
+    def swapaxes(self, axis1: int, axis2: int) -> ndarray:
+        """The view with two axes exchanged."""
+        return view(self._values.swapaxes(axis1, axis2), self)
+
+    def squeeze(self, axis: Any = None) -> ndarray:
+        """The view without axes of size 1."""
+        return view(self._values.squeeze(axis), self)
+
+    def reshape(self, *shape: Any, order: Any = "C") -> ndarray:
+        """The elements in another shape: a view where that is possible."""
+        return _view_or_copy(self._values.reshape(*shape, order=order), self)
+
+    def ravel(self, order: Any = "C") -> ndarray:
+        """The elements in one row: a view where that is possible."""
+        return _view_or_copy(self._values.ravel(order), self)
+
+    def astype(self, dtype: Any, order: Any = "K", copy: bool = True) -> ndarray:
+        """The elements as another type of number."""
+        if not copy and self.dtype == dtype:
+            return self
+        with np.errstate(all="ignore"):
+            return fresh(self._values.astype(dtype, order=order))
+
+    def copy(self, order: Any = "C") -> ndarray:
+        """The same elements in new memory."""
+        return fresh(self._values.copy(order))
+
+    # ------------------------------------------------------------------ operators
+
+    __add__, __radd__ = _binary(np.add), _binary(np.add, swapped=True)
+    __sub__, __rsub__ = _binary(np.subtract), _binary(np.subtract, swapped=True)
+    __mul__, __rmul__ = _binary(np.multiply), _binary(np.multiply, swapped=True)
+    __truediv__, __rtruediv__ = _binary(np.true_divide), _binary(np.true_divide, swapped=True)
+    __floordiv__, __rfloordiv__ = _binary(np.floor_divide), _binary(np.floor_divide, swapped=True)
+    __mod__, __rmod__ = _binary(np.remainder), _binary(np.remainder, swapped=True)
+    __pow__, __rpow__ = _binary(np.power), _binary(np.power, swapped=True)
+    __and__, __rand__ = _binary(np.bitwise_and), _binary(np.bitwise_and, swapped=True)
+    __or__, __ror__ = _binary(np.bitwise_or), _binary(np.bitwise_or, swapped=True)
+    __xor__, __rxor__ = _binary(np.bitwise_xor), _binary(np.bitwise_xor, swapped=True)
+    __matmul__, __rmatmul__ = _binary(np.matmul), _binary(np.matmul, swapped=True)  # CuPy has no `@=`
+    __iadd__ = _in_place(np.add)
+    __isub__ = _in_place(np.subtract)
+    __imul__ = _in_place(np.multiply)
+    __itruediv__ = _in_place(np.true_divide)
+    __ifloordiv__ = _in_place(np.floor_divide)
+    __imod__ = _in_place(np.remainder)
+    __ipow__ = _in_place(np.power)
+    __iand__ = _in_place(np.bitwise_and)
+    __ior__ = _in_place(np.bitwise_or)
+    __ixor__ = _in_place(np.bitwise_xor)
+    __lt__ = _binary(operator.lt)
+    __le__ = _binary(operator.le)
+    __gt__ = _binary(operator.gt)
+    __ge__ = _binary(operator.ge)
+    __eq__ = _binary(operator.eq)
+    __ne__ = _binary(operator.ne)
+    __neg__, __abs__, __invert__ = _unary(np.negative), _unary(np.absolute), _unary(np.invert)
+
+    # ------------------------------------------------------------------ reductions: arrays of shape (), not numbers
+
+    def sum(self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False) -> ndarray:
+        """The sum along axes."""
+        return result(np.sum, self._values, axis=axis, dtype=dtype, out=out, keepdims=keepdims)
+
+    def mean(self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False) -> ndarray:
+        """The mean along axes."""
+        return result(np.mean, self._values, axis=axis, dtype=dtype, out=out, keepdims=keepdims)
+
+    def max(self, axis: Any = None, out: Any = None, keepdims: bool = False) -> ndarray:
+        """The largest element along axes."""
+        return result(np.max, self._values, axis=axis, out=out, keepdims=keepdims)
+
+    def min(self, axis: Any = None, out: Any = None, keepdims: bool = False) -> ndarray:
+        """The smallest element along axes."""
+        return result(np.min, self._values, axis=axis, out=out, keepdims=keepdims)
+
+    def argmax(self, axis: Any = None, out: Any = None, dtype: Any = None, keepdims: bool = False) -> ndarray:
+        """The place of the first largest element."""
+        return _as_type(result(np.argmax, self._values, axis=axis, out=out, keepdims=keepdims), dtype)
+
+    def argmin(self, axis: Any = None, out: Any = None, dtype: Any = None, keepdims: bool = False) -> ndarray:
+        """The place of the first smallest element."""
+        return _as_type(result(np.argmin, self._values, axis=axis, out=out, keepdims=keepdims), dtype)
+
+    def any(self, axis: Any = None, out: Any = None, keepdims: bool = False) -> ndarray:
+        """Whether any element is true."""
+        return result(np.any, self._values, axis=axis, out=out, keepdims=keepdims)
+
+    def all(self, axis: Any = None, out: Any = None, keepdims: bool = False) -> ndarray:
+        """Whether all elements are true."""
+        return result(np.all, self._values, axis=axis, out=out, keepdims=keepdims)
+
+
+# ---------------------------------------------------------------------- from NumPy arrays to device arrays
+
+
+def fresh(values: Any) -> ndarray:
+    """A device array in memory of its own, which `values` becomes."""
+    if values.dtype.kind not in _KINDS:
+        raise ValueError(f"Unsupported dtype {values.dtype}")
+    array = object.__new__(ndarray)
+    array._allocation = Allocation(values.nbytes)
+    array._values = values
+    return array
+
+
+def view(values: Values, source: ndarray) -> ndarray:
+    """A device array that shares the memory of another."""
+    array = object.__new__(ndarray)
+    array._allocation = source._allocation
+    array._values = values
+    return array
+
+
+def _view_or_copy(values: Values, source: ndarray) -> ndarray:
+    return view(values, source) if np.may_share_memory(values, source._values) else fresh(values)
+
+
+def _as_type(array: ndarray, dtype: Any) -> ndarray:
+    return array if dtype is None else array.astype(dtype, copy=False)
+
+
+def result(function: Callable[..., Any], *arguments: Any, out: ndarray | None = None, **options: Any) -> ndarray:
+    """Run a NumPy function on bare values: silent about NaN and overflow, as a device is, and never giving a scalar."""
+    with np.errstate(all="ignore"):
+        if out is None:
+            return fresh(np.asarray(function(*arguments, **options)))
+        if not isinstance(out, ndarray):
+            raise TypeError(f"out must be a device array, got {type(out)}")
+        function(*arguments, out=out._values, **options)
+        return out
+
+
+# ---------------------------------------------------------------------- what may meet a device array
+
+
+def operand(value: Any) -> Any:
+    """The bare values of an operand of a ufunc: device arrays and numbers, nothing else."""
+    if type(value) is ndarray:
+        return value._values
+    if isinstance(value, _NUMBERS):
+        return value
+    raise TypeError(f"Unsupported type {type(value)}")
+
+
+def values_in(value: Any) -> Any:
+    """The bare values of an argument that may also hold arrays in a list."""
+    if type(value) is ndarray:
+        return value._values
+    if isinstance(value, np.ndarray) and value.ndim:
+        raise TypeError("Unsupported type <class 'numpy.ndarray'>: a host array where a device array is needed")
+    if isinstance(value, (list, tuple)):
+        return [values_in(part) for part in value]
+    return value
+
+
+def index(key: Any) -> Any:
+    """The bare values of an index; NumPy arrays and lists are copied to the device."""
+    if type(key) is ndarray:
+        return key._values
+    if isinstance(key, tuple):
+        return tuple(index(part) for part in key)
+    if isinstance(key, (np.ndarray, list)):
+        counters.host_to_device += 1
+    return key
+
+
+def _is_advanced(key: Any) -> bool:
+    return any(isinstance(part, (np.ndarray, list)) for part in (key if isinstance(key, tuple) else (key,)))
+
+
+# ---------------------------------------------------------------------- memory that nobody has written
+
+
+def poison(values: Values) -> Values:
+    """Fill with what nobody can take for a result."""
+    values.fill(_poison_of(values.dtype))
+    return values
+
+
+def _poison_of(dtype: np.dtype[Any]) -> Any:
+    if dtype.kind in "fc":
+        return np.nan
+    return True if dtype.kind == "b" else np.iinfo(dtype).max // 3
+
+
+def host_copy(data: Any, dtype: Any, order: Any = "C") -> ndarray:
+    """A device array with the values of host data."""
+    values = np.array(data, dtype=dtype, order=order)
+    counters.host_to_device += 1
+    array = fresh(values)
+    stream = get_current_stream()
+    if stream.is_non_blocking:
+        waiting = values.copy("K")
+        poison(values)
+        stream.enqueue(lambda: np.copyto(values, waiting))
+    return array

@@ -1,0 +1,294 @@
+"""The functions of the array module: exactly those that gpunet uses, with the parameters that CuPy's have.
+
+A keyword that NumPy knows and CuPy does not, such as `where=` in a sum, is refused by the signature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.lib.array_utils import byte_bounds
+
+from gpunet.backend.emulated.array import fresh, host_copy, index, ndarray, operand, poison, result, values_in, view
+from gpunet.errors import KernelError
+
+__all__ = [
+    "absolute",
+    "add",
+    "arange",
+    "argmax",
+    "argmin",
+    "array",
+    "asarray",
+    "ascontiguousarray",
+    "bincount",
+    "broadcast_to",
+    "concatenate",
+    "copyto",
+    "einsum",
+    "empty",
+    "empty_like",
+    "exp",
+    "expand_dims",
+    "full",
+    "full_like",
+    "isfinite",
+    "lib",
+    "log",
+    "log1p",
+    "matmul",
+    "max",
+    "maximum",
+    "min",
+    "minimum",
+    "multiply",
+    "ogrid",
+    "ones",
+    "ones_like",
+    "sign",
+    "sqrt",
+    "stack",
+    "subtract",
+    "sum",
+    "tanh",
+    "tile",
+    "where",
+    "zeros",
+    "zeros_like",
+]
+
+# ---------------------------------------------------------------------- new arrays
+
+
+def empty(shape: Any, dtype: Any = float, order: Any = "C") -> ndarray:
+    """An array whose contents are arbitrary: here they are poison."""
+    made = fresh(np.empty(shape, dtype, order))
+    poison(made._values)
+    return made
+
+
+def zeros(shape: Any, dtype: Any = float, order: Any = "C") -> ndarray:
+    """An array of zeros."""
+    return fresh(np.zeros(shape, dtype, order))
+
+
+def ones(shape: Any, dtype: Any = float, order: Any = "C") -> ndarray:
+    """An array of ones."""
+    return fresh(np.ones(shape, dtype, order))
+
+
+def full(shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C") -> ndarray:
+    """An array of one value."""
+    return fresh(np.full(shape, operand(fill_value), dtype, order))
+
+
+def empty_like(
+    prototype: ndarray, dtype: Any = None, order: Any = "K", subok: None = None, shape: Any = None
+) -> ndarray:
+    """An array of the shape and memory layout of another; its contents are arbitrary: here they are poison."""
+    made = fresh(np.empty_like(operand(prototype), dtype, order, shape=shape))
+    poison(made._values)
+    return made
+
+
+def zeros_like(a: ndarray, dtype: Any = None, order: Any = "K", subok: None = None, shape: Any = None) -> ndarray:
+    """An array of zeros of the shape and memory layout of another."""
+    return fresh(np.zeros_like(operand(a), dtype, order, shape=shape))
+
+
+def ones_like(a: ndarray, dtype: Any = None, order: Any = "K", subok: None = None, shape: Any = None) -> ndarray:
+    """An array of ones of the shape and memory layout of another."""
+    return fresh(np.ones_like(operand(a), dtype, order, shape=shape))
+
+
+def full_like(
+    a: ndarray, fill_value: Any, dtype: Any = None, order: Any = "K", subok: None = None, shape: Any = None
+) -> ndarray:
+    """An array of one value, of the shape and memory layout of another."""
+    return fresh(np.full_like(operand(a), operand(fill_value), dtype, order, shape=shape))
+
+
+def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> ndarray:
+    """Numbers at equal distances."""
+    return fresh(np.arange(start, dtype=dtype) if stop is None else np.arange(start, stop, step, dtype=dtype))
+
+
+class _OpenGrid:
+    def __getitem__(self, key: Any) -> list[ndarray]:
+        return [fresh(axis) for axis in np.ogrid[key]]
+
+
+ogrid = _OpenGrid()
+"""`ogrid[0:m, 0:n]`: for each axis its indices, ready to broadcast."""
+
+
+def array(
+    obj: Any, dtype: Any = None, copy: bool = True, order: Any = "K", subok: bool = False, ndmin: int = 0
+) -> ndarray:
+    """A new array from host data, a device array, or nested lists of device arrays."""
+    if type(obj) is ndarray:
+        made = obj.astype(dtype if dtype is not None else obj.dtype, order, copy=copy)
+    elif isinstance(obj, (list, tuple)) and _holds_device_arrays(obj):
+        made = result(np.array, values_in(obj), dtype=dtype)
+    else:
+        made = host_copy(obj, dtype, order)
+    return made if made.ndim >= ndmin else made.reshape((1,) * (ndmin - made.ndim) + made.shape)
+
+
+def asarray(a: Any, dtype: Any = None, order: Any = None) -> ndarray:
+    """As `array`, but an array that is right already is returned itself."""
+    return array(a, dtype, copy=False, order=order or "K")
+
+
+def ascontiguousarray(a: ndarray, dtype: Any = None) -> ndarray:
+    """The array itself where its memory is contiguous, else a copy that is."""
+    if type(a) is not ndarray:
+        return host_copy(a, dtype)
+    if a._values.flags.c_contiguous and (dtype is None or a.dtype == dtype):
+        return a
+    return fresh(np.ascontiguousarray(a._values, dtype))
+
+
+def _holds_device_arrays(data: Sequence[Any]) -> bool:
+    return any(
+        _holds_device_arrays(part) if isinstance(part, (list, tuple)) else type(part) is ndarray for part in data
+    )
+
+
+# ---------------------------------------------------------------------- other shapes
+
+
+def broadcast_to(array: ndarray, shape: Any) -> ndarray:
+    """The view of a larger shape in which elements repeat."""
+    return view(np.broadcast_to(operand(array), shape), array)
+
+
+def expand_dims(a: ndarray, axis: Any) -> ndarray:
+    """The view with new axes of size 1."""
+    return view(np.expand_dims(operand(a), axis), a)
+
+
+def concatenate(tup: Sequence[ndarray], axis: Any = 0, out: Any = None) -> ndarray:
+    """Arrays joined along an axis."""
+    return result(np.concatenate, [operand(part) for part in tup], axis=axis, out=out)
+
+
+def stack(tup: Sequence[ndarray], axis: Any = 0, out: Any = None) -> ndarray:
+    """Arrays joined along a new axis."""
+    return result(np.stack, [operand(part) for part in tup], axis=axis, out=out)
+
+
+def tile(A: ndarray, reps: Any) -> ndarray:  # noqa: N803
+    """An array repeated along its axes."""
+    return result(np.tile, operand(A), reps)
+
+
+def _as_strided(x: ndarray, shape: Any = None, strides: Any = None) -> ndarray:
+    """A view with any shape and strides; on a GPU nobody checks that it stays within the array's memory."""
+    values = operand(x)
+    strided = np.lib.stride_tricks.as_strided(values, shape, strides)
+    (begin, end), (first, last) = byte_bounds(strided), byte_bounds(values if values.base is None else values.base)
+    if strided.size and not first <= begin <= end <= last:
+        raise KernelError(f"as_strided: shape {shape} with strides {strides} reaches beyond the array's memory")
+    return view(strided, x)
+
+
+lib = SimpleNamespace(stride_tricks=SimpleNamespace(as_strided=_as_strided))
+
+# ---------------------------------------------------------------------- element by element
+
+_ATOMIC = ("int32", "int64", "uint32", "uint64", "float16", "float32", "float64")  # the types that cupy.add.at takes
+
+
+class ufunc:
+    """A function of elements. Takes device arrays and numbers, and always gives an array."""
+
+    __slots__ = ("__name__", "_function")
+
+    def __init__(self, function: np.ufunc) -> None:
+        self._function = function
+        self.__name__ = function.__name__
+
+    def __call__(self, *operands: Any, out: ndarray | None = None) -> ndarray:
+        """Apply the function, to new memory or to that of `out`."""
+        return result(self._function, *map(operand, operands), out=out)
+
+    def at(self, a: ndarray, indices: Any, b: Any = None) -> None:
+        """Apply the function in place at the indices; each occurrence of an index counts."""
+        if self.__name__ != "add":
+            raise NotImplementedError(f"`cupy_{self.__name__}.at` is not supported yet")
+        if a.dtype.name not in _ATOMIC:
+            raise TypeError(f"cupy.add.at only supports {', '.join(_ATOMIC)} as data type")
+        np.add.at(a._values, index(indices), operand(b))
+
+
+absolute = ufunc(np.absolute)
+add = ufunc(np.add)
+exp = ufunc(np.exp)
+isfinite = ufunc(np.isfinite)
+log = ufunc(np.log)
+log1p = ufunc(np.log1p)
+matmul = ufunc(np.matmul)
+maximum = ufunc(np.maximum)
+minimum = ufunc(np.minimum)
+multiply = ufunc(np.multiply)
+sign = ufunc(np.sign)
+sqrt = ufunc(np.sqrt)
+subtract = ufunc(np.subtract)
+tanh = ufunc(np.tanh)
+
+
+def where(condition: ndarray, x: Any, y: Any) -> ndarray:
+    """`x` where the condition holds, else `y`."""
+    return result(np.where, operand(condition), operand(x), operand(y))
+
+
+def copyto(dst: ndarray, src: Any, casting: Any = "same_kind", where: ndarray | None = None) -> None:
+    """Copy elements, or those where a mask holds."""
+    mask = True if where is None else operand(where)
+    np.copyto(dst._values, operand(src), casting=casting, where=mask)
+
+
+# ---------------------------------------------------------------------- sums and the like
+
+
+def _reduction(method: Callable[..., ndarray]) -> Callable[..., ndarray]:
+    """The function that takes what the array's method takes."""
+
+    def function(a: ndarray, *arguments: Any, **options: Any) -> ndarray:
+        if type(a) is not ndarray:
+            raise TypeError(f"Unsupported type {type(a)}")
+        return method(a, *arguments, **options)
+
+    function.__doc__ = method.__doc__
+    return function
+
+
+sum = _reduction(ndarray.sum)
+max = _reduction(ndarray.max)
+min = _reduction(ndarray.min)
+
+
+def argmax(a: ndarray, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False) -> ndarray:
+    """The place of the first largest element."""
+    operand(a)
+    return a.argmax(axis, out, dtype, keepdims)
+
+
+def argmin(a: ndarray, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False) -> ndarray:
+    """The place of the first smallest element."""
+    operand(a)
+    return a.argmin(axis, out, dtype, keepdims)
+
+
+def bincount(x: ndarray, weights: ndarray | None = None, minlength: int | None = None) -> ndarray:
+    """How often each number from 0 upwards occurs."""
+    return result(np.bincount, operand(x), None if weights is None else operand(weights), minlength or 0)
+
+
+def einsum(subscripts: str, *operands: ndarray) -> ndarray:
+    """Sums of products in Einstein's notation."""
+    return result(np.einsum, subscripts, *map(operand, operands))

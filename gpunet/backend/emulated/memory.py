@@ -1,0 +1,94 @@
+"""Device memory: how much of it is in use, and what happens when it runs out."""
+
+from __future__ import annotations
+
+__all__ = ["Allocation", "MemoryPool", "OutOfMemoryError", "PinnedMemoryPointer", "alloc_pinned_memory", "pool"]
+
+_UNIT = 512  # CuPy hands out memory in multiples of this
+
+
+class OutOfMemoryError(MemoryError):
+    """As CuPy raises it when the pool's limit, or the device, has no room for an array."""
+
+    def __init__(self, size: int, total: int, limit: int) -> None:
+        super().__init__(
+            f"Out of memory allocating {size:,} bytes "
+            f"(allocated so far: {total:,} bytes, limit set to: {limit:,} bytes)."
+        )
+
+
+class MemoryPool:
+    """Counts the bytes of all arrays that are alive."""
+
+    device_bytes = 16 << 30  # what the device claims to have
+
+    def __init__(self) -> None:
+        self._used = 0
+        self._limit = 0
+
+    def take(self, size: int) -> None:
+        """Note that an array of `size` bytes, rounded up already, is about to be made.
+
+        Raises:
+            OutOfMemoryError: if there is no room for it.
+        """
+        limit = self._limit or self.device_bytes
+        if self._used + size > limit:
+            raise OutOfMemoryError(size, self._used, limit)
+        self._used += size
+
+    def give_back(self, size: int) -> None:
+        """Note that it is gone."""
+        self._used -= size
+
+    def used_bytes(self) -> int:
+        """The bytes of the arrays that are alive."""
+        return self._used
+
+    def total_bytes(self) -> int:
+        """The bytes that the pool holds: here, those in use."""
+        return self._used
+
+    def free_all_blocks(self) -> None:
+        """Return unused memory to the device; there is none."""
+
+    def set_limit(self, size: int | None = None, fraction: float | None = None) -> None:
+        """Set the limit in bytes, or as a fraction of the device's memory; 0 is no limit."""
+        if (size is None) == (fraction is None):
+            raise ValueError("specify either size or fraction")
+        self._limit = int(size if size is not None else (fraction or 0) * self.device_bytes)
+
+    def get_limit(self) -> int:
+        """The limit in bytes, 0 where there is none."""
+        return self._limit
+
+
+pool = MemoryPool()
+
+
+class Allocation:
+    """The memory of one array, shared by its views; it counts as used while anybody refers to this object."""
+
+    __slots__ = ("size",)
+
+    def __init__(self, nbytes: int) -> None:
+        self.size = 0  # nothing to give back if the pool refuses
+        rounded = -(-nbytes // _UNIT) * _UNIT
+        pool.take(rounded)
+        self.size = rounded
+
+    def __del__(self) -> None:
+        pool.give_back(self.size)
+
+
+class PinnedMemoryPointer(bytearray):
+    """Host memory that a device can read while the host goes on; `numpy.frombuffer` makes arrays in it."""
+
+    def size(self) -> int:
+        """The number of bytes."""
+        return len(self)
+
+
+def alloc_pinned_memory(size: int) -> PinnedMemoryPointer:
+    """Pinned memory of at least so many bytes; its contents are arbitrary."""
+    return PinnedMemoryPointer(b"\xff" * (-(-size // _UNIT) * _UNIT))

@@ -1,0 +1,16 @@
+"""Runs CUDA C on the CPU, to write, study and test kernels without a GPU.
+
+A kernel file is compiled, as it is, by a C++ compiler behind a header that says what CUDA's words mean. Blocks,
+threads, shared memory, barriers and warp operations are real; threads run in turns, in an order that can be chosen.
+Every memory access is followed, and a broken rule ends the launch with the kernel, the file and the line. `engine.h`
+lists the parts of the C++ side.
+
+Not shown here: speed, the memory model of a real GPU, and blocks that run at the same time; for races between those
+there is `find_races`.
+"""
+
+from gpunet.backend.emulator.compiler import Flavour, compiler_command
+from gpunet.backend.emulator.module import Module, Parameter, thread_order
+from gpunet.backend.emulator.thread_sanitizer import find_races
+
+__all__ = ["Flavour", "Module", "Parameter", "compiler_command", "find_races", "thread_order"]

@@ -1,0 +1,271 @@
+"""Every kernel of raw_kernels/ and its signature, one table a source file.
+
+`gpunet.backend.kernels.launch` checks what it is given against these. That they say what the sources say is a test, as
+is that the compiler finds the same parameter sizes.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gpunet.errors import ArgumentError
+
+__all__ = [
+    "ADAPTIVE_AVG_POOL2D_BACKWARD",
+    "ADAPTIVE_AVG_POOL2D_FORWARD",
+    "ADAPTIVE_MAX_POOL2D_BACKWARD",
+    "ADAPTIVE_MAX_POOL2D_FORWARD",
+    "AVG_POOL2D_BACKWARD",
+    "AVG_POOL2D_FORWARD",
+    "BATCH_NORM_CHANNELS",
+    "BATCH_NORM_INPUT_GRADIENT",
+    "BATCH_NORM_MERGE_MOMENTS",
+    "BATCH_NORM_MERGE_SUMS",
+    "BATCH_NORM_MOMENTS",
+    "BATCH_NORM_NORMALISE",
+    "BATCH_NORM_SUMS",
+    "KERNELS",
+    "MAX_POOL2D_BACKWARD",
+    "MAX_POOL2D_FORWARD",
+    "PACK_BYTES",
+    "TEMPLATE_DTYPES",
+    "Instance",
+    "Kernel",
+    "Parameter",
+    "arithmetic_dtype",
+]
+
+PACK_BYTES = 16  # what one thread can load or store at once
+
+_C_NAMES: dict[np.dtype[Any], str] = {
+    np.dtype(np.float16): "half_t",
+    np.dtype(np.float32): "float",
+    np.dtype(np.float64): "double",
+    np.dtype(np.int32): "int",
+    np.dtype(np.uint8): "unsigned char",
+}
+_DTYPES: dict[str, np.dtype[Any]] = {name: dtype for dtype, name in _C_NAMES.items()} | {"i64": np.dtype(np.int64)}
+TEMPLATE_DTYPES: dict[str, tuple[np.dtype[Any], ...]] = {  # what a template parameter may stand for
+    "T": (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)),
+    "W": (np.dtype(np.uint8), np.dtype(np.int32)),
+}
+
+
+def arithmetic_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The type in which a kernel computes with numbers of this type: Arithmetic<T> in common.cuh."""
+    return np.dtype(np.float32) if dtype == np.float16 else np.dtype(dtype)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a kernel: `const T* grad` is a pointer to T, `int width` a number."""
+
+    name: str
+    type: str  # T, W, Arithmetic<T>, or a C type
+    is_pointer: bool
+
+    def dtype(self, bound: dict[str, np.dtype[Any]]) -> np.dtype[Any]:
+        """The dtype of the array or number, where the template parameters are bound to these."""
+        if self.type == "Arithmetic<T>":
+            return arithmetic_dtype(bound["T"])
+        return bound[self.type] if self.type in bound else _DTYPES[self.type]
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A kernel with its template arguments: what is compiled."""
+
+    kernel: Kernel
+    dtypes: tuple[np.dtype[Any], ...]  # of T and W, as far as the kernel has them
+    vector: int  # of V
+
+    @property
+    def expression(self) -> str:
+        """The instance as C++ names it, such as `max_pool2d_forward<float, unsigned char, 4>`."""
+        arguments = [_C_NAMES[dtype] for dtype in self.dtypes]
+        if "V" in self.kernel.template:
+            arguments.append(str(self.vector))
+        return f"{self.kernel.name}<{', '.join(arguments)}>" if arguments else self.kernel.name
+
+    @property
+    def parameter_bytes(self) -> tuple[int, ...]:
+        """The size of each parameter."""
+        bound = self.kernel.bind(self.dtypes)
+        return tuple(8 if each.is_pointer else each.dtype(bound).itemsize for each in self.kernel.parameters)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel as its source file declares it.
+
+    Args:
+        source: the file in raw_kernels/, without its ending.
+        template: its template parameters in their order: T and W are types of number (T of the values, W of the places
+            that max pooling remembers), V is the number of values in a pack.
+        signature: its parameters, as in the source but without __restrict__.
+    """
+
+    source: str
+    name: str
+    template: tuple[str, ...]
+    signature: str
+
+    @functools.cached_property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The parameters one by one."""
+        return tuple(_parameter(declaration) for declaration in self.signature.split(","))
+
+    def bind(self, dtypes: Sequence[np.dtype[Any]]) -> dict[str, np.dtype[Any]]:
+        """What T and W stand for, given their dtypes in the order of the template."""
+        return dict(zip(self.template, dtypes, strict=False))
+
+    def instances(self, dtype: np.dtype[Any] | None = None) -> Iterator[Instance]:
+        """Every instance that can be launched; those of one T where it is given."""
+        choices = [
+            (dtype,) if name == "T" and dtype is not None else TEMPLATE_DTYPES[name]
+            for name in self.template
+            if name in TEMPLATE_DTYPES
+        ]
+        for dtypes in itertools.product(*choices):
+            widths = (1, PACK_BYTES // dtypes[0].itemsize) if "V" in self.template else (1,)
+            for vector in widths:
+                yield Instance(self, dtypes, vector)
+
+
+def _parameter(declaration: str) -> Parameter:
+    parts = re.fullmatch(r"\s*(?:const )?([\w<> ]+?)(\*?) (\w+)\s*", declaration)
+    if parts is None:
+        raise ArgumentError(f"cannot read the kernel parameter {declaration!r}")
+    return Parameter(parts[3], parts[1], bool(parts[2]))
+
+
+# -------------------------------------------------------------------------------------------------------- pooling.cu
+
+_SIZES = "int height, int width, int channels, int out_height, int out_width"
+_KERNEL = "int kh, int kw, int sh, int sw"
+_MAX = f"{_SIZES}, {_KERNEL}, int top, int left, int dh, int dw"
+_AVG = f"{_SIZES}, {_KERNEL}, int top, int bottom, int left, int right, int count_include_pad, int divisor_override"
+
+MAX_POOL2D_FORWARD = Kernel(
+    "pooling",
+    "max_pool2d_forward",
+    ("T", "W", "V"),
+    f"const T* x, T* y, W* winner, i64 count, {_MAX}, int remember",
+)
+MAX_POOL2D_BACKWARD = Kernel(
+    "pooling",
+    "max_pool2d_backward",
+    ("T", "W", "V"),
+    f"const T* grad, const W* winner, T* dx, i64 count, {_MAX}",
+)
+AVG_POOL2D_FORWARD = Kernel("pooling", "avg_pool2d_forward", ("T", "V"), f"const T* x, T* y, i64 count, {_AVG}")
+AVG_POOL2D_BACKWARD = Kernel("pooling", "avg_pool2d_backward", ("T", "V"), f"const T* grad, T* dx, i64 count, {_AVG}")
+
+# ----------------------------------------------------------------------------------------------- adaptive_pooling.cu
+
+ADAPTIVE_AVG_POOL2D_FORWARD = Kernel(
+    "adaptive_pooling",
+    "adaptive_avg_pool2d_forward",
+    ("T", "V"),
+    f"const T* x, T* y, i64 count, {_SIZES}",
+)
+ADAPTIVE_AVG_POOL2D_BACKWARD = Kernel(
+    "adaptive_pooling",
+    "adaptive_avg_pool2d_backward",
+    ("T", "V"),
+    f"const T* grad, T* dx, i64 count, {_SIZES}",
+)
+ADAPTIVE_MAX_POOL2D_FORWARD = Kernel(
+    "adaptive_pooling",
+    "adaptive_max_pool2d_forward",
+    ("T", "V"),
+    f"const T* x, T* y, int* winner, i64 count, {_SIZES}, int remember",
+)
+ADAPTIVE_MAX_POOL2D_BACKWARD = Kernel(
+    "adaptive_pooling",
+    "adaptive_max_pool2d_backward",
+    ("T", "V"),
+    f"const T* grad, const int* winner, T* dx, i64 count, {_SIZES}",
+)
+
+# ------------------------------------------------------------------------------------------------------ batchnorm.cu
+
+_SHARE = "i64 rows, int channels, int lanes, i64 chunk_rows"
+
+BATCH_NORM_MOMENTS = Kernel(
+    "batchnorm",
+    "batch_norm_moments",
+    ("T", "V"),
+    f"const T* x, double* chunk_mean, double* chunk_squares, {_SHARE}",
+)
+BATCH_NORM_MERGE_MOMENTS = Kernel(
+    "batchnorm",
+    "batch_norm_merge_moments",
+    (),
+    f"const double* chunk_mean, const double* chunk_squares, double* mean, double* var, {_SHARE}, i64 chunks",
+)
+BATCH_NORM_CHANNELS = Kernel(
+    "batchnorm",
+    "batch_norm_channels",
+    ("T",),
+    "const double* mean, const double* var, const T* weight, const T* bias, "
+    "Arithmetic<T>* center, Arithmetic<T>* inverse_std, Arithmetic<T>* scale, Arithmetic<T>* shift, "
+    "i64 channels, double eps, int affine",
+)
+BATCH_NORM_NORMALISE = Kernel(
+    "batchnorm",
+    "batch_norm_normalise",
+    ("T", "V"),
+    "const T* x, const T* residual, T* y, "
+    "const Arithmetic<T>* center, const Arithmetic<T>* scale, const Arithmetic<T>* shift, "
+    f"{_SHARE}, int add_residual, int relu",
+)
+BATCH_NORM_SUMS = Kernel(
+    "batchnorm",
+    "batch_norm_sums",
+    ("T", "V"),
+    "const T* grad, const T* x, const T* y, const Arithmetic<T>* center, "
+    f"double* chunk_gradient, double* chunk_product, {_SHARE}, int relu",
+)
+BATCH_NORM_MERGE_SUMS = Kernel(
+    "batchnorm",
+    "batch_norm_merge_sums",
+    ("T",),
+    "const double* chunk_gradient, const double* chunk_product, const Arithmetic<T>* inverse_std, "
+    "T* dbias, T* dweight, Arithmetic<T>* mean_gradient, Arithmetic<T>* slope, "
+    "i64 rows, int channels, int lanes, i64 chunks",
+)
+BATCH_NORM_INPUT_GRADIENT = Kernel(
+    "batchnorm",
+    "batch_norm_input_gradient",
+    ("T", "V"),
+    "const T* grad, const T* x, const T* y, T* dx, T* dresidual, const Arithmetic<T>* center, "
+    "const Arithmetic<T>* scale, const Arithmetic<T>* mean_gradient, const Arithmetic<T>* slope, "
+    f"{_SHARE}, int relu, int write_residual",
+)
+
+KERNELS = (
+    MAX_POOL2D_FORWARD,
+    MAX_POOL2D_BACKWARD,
+    AVG_POOL2D_FORWARD,
+    AVG_POOL2D_BACKWARD,
+    ADAPTIVE_AVG_POOL2D_FORWARD,
+    ADAPTIVE_AVG_POOL2D_BACKWARD,
+    ADAPTIVE_MAX_POOL2D_FORWARD,
+    ADAPTIVE_MAX_POOL2D_BACKWARD,
+    BATCH_NORM_MOMENTS,
+    BATCH_NORM_MERGE_MOMENTS,
+    BATCH_NORM_CHANNELS,
+    BATCH_NORM_NORMALISE,
+    BATCH_NORM_SUMS,
+    BATCH_NORM_MERGE_SUMS,
+    BATCH_NORM_INPUT_GRADIENT,
+)
+"""All kernels, in the order of their source files."""

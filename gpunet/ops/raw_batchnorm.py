@@ -1,0 +1,195 @@
+"""Batch normalisation by raw kernels: what `batchnorm.py` computes with `xp`, in one or two launches a step.
+
+Every array of values, (N, ..., C), is C-contiguous, and seen as M rows of C channels. The ReLU that may follow and the
+residual that may be added before it are part of the same pass over memory. The kernels are in raw_kernels/batchnorm.cu.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from gpunet.backend import Array, xp
+from gpunet.backend.kernel_table import (
+    BATCH_NORM_CHANNELS,
+    BATCH_NORM_INPUT_GRADIENT,
+    BATCH_NORM_MERGE_MOMENTS,
+    BATCH_NORM_MERGE_SUMS,
+    BATCH_NORM_MOMENTS,
+    BATCH_NORM_NORMALISE,
+    BATCH_NORM_SUMS,
+    arithmetic_dtype,
+)
+from gpunet.backend.kernels import BLOCK, launch, vector_width
+
+__all__ = ["Channels", "KernelPasses", "Sums", "backward_sums", "channels", "input_gradient", "moments", "normalise"]
+
+MOST_LANES = 32  # packs side by side in a block: a warp
+MOST_BLOCKS = 1024  # of a sum: enough for any GPU
+FEWEST_ROWS = 32  # of one thread in a sum, where there are that many: fewer partial results
+PASS_ROWS = 8  # of one thread in a pass that adds nothing up
+
+
+class Channels(NamedTuple):
+    """What the kernels need to know of each channel, (C,): y = (x - center) * scale + shift. float32 for float16."""
+
+    center: Array
+    inverse_std: Array
+    scale: Array
+    shift: Array
+
+
+class Sums(NamedTuple):
+    """The gradients by bias and weight, and what the input gradient is made of, mean(g) and mean(g * xhat) / std."""
+
+    dbias: Array
+    dweight: Array
+    mean_gradient: Array
+    slope: Array
+
+
+class _Share(NamedTuple):
+    """How the rows and channels are shared among blocks; batchnorm.cu has the picture."""
+
+    rows: int
+    channels: int
+    lanes: int
+    chunk_rows: int
+    chunks: int
+    groups: int
+    vector: int
+
+    @property
+    def threads(self) -> int:
+        return self.chunks * self.groups * BLOCK
+
+
+def _share(x: Array, arrays: tuple[Array, ...], summing: bool) -> _Share:
+    channels = x.shape[-1]
+    rows = x.size // channels if channels else 0
+    vector = vector_width(channels, x, *arrays)
+    lanes, groups = _lanes(channels // vector)
+    per_thread = FEWEST_ROWS if summing else PASS_ROWS
+    chunk_rows = per_thread * (BLOCK // lanes)
+    chunks = -(-rows // chunk_rows)
+    if summing and chunks * groups > MOST_BLOCKS:
+        chunk_rows = -(-rows // max(1, MOST_BLOCKS // groups))
+        chunks = -(-rows // chunk_rows)
+    return _Share(rows, channels, lanes, chunk_rows, chunks, groups, vector)
+
+
+def _lanes(packs: int) -> tuple[int, int]:
+    """How many packs lie side by side in a block, a power of two, and how many groups of that many there are."""
+    lanes = min(MOST_LANES, 1 << max(0, packs - 1).bit_length())
+    return lanes, -(-packs // lanes)
+
+
+def moments(x: Array) -> tuple[Array, Array]:
+    """Mean and biased variance per channel of x (N, ..., C), with at least one row: float64, (C,)."""
+    share = _share(x, (), summing=True)
+    partial_mean, partial_squares = (xp.empty((share.chunks, share.channels), dtype=xp.float64) for _ in range(2))
+    mean, var = (xp.empty(share.channels, dtype=xp.float64) for _ in range(2))
+    cut = (share.rows, share.channels, share.lanes, share.chunk_rows)
+    launch(BATCH_NORM_MOMENTS, x, partial_mean, partial_squares, *cut, threads=share.threads, vector=share.vector)
+    lanes, groups = _lanes(share.channels)
+    cut = (share.rows, share.channels, lanes, share.chunk_rows)
+    launch(
+        BATCH_NORM_MERGE_MOMENTS, partial_mean, partial_squares, mean, var, *cut, share.chunks, threads=groups * BLOCK
+    )
+    return mean, var
+
+
+def channels(mean: Array, var: Array, weight: Array | None, bias: Array | None, eps: float, like: Array) -> Channels:
+    """What normalising by this mean and variance (C,) needs, for values of the type of `like`."""
+    number = len(mean)
+    made = Channels(*(xp.empty(number, dtype=arithmetic_dtype(like.dtype)) for _ in range(4)))
+    affine = weight is not None and bias is not None
+    vectors = (weight, bias) if affine else (like, like)  # not looked at
+    vectors = tuple(xp.ascontiguousarray(vector) for vector in vectors)
+    statistics = (xp.ascontiguousarray(moment, dtype=xp.float64) for moment in (mean, var))
+    launch(BATCH_NORM_CHANNELS, *statistics, *vectors, *made, number, eps, int(affine), threads=number)
+    return made
+
+
+def normalise(x: Array, known: Channels, residual: Array | None = None, relu: bool = False) -> Array:
+    """Y = (x - center) * scale + shift, plus the residual if there is one, through a ReLU if wanted: like x."""
+    y = xp.empty_like(x)
+    other = x if residual is None else residual  # x: not looked at
+    share = _share(x, (y, other), summing=False)
+    cut = (share.rows, share.channels, share.lanes, share.chunk_rows)
+    flags = (int(residual is not None), int(relu))
+    vectors = (known.center, known.scale, known.shift)
+    launch(BATCH_NORM_NORMALISE, x, other, y, *vectors, *cut, *flags, threads=share.threads, vector=share.vector)
+    return y
+
+
+def backward_sums(grad: Array, x: Array, known: Channels, relu_output: Array | None = None) -> Sums:
+    """The sums over all rows that the gradients need, where `relu_output` is y if a ReLU was part of it.
+
+    The gradients by bias and weight are of the type of x.
+    """
+    y = x if relu_output is None else relu_output  # x: not looked at
+    share = _share(x, (grad, y), summing=True)
+    partial = [xp.empty((share.chunks, share.channels), dtype=xp.float64) for _ in range(2)]
+    cut = (share.rows, share.channels, share.lanes, share.chunk_rows)
+    flags = (int(relu_output is not None),)
+    launch(
+        BATCH_NORM_SUMS, grad, x, y, known.center, *partial, *cut, *flags, threads=share.threads, vector=share.vector
+    )
+    gradients = [xp.empty(share.channels, dtype=x.dtype) for _ in range(2)]
+    sums = Sums(*gradients, *(xp.empty(share.channels, dtype=known.center.dtype) for _ in range(2)))
+    lanes, groups = _lanes(share.channels)
+    cut = (share.rows, share.channels, lanes, share.chunks)
+    launch(BATCH_NORM_MERGE_SUMS, *partial, known.inverse_std, *sums, *cut, threads=groups * BLOCK)
+    return sums
+
+
+def input_gradient(
+    grad: Array,
+    x: Array,
+    known: Channels,
+    sums: Sums,
+    relu_output: Array | None = None,
+    residual: bool = False,
+) -> tuple[Array, Array]:
+    """The gradient by x, and that by the residual, or None if there was none."""
+    dx = xp.empty_like(x)
+    y = x if relu_output is None else relu_output  # x: not looked at
+    dresidual = xp.empty_like(x) if residual else dx  # dx: not written through
+    share = _share(x, (grad, y, dx, dresidual), summing=False)
+    cut = (share.rows, share.channels, share.lanes, share.chunk_rows)
+    flags = (int(relu_output is not None), int(residual))
+    arrays = (grad, x, y, dx, dresidual, known.center, known.scale, sums.mean_gradient, sums.slope)
+    launch(BATCH_NORM_INPUT_GRADIENT, *arrays, *cut, *flags, threads=share.threads, vector=share.vector)
+    return dx, dresidual if residual else None
+
+
+class KernelPasses:
+    """The passes over one input x, contiguous (N, ..., C): `TilePasses` of batchnorm_passes.py, by raw kernels."""
+
+    def __init__(self, x: Array, relu: bool) -> None:
+        self.x, self.relu = x, relu
+
+    def moments(self) -> tuple[Array, Array]:
+        """Mean and biased variance per channel, float64."""
+        return moments(self.x)
+
+    def normalise(
+        self, mean: Array, var: Array, eps: float, weight: Array | None, bias: Array | None, residual: Array | None
+    ) -> Array:
+        """Y = relu((x - mean) * scale + bias + residual), like x, with scale = weight / sqrt(var + eps)."""
+        self.known = channels(mean, var, weight, bias, eps, self.x)
+        y = normalise(self.x, self.known, residual, self.relu)
+        self.y = y if self.relu else None
+        return y
+
+    def backward(
+        self, grad: Array, needs_x: bool, has_residual: bool, statistics_move: bool
+    ) -> tuple[Array | None, Array, Array, Array]:
+        """The gradients by x, weight, bias and residual; `statistics_move` where mean and var depend on x."""
+        sums = backward_sums(grad, self.x, self.known, self.y)
+        if statistics_move:
+            dx, dresidual = input_gradient(grad, self.x, self.known, sums, self.y, has_residual)
+        else:  # nobody trains through fixed statistics, so there is no kernel for it
+            dresidual = grad if self.y is None else grad * ~(self.y <= 0)
+            dx = (dresidual * self.known.scale).astype(grad.dtype)
+        return dx if needs_x else None, sums.dweight, sums.dbias, dresidual

@@ -1,0 +1,163 @@
+// Adaptive pooling over NHWC images: the size of the output is given, and the cells follow from it.
+//
+//     of `cells` cells over `size` places, cell i covers the places floor(i*size/cells) .. ceil((i+1)*size/cells) - 1
+//
+// Cells may overlap. The rule is its own reverse: the cells that cover place p are floor(p*cells/size) ..
+// ceil((p+1)*cells/size) - 1, the same formula with the two numbers exchanged. (Cell i covers p when i*size/cells < p+1
+// and (i+1)*size/cells > p; solve both for i.) That makes the backward passes gathers, like the forward passes.
+//
+// One thread makes one pack: V channels of one pixel of its result. Threads of a warp differ in the channel first, so
+// every read and every write of a warp is one run of neighbouring addresses, or a few. Memory traffic is counted as in
+// pooling.cu: what overlapping cells share is read once and then found in the cache.
+
+struct Span {
+    int first, end;
+};
+
+__device__ __forceinline__ Span span(int index, int size, int cells) {
+    Span s;
+    s.first = (int)((i64)index * size / cells);
+    s.end = (int)((((i64)index + 1) * size + cells - 1) / cells);
+    return s;
+}
+
+// y[n, i, j, c] = mean of x over cell (i, j)
+//
+// A thread reads the packs of its cell, row by row: first the sum of a row, then the sum of the rows, which loses fewer
+// digits on a large image than one long sum.
+// Bytes: reads x once, writes y. That is the minimum.
+template <typename T, int V>
+__global__ void __launch_bounds__(BLOCK, RESIDENT)
+adaptive_avg_pool2d_forward(const T* __restrict__ x, T* __restrict__ y, i64 count,
+                            int height, int width, int channels, int out_height, int out_width) {
+    typedef Arithmetic<T> A;
+    const i64 item = thread_number();
+    if (item >= count) return;
+    const Place out = place_of<V>(item, out_height, out_width, channels);
+    const Span rows = span(out.row, height, out_height);
+    const Span columns = span(out.column, width, out_width);
+
+    A sum[V] = {};
+    for (int row = rows.first; row < rows.end; ++row) {
+        A row_sum[V] = {};
+        for (int column = columns.first; column < columns.end; ++column) {
+            A value[V];
+            load<V>(x + offset_of(out.image, row, column, out.channel, height, width, channels), value);
+#pragma unroll
+            for (int v = 0; v < V; ++v) row_sum[v] += value[v];
+        }
+#pragma unroll
+        for (int v = 0; v < V; ++v) sum[v] += row_sum[v];
+    }
+    const A area = (A)(rows.end - rows.first) * (A)(columns.end - columns.first);
+#pragma unroll
+    for (int v = 0; v < V; ++v) sum[v] /= area;
+    store<V>(y + item * V, sum);
+}
+
+// dx[n, h, w, c] = sum of dy[n, i, j, c] / area over the cells (i, j) that cover (h, w)
+//
+// A thread reads the pack of dy of each cell that covers its pixel and writes one pack of dx.
+// Bytes: reads dy once, writes dx. That is the minimum.
+template <typename T, int V>
+__global__ void __launch_bounds__(BLOCK, RESIDENT)
+adaptive_avg_pool2d_backward(const T* __restrict__ grad, T* __restrict__ dx, i64 count,
+                             int height, int width, int channels, int out_height, int out_width) {
+    typedef Arithmetic<T> A;
+    const i64 item = thread_number();
+    if (item >= count) return;
+    const Place in = place_of<V>(item, height, width, channels);
+    const Span above = span(in.row, out_height, height);  // the cells that cover the row
+    const Span beside = span(in.column, out_width, width);
+
+    A sum[V] = {};
+    for (int i = above.first; i < above.end; ++i) {
+        const Span rows = span(i, height, out_height);
+#pragma unroll 1
+        for (int j = beside.first; j < beside.end; ++j) {
+            const Span columns = span(j, width, out_width);
+            const A area = (A)(rows.end - rows.first) * (A)(columns.end - columns.first);
+            A value[V];
+            load<V>(grad + offset_of(in.image, i, j, in.channel, out_height, out_width, channels), value);
+#pragma unroll
+            for (int v = 0; v < V; ++v) sum[v] += value[v] / area;
+        }
+    }
+    store<V>(dx + item * V, sum);
+}
+
+// y[n, i, j, c] = max of x over cell (i, j)
+//
+// The winner's place in its cell, counted row by row, is kept for the backward pass. The first of equal values wins,
+// and the first NaN wins over everything.
+//
+// A thread reads the packs of its cell and writes a pack of y and of winners.
+// Bytes: reads x once, writes y and the winners (as many bytes as y, for float). That is the minimum.
+template <typename T, int V>
+__global__ void __launch_bounds__(BLOCK, RESIDENT)
+adaptive_max_pool2d_forward(const T* __restrict__ x, T* __restrict__ y, int* __restrict__ winner, i64 count,
+                            int height, int width, int channels, int out_height, int out_width, int remember) {
+    typedef Arithmetic<T> A;
+    const i64 item = thread_number();
+    if (item >= count) return;
+    const Place out = place_of<V>(item, out_height, out_width, channels);
+    const Span rows = span(out.row, height, out_height);
+    const Span columns = span(out.column, width, out_width);
+
+    A best[V];
+    int place[V] = {};
+#pragma unroll
+    for (int v = 0; v < V; ++v) best[v] = negative_infinity<A>();
+    int here = 0;
+    for (int row = rows.first; row < rows.end; ++row) {
+        for (int column = columns.first; column < columns.end; ++column, ++here) {
+            A value[V];
+            load<V>(x + offset_of(out.image, row, column, out.channel, height, width, channels), value);
+#pragma unroll
+            for (int v = 0; v < V; ++v) {
+                if (value[v] > best[v] || (value[v] != value[v] && best[v] == best[v])) {  // value != value: NaN
+                    best[v] = value[v];
+                    place[v] = here;
+                }
+            }
+        }
+    }
+    store<V>(y + item * V, best);
+    if (remember) store<V>(winner + item * V, place);
+}
+
+// dx[n, h, w, c] = sum of dy[n, i, j, c] over the cells (i, j) that (h, w) won
+//
+// A thread reads the packs of dy and of winners of each cell that covers its pixel and writes one pack of dx.
+// Bytes: reads dy and the winners once, writes dx. That is the minimum.
+template <typename T, int V>
+__global__ void __launch_bounds__(BLOCK, RESIDENT)
+adaptive_max_pool2d_backward(const T* __restrict__ grad, const int* __restrict__ winner, T* __restrict__ dx, i64 count,
+                             int height, int width, int channels, int out_height, int out_width) {
+    typedef Arithmetic<T> A;
+    const i64 item = thread_number();
+    if (item >= count) return;
+    const Place in = place_of<V>(item, height, width, channels);
+    const Span above = span(in.row, out_height, height);  // the cells that cover the row
+    const Span beside = span(in.column, out_width, width);
+
+    A sum[V] = {};
+    for (int i = above.first; i < above.end; ++i) {
+        const Span rows = span(i, height, out_height);
+#pragma unroll 1
+        for (int j = beside.first; j < beside.end; ++j) {
+            const Span columns = span(j, width, out_width);
+            const int place = (in.row - rows.first) * (columns.end - columns.first) + in.column - columns.first;
+            const i64 offset = offset_of(in.image, i, j, in.channel, out_height, out_width, channels);
+            A value[V];
+            int won[V];
+            load<V>(grad + offset, value);
+            load<V>(winner + offset, won);
+#pragma unroll
+            for (int v = 0; v < V; ++v) {
+                if (won[v] == place) sum[v] += value[v];
+            }
+        }
+    }
+    store<V>(dx + item * V, sum);
+}

@@ -1,0 +1,376 @@
+// Batch normalisation over rows of channels: x is (rows, channels), where `rows` counts every position of every image.
+//
+//     y = (x - mean) * scale + bias  [+ residual]  [then ReLU]        scale = weight / sqrt(var + eps), per channel
+//
+// Training runs, in this order,
+//
+//     forward    batch_norm_moments -> batch_norm_merge_moments -> batch_norm_channels -> batch_norm_normalise
+//     backward   batch_norm_sums    -> batch_norm_merge_sums                           -> batch_norm_input_gradient
+//
+// and evaluation batch_norm_channels -> batch_norm_normalise.
+//
+// How the work is shared. A block takes a stretch of `chunk_rows` rows and `lanes` packs of channels. Its 256 threads
+// form a table of 256/lanes rows by `lanes` columns: thread t works on pack t % lanes and on every (256/lanes)-th row,
+// beginning with row t / lanes. `lanes` is a power of two of at most 32, so a warp reads one or a few runs of
+// neighbouring addresses, also where there are few channels: with 1 channel, lanes is 1 and a warp reads 32 rows that
+// lie side by side.
+//
+//     rows of the chunk   lane 0    lane 1    ...           (a pack of V channels each)
+//          0              thread 0  thread 1  ...
+//          1              thread l  thread l+1
+//          ...
+//          256/lanes      thread 0 again: its second row
+//
+// Sums over rows need two kernels, because blocks cannot wait for each other: the first leaves one partial result for
+// each chunk, the second merges those of a channel. Every partial sum is merged in double. How rows are cut into chunks
+// depends on the shape alone, so the sums have the same bits on every run and on every GPU.
+
+struct Share {
+    i64 chunk, row, end;  // this thread's first row; where the chunk ends
+    int step;             // from one of its rows to the next
+    int lane, turn;       // its column and row in the table of threads
+    int channel;          // the first of its V
+    bool works;           // false for a lane beyond the last channel, which still meets every barrier
+};
+
+template <int V> __device__ __forceinline__ Share share_of(i64 rows, int channels, int lanes, i64 chunk_rows) {
+    const int groups = divide_up(channels / V, lanes);
+    Share share;
+    share.lane = (int)threadIdx.x % lanes;
+    share.turn = (int)threadIdx.x / lanes;
+    share.step = BLOCK / lanes;
+    share.chunk = blockIdx.x / groups;
+    share.channel = ((int)(blockIdx.x % groups) * lanes + share.lane) * V;
+    share.works = share.channel < channels;
+    share.row = share.chunk * chunk_rows + share.turn;
+    share.end = min(rows, (share.chunk + 1) * chunk_rows);
+    return share;
+}
+
+// Merge the results of all threads of a lane, as a tree: afterwards part[lane] holds the result of the lane. Only the
+// thread of turn 0 may read it: the next merge writes to `part` again, each thread to its own place.
+template <typename Part> __device__ __forceinline__ void merge_lanes(Part* part, const Part& mine, int lanes) {
+    const int thread = (int)threadIdx.x;
+    part[thread] = mine;
+    __syncthreads();
+    for (int half = BLOCK / 2; half >= lanes; half /= 2) {
+        if (thread < half) part[thread].merge(part[thread + half]);
+        __syncthreads();
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------- statistics
+
+// Mean and squared deviations of a set of numbers. Merging is Chan's formula, which unlike E[x^2] - E[x]^2 keeps its
+// digits where the mean is large against the deviation.
+//
+// Chan, Golub and LeVeque, "Algorithms for computing the sample variance", 1983.
+struct Moments {
+    double count, mean, squares;  // squares: the sum of (x - mean)^2
+
+    __device__ __forceinline__ void merge(const Moments& other) {
+        if (other.count == 0) return;
+        const double total = count + other.count;
+        const double delta = other.mean - mean;
+        const double fraction = other.count / total;
+        mean += delta * fraction;
+        squares += other.squares + delta * delta * (count * fraction);
+        count = total;
+    }
+};
+
+// Mean and squared deviations of each chunk, per channel.
+//
+// A thread takes BATCH of its rows at a time, which also keeps that many loads under way. It measures them from the
+// first one, so that a large mean cancels before anything is rounded, finds the mean and the squares of the batch in
+// float, and merges them with those of its earlier batches in double: one merge in BATCH values costs little even where
+// double is slow. The threads of a lane are then merged through shared memory, one channel of the pack after another.
+//
+// Bytes: reads x once, which is the minimum; writes 2 doubles a channel and chunk. A chunk has at least 256 rows where
+// there are that many, so that is 1/64 of x for float, 1/32 for half and 1/128 for double.
+template <typename T, int V>
+__global__ void __launch_bounds__(BLOCK, 2)  // 128 registers: the batch is kept in them
+batch_norm_moments(const T* __restrict__ x, double* __restrict__ chunk_mean, double* __restrict__ chunk_squares,
+                   i64 rows, int channels, int lanes, i64 chunk_rows) {
+    typedef Arithmetic<T> A;
+    constexpr int BATCH = V > 4 ? 4 : 8;
+    __shared__ Moments part[BLOCK];
+    const Share share = share_of<V>(rows, channels, lanes, chunk_rows);
+
+    int count = 0;
+    double mean[V] = {}, squares[V] = {};
+    if (share.works) {
+        for (i64 row = share.row; row < share.end; row += BATCH * share.step) {
+            A value[BATCH][V];
+            int present = 0;  // rows of this batch that exist
+#pragma unroll
+            for (int b = 0; b < BATCH; ++b) {
+                const i64 at = row + b * share.step;
+                if (at < share.end) {
+                    load<V>(x + at * channels + share.channel, value[b]);
+                    present = b + 1;
+                }
+            }
+            const A fraction = (A)present / (A)(count + present);
+#pragma unroll
+            for (int v = 0; v < V; ++v) {
+                A shift = 0, batch_squares = 0;  // shift: the mean of the batch, measured from its first value
+#pragma unroll
+                for (int b = 1; b < BATCH; ++b) {
+                    if (b < present) shift += value[b][v] - value[0][v];
+                }
+                shift /= (A)present;
+#pragma unroll
+                for (int b = 0; b < BATCH; ++b) {
+                    const A deviation = (value[b][v] - value[0][v]) - shift;
+                    if (b < present) batch_squares += deviation * deviation;
+                }
+                const double delta = ((double)value[0][v] + (double)shift) - mean[v];
+                mean[v] += delta * (double)fraction;
+                squares[v] += (double)batch_squares + delta * delta * (count * (double)fraction);
+            }
+            count += present;
+        }
+    }
+#pragma unroll
+    for (int v = 0; v < V; ++v) {
+        merge_lanes(part, Moments{(double)count, mean[v], squares[v]}, lanes);
+        if (share.turn == 0 && share.works) {
+            const i64 at = share.chunk * channels + share.channel + v;
+            chunk_mean[at] = part[share.lane].mean;
+            chunk_squares[at] = part[share.lane].squares;
+        }
+    }
+}
+
+// Mean and biased variance per channel, from those of the chunks.
+//
+// One chunk of `chunks` rows for the whole grid: a thread merges every (256/lanes)-th row of the partial results.
+// Bytes: reads the partial results once, writes 2 doubles a channel.
+__global__ void __launch_bounds__(BLOCK, RESIDENT)
+batch_norm_merge_moments(const double* __restrict__ chunk_mean, const double* __restrict__ chunk_squares,
+                         double* __restrict__ mean, double* __restrict__ var,
+                         i64 rows, int channels, int lanes, i64 chunk_rows, i64 chunks) {
+    __shared__ Moments part[BLOCK];
+    const Share share = share_of<1>(chunks, channels, lanes, chunks);
+
+    Moments moments = {0, 0, 0};
+    if (share.works) {
+        for (i64 chunk = share.row; chunk < share.end; chunk += share.step) {
+            const i64 at = chunk * channels + share.channel;
+            const i64 count = min(chunk_rows, rows - chunk * chunk_rows);
+            moments.merge(Moments{(double)count, chunk_mean[at], chunk_squares[at]});
+        }
+    }
+    merge_lanes(part, moments, lanes);
+    if (share.turn == 0 && share.works) {
+        mean[share.channel] = part[share.lane].mean;
+        var[share.channel] = part[share.lane].squares / (double)rows;
+    }
+}
+
+// What the other kernels need to know of a channel: from mean and variance to the numbers that they multiply and add.
+//
+// One thread a channel. With affine == 0 there are no weight and bias (their pointers are not followed).
+// Bytes: a few numbers a channel.
+template <typename T>
+__global__ void __launch_bounds__(BLOCK, RESIDENT)
+batch_norm_channels(const double* __restrict__ mean, const double* __restrict__ var,
+                    const T* __restrict__ weight, const T* __restrict__ bias,
+                    Arithmetic<T>* __restrict__ center, Arithmetic<T>* __restrict__ inverse_std,
+                    Arithmetic<T>* __restrict__ scale, Arithmetic<T>* __restrict__ shift,
+                    i64 channels, double eps, int affine) {
+    typedef Arithmetic<T> A;
+    const i64 c = thread_number();
+    if (c >= channels) return;
+    const A inverse = (A)(1 / sqrt(var[c] + eps));
+    center[c] = (A)mean[c];
+    inverse_std[c] = inverse;
+    scale[c] = affine ? inverse * widen(weight[c]) : inverse;
+    shift[c] = affine ? widen(bias[c]) : (A)0;
+}
+
+// ----------------------------------------------------------------------------------------------------------- normalise
+
+// y = (x - center) * scale + shift  [+ residual]  [then ReLU]
+//
+// The mean goes first: x * scale + shift would cancel badly where the mean is large. A thread reads what it needs to
+// know of its V channels once and then works on several rows, one pack of x (and of the residual) after another. NaN
+// passes through the ReLU.
+// Bytes: reads x (and the residual), writes y, each once. That is the minimum. As separate operations the addition
+// would read y and the residual and write y again, and the ReLU would read and write y once more.
+template <typename T, int V>
+__global__ void __launch_bounds__(BLOCK, RESIDENT)
+batch_norm_normalise(const T* __restrict__ x, const T* __restrict__ residual, T* __restrict__ y,
+                     const Arithmetic<T>* __restrict__ center, const Arithmetic<T>* __restrict__ scale,
+                     const Arithmetic<T>* __restrict__ shift,
+                     i64 rows, int channels, int lanes, i64 chunk_rows, int add_residual, int relu) {
+    typedef Arithmetic<T> A;
+    const Share share = share_of<V>(rows, channels, lanes, chunk_rows);
+    if (!share.works) return;
+
+    A m[V], s[V], b[V];
+#pragma unroll
+    for (int v = 0; v < V; ++v) {
+        m[v] = center[share.channel + v];
+        s[v] = scale[share.channel + v];
+        b[v] = shift[share.channel + v];
+    }
+    for (i64 row = share.row; row < share.end; row += share.step) {
+        const i64 at = row * channels + share.channel;
+        A value[V];
+        load<V>(x + at, value);
+#pragma unroll
+        for (int v = 0; v < V; ++v) value[v] = (value[v] - m[v]) * s[v] + b[v];
+        if (add_residual) {
+            A other[V];
+            load<V>(residual + at, other);
+#pragma unroll
+            for (int v = 0; v < V; ++v) value[v] += other[v];
+        }
+        if (relu) {
+#pragma unroll
+            for (int v = 0; v < V; ++v) value[v] = value[v] < 0 ? (A)0 : value[v];
+        }
+        store<V>(y + at, value);
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------------ backward
+
+// Let through what the ReLU let through: g where not y <= 0, so also where y is NaN.
+template <int V, typename T, typename A>
+__device__ __forceinline__ void load_gradient(const T* grad, const T* y, int relu, A (&g)[V]) {
+    load<V>(grad, g);
+    if (relu) {
+        A output[V];
+        load<V>(y, output);
+#pragma unroll
+        for (int v = 0; v < V; ++v) g[v] = output[v] <= 0 ? (A)0 : g[v];
+    }
+}
+
+// The sums of g and of g * (x - mean).
+struct Sums {
+    double gradient, product;
+
+    __device__ __forceinline__ void merge(const Sums& other) {
+        gradient += other.gradient;
+        product += other.product;
+    }
+};
+
+// Per channel and chunk the sum of g and of g * (x - center), where g is the gradient behind the ReLU.
+//
+// A thread adds up its rows in float, at most a few hundred; from there on sums are double.
+// Bytes: reads grad, x and, with ReLU, y, each once; writes 2 doubles a channel and chunk, as batch_norm_moments does.
+// Without a residual the minimum is grad and x alone, since y > 0 could be found again from x. That y is read all the
+// same, half as much again, is on purpose: only the y that was stored says which values the next layer saw as zero.
+template <typename T, int V>
+__global__ void __launch_bounds__(BLOCK, RESIDENT)
+batch_norm_sums(const T* __restrict__ grad, const T* __restrict__ x, const T* __restrict__ y,
+                const Arithmetic<T>* __restrict__ center,
+                double* __restrict__ chunk_gradient, double* __restrict__ chunk_product,
+                i64 rows, int channels, int lanes, i64 chunk_rows, int relu) {
+    typedef Arithmetic<T> A;
+    __shared__ Sums part[BLOCK];
+    const Share share = share_of<V>(rows, channels, lanes, chunk_rows);
+
+    A gradient[V] = {}, product[V] = {};
+    if (share.works) {
+        A m[V];
+#pragma unroll
+        for (int v = 0; v < V; ++v) m[v] = center[share.channel + v];
+#pragma unroll 4
+        for (i64 row = share.row; row < share.end; row += share.step) {
+            const i64 at = row * channels + share.channel;
+            A g[V], value[V];
+            load_gradient<V>(grad + at, y + at, relu, g);
+            load<V>(x + at, value);
+#pragma unroll
+            for (int v = 0; v < V; ++v) {
+                gradient[v] += g[v];
+                product[v] += g[v] * (value[v] - m[v]);
+            }
+        }
+    }
+#pragma unroll
+    for (int v = 0; v < V; ++v) {
+        merge_lanes(part, Sums{(double)gradient[v], (double)product[v]}, lanes);
+        if (share.turn == 0 && share.works) {
+            const i64 at = share.chunk * channels + share.channel + v;
+            chunk_gradient[at] = part[share.lane].gradient;
+            chunk_product[at] = part[share.lane].product;
+        }
+    }
+}
+
+// The gradients by bias, sum of g, and by weight, sum of g * xhat with xhat = (x - mean) / std, from the sums of the
+// chunks; and what the input gradient is made of: mean_gradient = mean(g) and slope = mean(g * xhat) / std.
+//
+// One chunk of `chunks` rows for the whole grid, as in batch_norm_merge_moments.
+// Bytes: reads the partial sums once, writes 4 numbers a channel.
+template <typename T>
+__global__ void __launch_bounds__(BLOCK, RESIDENT)
+batch_norm_merge_sums(const double* __restrict__ chunk_gradient, const double* __restrict__ chunk_product,
+                      const Arithmetic<T>* __restrict__ inverse_std, T* __restrict__ dbias, T* __restrict__ dweight,
+                      Arithmetic<T>* __restrict__ mean_gradient, Arithmetic<T>* __restrict__ slope,
+                      i64 rows, int channels, int lanes, i64 chunks) {
+    typedef Arithmetic<T> A;
+    __shared__ Sums part[BLOCK];
+    const Share share = share_of<1>(chunks, channels, lanes, chunks);
+
+    Sums sums = {0, 0};
+    if (share.works) {
+        for (i64 chunk = share.row; chunk < share.end; chunk += share.step) {
+            const i64 at = chunk * channels + share.channel;
+            sums.merge(Sums{chunk_gradient[at], chunk_product[at]});
+        }
+    }
+    merge_lanes(part, sums, lanes);
+    if (share.turn == 0 && share.works) {
+        const int c = share.channel;
+        const double by_bias = part[share.lane].gradient;
+        const double by_weight = part[share.lane].product * (double)inverse_std[c];
+        narrow((A)by_bias, dbias[c]);
+        narrow((A)by_weight, dweight[c]);
+        mean_gradient[c] = (A)(by_bias / (double)rows);
+        slope[c] = (A)(by_weight / (double)rows * (double)inverse_std[c]);
+    }
+}
+
+// dx = scale * (g - mean(g) - xhat * mean(g * xhat)), where g is the gradient behind the ReLU and xhat the normalised x
+//
+// The gradient by the residual is g itself, written on the way.
+// Bytes: reads grad, x and, with ReLU, y; writes dx and, with a residual, its gradient; each once. That is the minimum,
+// but for y without a residual (see batch_norm_sums).
+template <typename T, int V>
+__global__ void __launch_bounds__(BLOCK, RESIDENT)
+batch_norm_input_gradient(const T* __restrict__ grad, const T* __restrict__ x, const T* __restrict__ y,
+                          T* __restrict__ dx, T* __restrict__ dresidual,
+                          const Arithmetic<T>* __restrict__ center, const Arithmetic<T>* __restrict__ scale,
+                          const Arithmetic<T>* __restrict__ mean_gradient, const Arithmetic<T>* __restrict__ slope,
+                          i64 rows, int channels, int lanes, i64 chunk_rows, int relu, int write_residual) {
+    typedef Arithmetic<T> A;
+    const Share share = share_of<V>(rows, channels, lanes, chunk_rows);
+    if (!share.works) return;
+
+    A m[V], s[V], d[V], k[V];
+#pragma unroll
+    for (int v = 0; v < V; ++v) {
+        m[v] = center[share.channel + v];
+        s[v] = scale[share.channel + v];
+        d[v] = mean_gradient[share.channel + v];
+        k[v] = slope[share.channel + v];
+    }
+    for (i64 row = share.row; row < share.end; row += share.step) {
+        const i64 at = row * channels + share.channel;
+        A g[V], value[V];
+        load_gradient<V>(grad + at, y + at, relu, g);
+        load<V>(x + at, value);
+        if (write_residual) store<V>(dresidual + at, g);
+#pragma unroll
+        for (int v = 0; v < V; ++v) value[v] = (g[v] - d[v] - (value[v] - m[v]) * k[v]) * s[v];
+        store<V>(dx + at, value);
+    }
+}
