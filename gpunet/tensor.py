@@ -42,17 +42,21 @@ class Tensor:
 
     Attributes:
         data: the array itself.
+        host_range: the smallest and the largest value of whole numbers that came from the host, where they were looked
+            at on the way: asking a GPU for them would wait until it has finished all its work. None if not known.
     """
 
-    __slots__ = ("__weakref__", "_node", "data")
+    __slots__ = ("__weakref__", "_node", "data", "host_range")
     __array_ufunc__ = None  # `array + tensor` asks Tensor.__radd__ instead of looping over the elements
     __hash__ = object.__hash__  # __eq__ compares element by element; a Tensor is a key by identity, as in PyTorch
 
     data: Array
+    host_range: tuple[int, int] | None
     _node: tape.Node | tape.Leaf | None
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
         self.data = data
+        self.host_range = None
         self._node = None
         if requires_grad:
             self.requires_grad = True
@@ -105,6 +109,11 @@ class Tensor:
         dtype = "" if self.dtype in (np.float32, np.int64, np.bool_) else f", dtype={self.dtype}"
         grad = ", requires_grad=True" if self.requires_grad else ""
         return f"tensor({values}{dtype}{grad})"
+
+    def note_range(self, host: np.ndarray[Any, Any]) -> None:
+        """Remember the range of the whole numbers on the host that this Tensor was made of."""
+        if host.dtype.kind in "iu" and host.size:
+            self.host_range = (int(host.min()), int(host.max()))
 
     # ------------------------------------------------------------------ gradients
 
@@ -573,7 +582,10 @@ def tensor(data: Any, dtype: DType = None, requires_grad: bool = False) -> Tenso
             dtype = np.float32
     _check_numbers(data.dtype if dtype is None else np.dtype(dtype))
     _check_numbers(data.dtype)
-    return Tensor(xp.array(asarray(data), dtype=dtype), requires_grad)
+    made = Tensor(xp.array(asarray(data), dtype=dtype), requires_grad)
+    if isinstance(data, np.ndarray):
+        made.note_range(data)
+    return made
 
 
 def _from_python(data: Any) -> np.ndarray[Any, Any]:

@@ -175,8 +175,10 @@ def _send(transfer: HostToBackend, parts: tuple[HostArray, ...]) -> Callable[[],
     arrive = transfer.send([part.transpose(0, 2, 3, 1) if part.ndim == 4 else part for part in parts])
 
     def tensors() -> tuple[Tensor, ...]:
-        return tuple(
-            Tensor(as_nchw(array) if part.ndim == 4 else array) for part, array in zip(parts, arrive(), strict=True)
-        )
+        arrived = arrive()
+        made = [Tensor(as_nchw(array) if array.ndim == 4 else array) for array in arrived]
+        for each, part in zip(made, parts, strict=True):
+            each.note_range(part)
+        return tuple(made)
 
     return tensors
