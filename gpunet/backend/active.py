@@ -26,6 +26,7 @@ __all__ = [
     "asarray",
     "backend_of",
     "check_active",
+    "resolve",
     "to_cpu",
     "use_backend",
     "xp",
@@ -66,7 +67,7 @@ class _ActiveModule:
     def _choose(self) -> str:
         """The name of the active backend; chooses one if nothing has done so yet."""
         if self._name is None:
-            self._activate(_resolve(os.environ.get("GPUNET_BACKEND") or "auto"))
+            self._activate(_resolve_and_tell(os.environ.get("GPUNET_BACKEND") or "auto"))
         return str(self._name)
 
     def __getattr__(self, name: str) -> Any:
@@ -82,8 +83,12 @@ class _ActiveModule:
 xp: Any = _ActiveModule()
 
 
-def _resolve(name: str) -> str:
-    """The backend that a name stands for, having made sure that it works."""
+def resolve(name: str) -> str:
+    """The backend that a name stands for, having made sure that it works.
+
+    Raises:
+        BackendError: for an unknown name, or a backend that cannot work here (with the reason and its mend).
+    """
     if name not in BACKENDS:
         raise BackendError(f"unknown backend {name!r}; choose one of {', '.join(BACKENDS)}")
     if name == "emulated":
@@ -95,8 +100,14 @@ def _resolve(name: str) -> str:
         return "cupy"
     if name == "cupy":
         raise BackendError(f"the cupy backend cannot be used: {probe.reason}. To mend it: {probe.mend}")
-    _log_fallback_once()
     return "numpy"
+
+
+def _resolve_and_tell(name: str) -> str:
+    resolved = resolve(name)
+    if name == "auto" and resolved == "numpy":
+        _log_fallback_once()
+    return resolved
 
 
 @functools.cache
@@ -121,7 +132,7 @@ class use_backend:
     """
 
     def __init__(self, name: str = "auto") -> None:
-        resolved = _resolve(name)  # before anything changes, so that a failure leaves the old backend active
+        resolved = _resolve_and_tell(name)  # before anything changes, so that a failure leaves the old backend active
         self._previous = xp._name
         if resolved != xp._name:
             xp._activate(resolved)

@@ -95,6 +95,11 @@ class Instance:
         return f"{self.kernel.name}<{', '.join(arguments)}>" if arguments else self.kernel.name
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the values that it works on: T, or in a kernel without T that of its first array."""
+        return self.dtypes[0] if self.dtypes else self.kernel.parameters[0].dtype({})
+
+    @property
     def parameter_bytes(self) -> tuple[int, ...]:
         """The size of each parameter."""
         bound = self.kernel.bind(self.dtypes)
@@ -110,12 +115,14 @@ class Kernel:
         template: its template parameters in their order: T and W are types of number (T of the values, W of the places
             that max pooling remembers), V is the number of values in a pack.
         signature: its parameters, as in the source but without __restrict__.
+        thread: what one thread does.
     """
 
     source: str
     name: str
     template: tuple[str, ...]
     signature: str
+    thread: str
 
     @functools.cached_property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -158,15 +165,29 @@ MAX_POOL2D_FORWARD = Kernel(
     "max_pool2d_forward",
     ("T", "W", "V"),
     f"const T* x, T* y, W* winner, i64 count, {_MAX}, int remember",
+    "makes a pack of y, the largest of each window, and the places of the largest",
 )
 MAX_POOL2D_BACKWARD = Kernel(
     "pooling",
     "max_pool2d_backward",
     ("T", "W", "V"),
     f"const T* grad, const W* winner, T* dx, i64 count, {_MAX}",
+    "makes a pack of dx, from the windows that its pixel won",
 )
-AVG_POOL2D_FORWARD = Kernel("pooling", "avg_pool2d_forward", ("T", "V"), f"const T* x, T* y, i64 count, {_AVG}")
-AVG_POOL2D_BACKWARD = Kernel("pooling", "avg_pool2d_backward", ("T", "V"), f"const T* grad, T* dx, i64 count, {_AVG}")
+AVG_POOL2D_FORWARD = Kernel(
+    "pooling",
+    "avg_pool2d_forward",
+    ("T", "V"),
+    f"const T* x, T* y, i64 count, {_AVG}",
+    "makes a pack of y, the mean of each window",
+)
+AVG_POOL2D_BACKWARD = Kernel(
+    "pooling",
+    "avg_pool2d_backward",
+    ("T", "V"),
+    f"const T* grad, T* dx, i64 count, {_AVG}",
+    "makes a pack of dx, from the windows over its pixel",
+)
 
 # ----------------------------------------------------------------------------------------------- adaptive_pooling.cu
 
@@ -175,24 +196,28 @@ ADAPTIVE_AVG_POOL2D_FORWARD = Kernel(
     "adaptive_avg_pool2d_forward",
     ("T", "V"),
     f"const T* x, T* y, i64 count, {_SIZES}",
+    "makes a pack of y, the mean of each cell",
 )
 ADAPTIVE_AVG_POOL2D_BACKWARD = Kernel(
     "adaptive_pooling",
     "adaptive_avg_pool2d_backward",
     ("T", "V"),
     f"const T* grad, T* dx, i64 count, {_SIZES}",
+    "makes a pack of dx, from the cells over its pixel",
 )
 ADAPTIVE_MAX_POOL2D_FORWARD = Kernel(
     "adaptive_pooling",
     "adaptive_max_pool2d_forward",
     ("T", "V"),
     f"const T* x, T* y, int* winner, i64 count, {_SIZES}, int remember",
+    "makes a pack of y, the largest of each cell, and the places of the largest",
 )
 ADAPTIVE_MAX_POOL2D_BACKWARD = Kernel(
     "adaptive_pooling",
     "adaptive_max_pool2d_backward",
     ("T", "V"),
     f"const T* grad, const int* winner, T* dx, i64 count, {_SIZES}",
+    "makes a pack of dx, from the cells that its pixel won",
 )
 
 # ------------------------------------------------------------------------------------------------------ batchnorm.cu
@@ -204,12 +229,14 @@ BATCH_NORM_MOMENTS = Kernel(
     "batch_norm_moments",
     ("T", "V"),
     f"const T* x, double* chunk_mean, double* chunk_squares, {_SHARE}",
+    "takes a pack of channels through some rows of a chunk; its block merges mean and deviations",
 )
 BATCH_NORM_MERGE_MOMENTS = Kernel(
     "batchnorm",
     "batch_norm_merge_moments",
     (),
     f"const double* chunk_mean, const double* chunk_squares, double* mean, double* var, {_SHARE}, i64 chunks",
+    "takes one channel through some of the chunks; its block merges mean and variance",
 )
 BATCH_NORM_CHANNELS = Kernel(
     "batchnorm",
@@ -218,6 +245,7 @@ BATCH_NORM_CHANNELS = Kernel(
     "const double* mean, const double* var, const T* weight, const T* bias, "
     "Arithmetic<T>* center, Arithmetic<T>* inverse_std, Arithmetic<T>* scale, Arithmetic<T>* shift, "
     "i64 channels, double eps, int affine",
+    "makes the numbers of one channel that the other kernels need",
 )
 BATCH_NORM_NORMALISE = Kernel(
     "batchnorm",
@@ -226,6 +254,7 @@ BATCH_NORM_NORMALISE = Kernel(
     "const T* x, const T* residual, T* y, "
     "const Arithmetic<T>* center, const Arithmetic<T>* scale, const Arithmetic<T>* shift, "
     f"{_SHARE}, int add_residual, int relu",
+    "makes a pack of channels of y in some rows of a chunk",
 )
 BATCH_NORM_SUMS = Kernel(
     "batchnorm",
@@ -233,6 +262,7 @@ BATCH_NORM_SUMS = Kernel(
     ("T", "V"),
     "const T* grad, const T* x, const T* y, const Arithmetic<T>* center, "
     f"double* chunk_gradient, double* chunk_product, {_SHARE}, int relu",
+    "takes a pack of channels through some rows of a chunk; its block adds up",
 )
 BATCH_NORM_MERGE_SUMS = Kernel(
     "batchnorm",
@@ -241,6 +271,7 @@ BATCH_NORM_MERGE_SUMS = Kernel(
     "const double* chunk_gradient, const double* chunk_product, const Arithmetic<T>* inverse_std, "
     "T* dbias, T* dweight, Arithmetic<T>* mean_gradient, Arithmetic<T>* slope, "
     "i64 rows, int channels, int lanes, i64 chunks",
+    "takes one channel through some of the chunks; its block adds up the gradients",
 )
 BATCH_NORM_INPUT_GRADIENT = Kernel(
     "batchnorm",
@@ -249,6 +280,7 @@ BATCH_NORM_INPUT_GRADIENT = Kernel(
     "const T* grad, const T* x, const T* y, T* dx, T* dresidual, const Arithmetic<T>* center, "
     "const Arithmetic<T>* scale, const Arithmetic<T>* mean_gradient, const Arithmetic<T>* slope, "
     f"{_SHARE}, int relu, int write_residual",
+    "makes a pack of channels of dx in some rows of a chunk",
 )
 
 KERNELS = (

@@ -61,12 +61,16 @@ def kernel_names() -> list[str]:
 def kernel_source(name: str) -> str:
     """The text of one kernel file, with the shared helpers in front, as the compiler gets it.
 
+    Each part begins with a `#line`, so that a message of the compiler or the emulator names the file and its line.
+
     Raises:
         FileError: if there is no such file.
     """
     if name not in kernel_names():
         raise FileError(f"there is no kernel file {name!r}; there are {', '.join(kernel_names())}")
-    return "\n".join((_folder() / file).read_text(encoding="utf-8") for file in (_SHARED, f"{name}.cu"))
+    return "".join(
+        f'#line 1 "{file}"\n{(_folder() / file).read_text(encoding="utf-8")}\n' for file in (_SHARED, f"{name}.cu")
+    )
 
 
 def _folder() -> Traversable:

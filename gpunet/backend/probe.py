@@ -9,11 +9,11 @@ from __future__ import annotations
 import functools
 from typing import Any, NamedTuple
 
-__all__ = ["CupyProbe", "probe_cupy"]
+__all__ = ["INSTALL_CUPY", "INSTALL_DRIVER", "CupyProbe", "probe_cupy"]
 
-_INSTALL = "pip install 'gpunet[cuda13]' (or 'gpunet[cuda12]' for a CUDA 12 driver)"
-_REINSTALL = "uninstall every cupy wheel (pip uninstall cupy cupy-cuda12x cupy-cuda13x), then " + _INSTALL
-_NVIDIA_DRIVER = "install or update the NVIDIA driver; `nvidia-smi` must list a device"
+INSTALL_CUPY = "pip install 'gpunet[cuda13]' (or 'gpunet[cuda12]' for a CUDA 12 driver)"
+_REINSTALL = "uninstall every cupy wheel (pip uninstall cupy cupy-cuda12x cupy-cuda13x), then " + INSTALL_CUPY
+INSTALL_DRIVER = "install or update the NVIDIA driver; `nvidia-smi` must list a device"
 _NO_DRIVER_STATUS = 35  # cudaErrorInsufficientDriver: the driver is absent or older than the CUDA runtime
 
 _PROBE_KERNEL = 'extern "C" __global__ void gpunet_probe(int* answer) { if (threadIdx.x == 0) answer[0] = 42; }'
@@ -41,7 +41,7 @@ def probe_cupy() -> CupyProbe:
         runtime = cupy.cuda.runtime  # missing from the empty package that a half-removed wheel leaves behind
     except ModuleNotFoundError as error:
         if error.name == "cupy":
-            return CupyProbe("not-installed", "CuPy is not installed", _INSTALL)
+            return CupyProbe("not-installed", "CuPy is not installed", INSTALL_CUPY)
         return CupyProbe("broken-install", f"CuPy cannot be imported: {error}", _REINSTALL)
     except Exception as error:  # a missing shared library, a NumPy of another ABI, ...: all kinds have been seen
         return CupyProbe("broken-install", f"CuPy cannot be imported: {type(error).__name__}: {error}", _REINSTALL)
@@ -53,9 +53,9 @@ def _probe_device(cupy: Any, runtime: Any) -> CupyProbe:
         devices = runtime.getDeviceCount()
     except Exception as error:
         stage = "no-driver" if getattr(error, "status", None) == _NO_DRIVER_STATUS else "no-device"
-        return CupyProbe(stage, f"CUDA reports: {error}", _NVIDIA_DRIVER)
+        return CupyProbe(stage, f"CUDA reports: {error}", INSTALL_DRIVER)
     if devices == 0:
-        return CupyProbe("no-device", "CUDA reports no device", _NVIDIA_DRIVER)
+        return CupyProbe("no-device", "CUDA reports no device", INSTALL_DRIVER)
     try:
         answer = cupy.zeros(1, dtype="int32")
         cupy.RawKernel(_PROBE_KERNEL, "gpunet_probe")((1,), (1,), (answer,))
@@ -63,5 +63,5 @@ def _probe_device(cupy: Any, runtime: Any) -> CupyProbe:
     except Exception as error:
         return CupyProbe("no-compiler", f"a test kernel did not run: {type(error).__name__}: {error}", _REINSTALL)
     if found != 42:
-        return CupyProbe("broken-device", f"a test kernel answered {found} instead of 42", _NVIDIA_DRIVER)
+        return CupyProbe("broken-device", f"a test kernel answered {found} instead of 42", INSTALL_DRIVER)
     return CupyProbe("ok", f"{devices} CUDA device(s)")

@@ -26,7 +26,7 @@ import numpy as np
 from gpunet.backend.active import active_backend
 from gpunet.errors import ArgumentError
 
-__all__ = ["get_num_threads", "run_tiles", "set_num_threads", "sum_over_tiles", "tiles"]
+__all__ = ["cores", "get_num_threads", "run_tiles", "set_num_threads", "sum_over_tiles", "tiles"]
 
 CPU_TILE_BYTES = 1 << 20  # a tile should stay in the second-level cache
 CPU_SMALLEST_TILE_BYTES = 1 << 17  # below this, handing a tile to a thread costs more than it gains
@@ -34,6 +34,7 @@ GPU_TILE_BYTES = 1 << 28  # workspace per tile: large enough to fill a GPU, smal
 
 _log = logging.getLogger("gpunet")
 
+Tile = TypeVar("Tile")  # a slice of the batch, or what else an operation cuts its work into
 Result = TypeVar("Result")
 
 
@@ -48,8 +49,8 @@ def tiles(count: int, bytes_each: int) -> list[slice]:
     return [slice(count * i // number, count * (i + 1) // number) for i in range(number)]
 
 
-def run_tiles(work: Callable[[slice], Result], slices: Sequence[slice]) -> list[Result]:
-    """Call `work` for every slice, on all threads where that pays; the results are in the order of the slices."""
+def run_tiles(work: Callable[[Tile], Result], slices: Sequence[Tile]) -> list[Result]:
+    """Call `work` for every tile, on all threads where that pays; the results are in the order of the tiles."""
     if active_backend() != "numpy":
         return [work(tile) for tile in slices]
     with _single_threaded_blas():
@@ -58,7 +59,7 @@ def run_tiles(work: Callable[[slice], Result], slices: Sequence[slice]) -> list[
         return _run_on_threads(work, slices)
 
 
-def _run_on_threads(work: Callable[[slice], Result], slices: Sequence[slice]) -> list[Result]:
+def _run_on_threads(work: Callable[[Tile], Result], slices: Sequence[Tile]) -> list[Result]:
     results: dict[int, Result] = {}
     tickets = itertools.count()  # next() is atomic: whichever thread is free takes the next tile
 
@@ -125,6 +126,11 @@ def _threads_from_environment() -> int:
         return int(text)
     if text:
         _log.warning("GPUNET_NUM_THREADS must be a whole number of 1 or more, got %r; using every core", text)
+    return cores()
+
+
+def cores() -> int:
+    """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -5,6 +5,7 @@ from gpunet.nn.activation import GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiL
 from gpunet.nn.batchnorm import BatchNorm1d, BatchNorm2d
 from gpunet.nn.container import ModuleList, Sequential
 from gpunet.nn.dropout import Dropout, Dropout2d
+from gpunet.nn.evaluation_mode import evaluation_mode
 from gpunet.nn.linear import Conv2d, Linear
 from gpunet.nn.loss import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, KLDivLoss, MSELoss, NLLLoss
 from gpunet.nn.module import Module
@@ -45,6 +46,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Tanh",
+    "evaluation_mode",
     "functional",
     "init",
     "observe",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from gpunet import functional as F
-from gpunet.backend import xp
+from gpunet.backend import Array, xp
 from gpunet.errors import ArgumentError
 from gpunet.functional.checks import IntPair, pair, whole_number
 from gpunet.functional.conv import conv_window
@@ -23,9 +23,9 @@ class _Weighted(Module):
     weight: Parameter
     bias: Parameter | None
 
-    def _make_parameters(self, shape: tuple[int, ...], bias: bool) -> None:
-        self.weight = Parameter(xp.empty(shape, dtype=xp.float32))
-        self.register_parameter("bias", Parameter(xp.empty(shape[0], dtype=xp.float32)) if bias else None)
+    def _make_parameters(self, weight: Array, bias: bool) -> None:
+        self.weight = Parameter(weight)
+        self.register_parameter("bias", Parameter(xp.empty(len(weight), dtype=weight.dtype)) if bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -76,7 +76,9 @@ class Conv2d(_Weighted):
             raise ArgumentError(f"Conv2d: groups={groups} must divide {in_channels} and {out_channels} channels")
         conv_window(self.kernel_size, stride, padding, dilation)  # raises here rather than at the first call
         self.stride, self.padding, self.dilation = stride, padding, dilation
-        self._make_parameters((out_channels, in_channels // groups, *self.kernel_size), bias)
+        # In memory as (kh, kw, C/G, O), which is how the matrix product reads it: nothing is rearranged at every call.
+        weight = xp.empty((*self.kernel_size, in_channels // groups, out_channels), dtype=xp.float32)
+        self._make_parameters(weight.transpose(3, 2, 0, 1), bias)
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve the images with the filters."""
@@ -106,7 +108,7 @@ class Linear(_Weighted):
         super().__init__()
         self.in_features = whole_number(in_features, "in_features", "Linear", 1)
         self.out_features = whole_number(out_features, "out_features", "Linear", 1)
-        self._make_parameters((out_features, in_features), bias)
+        self._make_parameters(xp.empty((out_features, in_features), dtype=xp.float32), bias)
 
     def forward(self, input: Tensor) -> Tensor:
         """Multiply by the weight and add the bias."""

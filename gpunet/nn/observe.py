@@ -1,4 +1,4 @@
-"""Watching a network at work: a callback sees what goes into and comes out of every layer."""
+"""Watching a network at work: a callback sees what goes into and comes out of every layer, and may replace it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ __all__ = ["observe"]
 
 
 @contextlib.contextmanager
-def observe(model: Module, callback: Callable[[str, Module, tuple[Any, ...], Any], None]) -> Iterator[None]:
+def observe(model: Module, callback: Callable[[str, Module, tuple[Any, ...], Any], Any]) -> Iterator[None]:
     """Call `callback(name, module, inputs, output)` after each Module within `model` has run, while the block lasts.
 
+    What the callback returns takes the place of the output, unless it returns None: PyTorch's forward hooks do the same.
     The Modules know nothing of being watched: their `forward` is wrapped on the way in and put back on the way out.
 
     Example:
@@ -29,8 +30,8 @@ def observe(model: Module, callback: Callable[[str, Module, tuple[Any, ...], Any
 
         def run(*args: Any, **kwargs: Any) -> Any:
             output = forward(*args, **kwargs)
-            callback(name, module, args, output)
-            return output
+            replacement = callback(name, module, args, output)
+            return output if replacement is None else replacement
 
         return run
 

@@ -20,10 +20,18 @@ from pathlib import Path
 
 from gpunet.errors import BackendError, KernelError
 
-__all__ = ["Flavour", "build", "cache_folder", "compiler_command", "default_flavour"]
+__all__ = [
+    "INSTALL_COMPILER",
+    "Flavour",
+    "build",
+    "cache_folder",
+    "compiler_command",
+    "default_flavour",
+    "user_cache_folder",
+]
 
 _HERE = Path(__file__).parent
-_INSTALL = "install one, such as the package g++ (apt install g++), or name one in GPUNET_CXX"
+INSTALL_COMPILER = "install one, such as the package g++ (apt install g++), or name one in GPUNET_CXX"
 _LARGEST_FRAME = 65536  # bytes of local variables; memory_checks.cpp counts on it
 
 _COMMON = ["-fPIC", "-fno-exceptions", "-fno-strict-aliasing", "-ffp-contract=off", "-I", str(_HERE)]
@@ -80,19 +88,24 @@ def compiler_command() -> list[str]:
     if asked:
         command = shlex.split(asked)
         if shutil.which(command[0]) is None:
-            raise BackendError(f"the C++ compiler in GPUNET_CXX, {asked!r}, is not to be found; {_INSTALL}")
+            raise BackendError(f"the C++ compiler in GPUNET_CXX, {asked!r}, is not to be found; {INSTALL_COMPILER}")
         return command
     for name in ("g++", "clang++"):
         path = shutil.which(name)
         if path is not None:
             return [path]
-    raise BackendError(f"running CUDA kernels on the CPU needs a C++ compiler, and there is none: {_INSTALL}")
+    raise BackendError(f"running CUDA kernels on the CPU needs a C++ compiler, and there is none: {INSTALL_COMPILER}")
+
+
+def user_cache_folder() -> Path:
+    """Where builds should be kept: gpunet/emulator in XDG_CACHE_HOME or ~/.cache."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(base) / "gpunet" / "emulator"
 
 
 def cache_folder() -> Path:
-    """Where builds are kept: gpunet/emulator in XDG_CACHE_HOME or ~/.cache, or a folder that ends with the process."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    folder = Path(base) / "gpunet" / "emulator"
+    """Where builds are kept: the user's cache folder, or one that ends with the process where that cannot be used."""
+    folder = user_cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryFile(dir=folder):
