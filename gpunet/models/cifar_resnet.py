@@ -12,11 +12,12 @@ from gpunet.models.blocks import (
     BasicBlock,
     PadShortcut,
     PlainBlock,
+    ResidualNetwork,
     conv3x3,
-    init_residual_network,
     projection_shortcut,
 )
 from gpunet.nn import AdaptiveAvgPool2d, BatchNorm2d, Linear, Module, Sequential
+from gpunet.nn.utils import conv_bn
 from gpunet.tensor import Tensor
 
 __all__ = [
@@ -36,7 +37,7 @@ __all__ = [
 ]
 
 
-class CifarResNet(Module):
+class CifarResNet(ResidualNetwork):
     """A 3x3 convolution, 3n blocks of two convolutions each, global average pooling and a fully connected layer.
 
     Args:
@@ -67,11 +68,11 @@ class CifarResNet(Module):
         self.layer3 = _stage(blocks, 32, 64, 2, shortcut)  # (N, 64, H/4, W/4)
         self.avgpool = AdaptiveAvgPool2d(1)
         self.fc = Linear(64, num_classes)
-        init_residual_network(self)
+        self.init_filters()
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify a batch of images."""
-        x = self.bn1(self.conv1(x), relu=True)
+        x = conv_bn(self.conv1, self.bn1, x, relu=True)
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.fc(self.avgpool(x).flatten(1))
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from gpunet.models.blocks import BasicBlock, Bottleneck, init_residual_network, projection_shortcut
+from gpunet.models.blocks import BasicBlock, Bottleneck, ResidualNetwork, projection_shortcut
 from gpunet.nn import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Linear, MaxPool2d, Module, Sequential
+from gpunet.nn.utils import conv_bn
 from gpunet.tensor import Tensor
 
 __all__ = ["ResNet", "resnet18", "resnet34", "resnet50"]
 
 
-class ResNet(Module):
+class ResNet(ResidualNetwork):
     """A 7x7 convolution and max pooling, four stages of residual blocks, average pooling and a fully connected layer.
 
     Args:
@@ -41,11 +42,11 @@ class ResNet(Module):
         self.layer4 = _stage(block, layers[3], 256 * wide, 512, 2)  # (N, 512*wide, H/32, W/32)
         self.avgpool = AdaptiveAvgPool2d(1)
         self.fc = Linear(512 * wide, num_classes)
-        init_residual_network(self)
+        self.init_filters()
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify a batch of images."""
-        x = self.maxpool(self.bn1(self.conv1(x), relu=True))
+        x = self.maxpool(conv_bn(self.conv1, self.bn1, x, relu=True))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(self.avgpool(x).flatten(1))
 

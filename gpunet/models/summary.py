@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from gpunet.backend import xp
 from gpunet.errors import ArgumentError
 from gpunet.functional.checks import whole_number
-from gpunet.nn import Conv2d, Linear, Module, observe
+from gpunet.nn import Conv2d, Linear, Module, evaluation_mode, observe
 from gpunet.tape import no_grad
 from gpunet.tensor import Tensor
 
@@ -87,13 +87,8 @@ def summary(model: Module, input_size: Sequence[int]) -> Summary:
             shape = getattr(output, "shape", ())
             layers.append(LayerSummary(name, type(module).__name__, shape, own, _multiply_adds(module, shape)))
 
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        with no_grad(), observe(model.eval(), note):
-            model(Tensor(xp.zeros(size if len(size) == 4 else (1, *size), dtype=dtype)))
-    finally:
-        for module, training in modes:
-            module.training = training
+    with no_grad(), evaluation_mode(model), observe(model, note):
+        model(Tensor(xp.zeros(size if len(size) == 4 else (1, *size), dtype=dtype)))
     return Summary(
         tuple(layers),
         sum(parameter.numel() for parameter in parameters),

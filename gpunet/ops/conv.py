@@ -15,8 +15,10 @@ __all__ = ["Conv2d"]
 class Conv2d(Operation):
     """O[n,o,k,l] = b[o] + sum over c, i, j of I'[n, c, S*k + D*i - P, S*l + D*j - P] * F[o,c,i,j], I' zero outside."""
 
-    def __init__(self, window: Window, groups: int) -> None:
+    def __init__(self, window: Window, groups: int, residual: Array | None = None, relu: bool = False) -> None:
+        """Residual (N, O, Ho, Wo) and ReLU are for evaluation: they are applied to each tile, and have no backward."""
         self.window, self.groups = window, groups
+        self.residual, self.relu = residual, relu
 
     def forward(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
         self.x = x = to_nhwc(x)  # (N, H, W, C)
@@ -24,6 +26,7 @@ class Conv2d(Operation):
         n, height, width, _ = x.shape
         y = xp.empty((n, *self.window.output_size(height, width), len(weight)), dtype=x.dtype)  # (N, Ho, Wo, O)
         filters = filter_rows(weight, self.groups)
+        residual = None if self.residual is None else to_nhwc(self.residual)
 
         def one_tile(tile: tuple[slice, Band]) -> None:
             batch, band = tile
@@ -31,6 +34,10 @@ class Conv2d(Operation):
             correlate(LoweredRows(x[batch, band.rows], band.window, self.groups), filters, out)
             if bias is not None:
                 out += bias
+            if residual is not None:
+                out += residual[batch, band.out_rows]
+            if self.relu:
+                xp.maximum(out, 0, out=out)
 
         size = lowered_bytes(x, self.window)
         batches = tiles(n, size)
