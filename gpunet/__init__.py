@@ -1,7 +1,7 @@
 """gpunet: a GPU array framework for convolutional and residual image classifiers. CuPy on a GPU, NumPy without one."""
 
 import importlib as _importlib
-from types import ModuleType as _ModuleType
+from typing import Any as _Any
 
 import numpy as _np
 
@@ -25,14 +25,17 @@ float16, float32, float64 = _np.float16, _np.float32, _np.float64
 uint8, int32, int64 = _np.uint8, _np.int32, _np.int64
 
 
-def __getattr__(name: str) -> _ModuleType:
-    """Import `gpunet.train`, which brings tqdm along, only when somebody asks for it: `import gpunet` stays light."""
-    if name == "train":
-        return _importlib.import_module("gpunet.train")
+def __getattr__(name: str) -> _Any:
+    """Import what trains networks and looks at them only when somebody asks for it: `import gpunet` stays light."""
+    if name in ("report", "train", "visualize"):
+        return _importlib.import_module(f"gpunet.{name}")
+    if name in ("Classifier", "load"):
+        return getattr(_importlib.import_module("gpunet.classifier"), name)
     raise AttributeError(f"module 'gpunet' has no attribute {name!r}")
 
 
 __all__ = [
+    "Classifier",
     "Operation",
     "Tensor",
     "__version__",
@@ -51,6 +54,7 @@ __all__ = [
     "int32",
     "int64",
     "is_grad_enabled",
+    "load",
     "manual_seed",
     "maximum",
     "minimum",
@@ -58,6 +62,7 @@ __all__ = [
     "nn",
     "no_grad",
     "optim",
+    "report",
     "set_num_threads",
     "stack",
     "tensor",
@@ -66,5 +71,6 @@ __all__ = [
     "train",
     "uint8",
     "use_backend",
+    "visualize",
     "where",
 ]

@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from gpunet.backend import Array, xp
+from gpunet.backend import Array, single_threaded_blas, xp
 from gpunet.errors import GradientError, OutOfMemoryError
 from gpunet.ops.operation import Operation
 
@@ -118,14 +118,15 @@ def backward(root: Node | Leaf, grad: Array) -> None:
 
     if isinstance(root, Node):
         heapq.heappush(waiting, (-root.sequence, root))
-    while waiting:
-        node = heapq.heappop(waiting)[1]
-        grad = gradients.pop(node)
-        for target, part in zip(node.inputs, node.run_backward(grad), strict=True):
-            if target is not None and part is not None:
-                # A leaf keeps its gradient, and optimizers write into it: it must not share memory with another.
-                shared = isinstance(target, Leaf) and (part is grad or getattr(part, "base", None) is not None)
-                arrive(target, part.copy(order="K") if shared else part)
+    with single_threaded_blas:  # here once, instead of in every operation
+        while waiting:
+            node = heapq.heappop(waiting)[1]
+            grad = gradients.pop(node)
+            for target, part in zip(node.inputs, node.run_backward(grad), strict=True):
+                if target is not None and part is not None:
+                    # A leaf keeps its gradient, and optimizers write into it: it must not share memory with another.
+                    shared = isinstance(target, Leaf) and (part is grad or getattr(part, "base", None) is not None)
+                    arrive(target, part.copy(order="K") if shared else part)
     for leaf, total in gradients.items():
         if isinstance(leaf, Leaf):
             leaf.grad = xp.asarray(total if leaf.grad is None else leaf.grad + total)

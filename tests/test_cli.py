@@ -15,7 +15,7 @@ from gpunet.cli import main
 from gpunet.models import MODELS
 
 QUICK = ["--model", "lenet5", "--epochs", "1", "--batch-size", "64", "--backend", "numpy"]
-FILES = ["config.json", "metrics.jsonl", "model.safetensors", "summary.json"]
+FILES = ["checkpoints", "config.json", "metrics.jsonl", "model.safetensors", "summary.json"]
 posix_only = pytest.mark.skipif(os.name != "posix", reason="signals and pipes as on POSIX")
 
 
@@ -132,6 +132,55 @@ def test_options_reach_the_run(tmp_path, capsys):
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
 
 
+def test_every_option_reaches_the_run(tmp_path, capsys):
+    options = "--optimizer adamw --schedule cosine --weight-decay 0.2 --label-smoothing 0.1 --augment none --mixup 0.3 "
+    options += "--clip 2 --ema 0.99 --accumulate 2 --early-stop 4 --image-size 16 --workers 2 --keep 1 --data-dir here "
+    options += "--checkpoint-steps 3 --checkpoint-seconds 9 --on-unreadable error"
+    assert main(["train", *QUICK, *options.split(), "--quiet", "--out", str(tmp_path)]) == 0
+    config = json.loads((tmp_path / "config.json").read_text())
+    expected = {
+        "optimizer": "adamw",
+        "schedule": "cosine",
+        "lr": 0.003,
+        "weight_decay": 0.2,
+        "label_smoothing": 0.1,
+        "augment": "none",
+        "mixup": 0.3,
+        "clip": 2.0,
+        "ema": 0.99,
+        "accumulate": 2,
+        "early_stop": 4,
+        "image_size": 16,
+        "data_dir": "here",
+    }
+    assert {name: config[name] for name in expected} == expected
+    assert len(list((tmp_path / "checkpoints").iterdir())) == 2  # one checkpoint, two files
+
+
+def test_the_command_line_wins_over_the_file(tmp_path, capsys):
+    file = tmp_path / "run.toml"
+    file.write_text('model = "lenet5"\nepochs = 7\nbatch-size = 256\nlr = 0.03\nkeep = 1\n')
+    assert main(["train", "--config", str(file), "--epochs", "1", "--quiet", "--out", str(tmp_path / "run")]) == 0
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert [config[name] for name in ("model", "epochs", "batch_size", "lr")] == ["lenet5", 1, 256, 0.03]
+
+
+def test_a_folder_in_a_file_is_found_from_the_file(tmp_path, capsys):
+    (tmp_path / "run.toml").write_text('data = "folder:pictures"\n')
+    assert main(["train", "--config", str(tmp_path / "run.toml"), "--out", str(tmp_path / "run")]) == 1
+    assert str(tmp_path / "pictures") in capsys.readouterr().err
+
+
+def test_resume_begins_where_nothing_was_begun_and_refuses_other_settings(tmp_path, capsys):
+    assert main(["train", *QUICK, "--resume", "--out", str(tmp_path / "run")]) == 0
+    assert "\nfrom the beginning\n" in capsys.readouterr().out
+    before = (tmp_path / "run" / "model.safetensors").read_bytes()
+    assert main(["train", "--resume", "--epochs", "2", "--out", str(tmp_path / "run")]) == 1
+    assert "was begun with other settings" in capsys.readouterr().err
+    assert main(["train", "--resume", "--quiet", "--out", str(tmp_path / "run")]) == 0
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
+
+
 def test_a_new_folder_is_made_where_none_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["train", *QUICK, "--quiet"]) == 0
@@ -151,7 +200,10 @@ def test_overwrite(tmp_path, capsys):
     assert (tmp_path / "model.safetensors").read_bytes() != before
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["evaluate", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--version"], ["--help"], *([each, "--help"] for each in ("train", "evaluate", "doctor", "kernels"))],
+)
 def test_help_and_version(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
@@ -197,6 +249,12 @@ def test_help_names_what_can_be_chosen(capsys):
         (["train", "--speed", "11"], ["--speed"]),
         (["train", "digits"], ["digits"]),
         (["train", "--out"], ["--out"]),
+        (["train", "--optimizer", "lion"], ["'lion'", "sgd", "adam", "adamw"]),
+        (["train", "--schedule", "wild"], ["'wild'", "onecycle", "cosine"]),
+        (["train", "--ema", "1"], ["--ema", "must be at least 0 and below 1, got 1"]),
+        (["train", "--label-smoothing", "2"], ["--label-smoothing", "must be at least 0 and at most 1, got 2"]),
+        (["train", "--weight-decay", "nan"], ["--weight-decay", "got nan"]),
+        (["train", "--resume", "--overwrite"], ["--overwrite", "not allowed with"]),
         (["evaluate"], ["DIR"]),
     ],
 )
@@ -217,6 +275,10 @@ def test_commands_that_are_not_understood(arguments, listed, capsys, tmp_path, m
         (["train", *QUICK, "--out", "file/run"], "cannot use the folder file/run"),
         (["train", *QUICK, "--out", "x" * 300], "File name too long"),
         (["train", "--batch-size", "5000", "--out", "new"], "batch_size 5000 leaves no batch of 1437 items"),
+        (["train", "--resume"], "--resume needs --out"),
+        (["train", "--resume", "--out", "strange"], "unknown model 'vgg'"),
+        (["train", "--config", "missing.toml"], "cannot read missing.toml"),
+        (["train", "--config", "file"], "file is not a TOML file"),
         (["evaluate", "missing"], "missing holds no training run: there is no config.json in it"),
         (["evaluate", "file"], "file holds no training run"),
         (["evaluate", "old"], "config.json is not a JSON file"),
@@ -327,13 +389,34 @@ def test_ctrl_c_saves_what_was_learned(start, run, tmp_path):
 
 
 @posix_only
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_goes_on_to_the_same_bits(start, run, tmp_path, capsys, number, code):
+    options = ["--model", "lenet5", "--epochs", "4", "--batch-size", "64", "--ema", "0.9", "--backend", "numpy"]
+    assert main(["train", *options, "--quiet", "--out", str(tmp_path / "whole")]) == 0
+    folder = tmp_path / "a run"
+    process = start("train", *options, "--out", folder)
+    process.stdout.readline()
+    assert process.stdout.readline().startswith("epoch 1/4")
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert f"gpunet: to go on: gpunet train --resume --out '{folder}'" in err
+    assert (folder / "model.safetensors").read_bytes() != (tmp_path / "whole" / "model.safetensors").read_bytes()
+
+    code, out, err = run("train", "--resume", "--out", folder)
+    assert code == 0, err
+    assert re.search(r"^going on after [123] epochs and \d+ batches$", out, re.MULTILINE)
+    assert (folder / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
+
+
+@posix_only
 def test_a_second_ctrl_c_stops_at_once(start, tmp_path):
     endless_batch = """
 import sys, time
 from gpunet.cli import main
 from gpunet.train import Trainer
 
-def train_step(self, images, labels):
+def train_step(self, *batch):
     print("batch", file=sys.stderr, flush=True)
     time.sleep(60)
 

@@ -393,6 +393,57 @@ def test_loader_batches_depend_on_seed_and_epoch_alone():
     assert bytes_of(augmented_loader(seed=5)) != epochs[0]
 
 
+@pytest.mark.parametrize("workers", [0, 1, 2, 4, 9])
+@pytest.mark.parametrize("prefetch", [0, 1, 5])
+def test_loader_batches_are_the_same_for_every_worker_count(workers, prefetch):
+    alone, together = augmented_loader(prefetch=0), augmented_loader(workers=workers, prefetch=prefetch)
+    assert [bytes_of(together) for _ in range(2)] == [bytes_of(alone) for _ in range(2)]
+    assert not loader_threads()
+
+
+def test_loader_workers_work_at_the_same_time():
+    class Meeting(Failing):
+        def batch(self, indices, rng):
+            barrier.wait(20)  # passes only if three threads are in here at once
+            return (indices,)
+
+    barrier = threading.Barrier(3)
+    loader = DataLoader(Subset(Meeting(), np.arange(90)), batch_size=10, workers=3)
+    assert flat(batch.tolist() for (batch,) in loader) == list(range(90))
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+@pytest.mark.parametrize("start", [0, 1, 4, 6, 7])
+def test_loader_starts_in_mid_epoch(start, workers):
+    whole = augmented_loader()  # of 7 batches
+    epochs = [bytes_of(whole) for _ in range(3)]
+    resumed = augmented_loader(workers=workers)
+    resumed.set_epoch(1, start)
+    assert bytes_of(resumed) == epochs[1][start:]
+    assert (resumed.epoch, resumed.start) == (2, 0)
+    assert bytes_of(resumed) == epochs[2]
+
+
+def test_loader_does_not_make_the_batches_before_the_start():
+    dataset = Failing()
+    loader = DataLoader(dataset, batch_size=10)
+    loader.set_epoch(0, start=8)  # item 6 would fail
+    assert [batch.tolist()[0] for (batch,) in loader] == [80, 90]
+    assert dataset.made == 2
+
+
+def test_loader_batch_transform_gets_the_parts_and_the_generator_of_the_batch():
+    def reverse(parts, rng):
+        drawn.append(rng.integers(2**62))
+        return tuple(part[::-1].copy() for part in parts)
+
+    drawn = []
+    loader = DataLoader(numbers(6), batch_size=3, batch_transform=reverse, seed=0, workers=0)
+    assert labels_of(loader) == [[2, 1, 0], [5, 4, 3]]
+    assert labels_of(loader) == [[2, 1, 0], [5, 4, 3]]
+    assert len(set(drawn)) == 4
+
+
 def test_loader_seed_comes_from_manual_seed():
     manual_seed(1)
     first = bytes_of(augmented_loader(seed=None))
@@ -461,9 +512,9 @@ class Failing(Dataset):
         return super().batch(indices, rng)
 
 
-@pytest.mark.parametrize("prefetch", [0, 2])
-def test_loader_passes_an_exception_on_at_its_place(prefetch):
-    batches = iter(DataLoader(Failing(), batch_size=2, prefetch=prefetch))
+@pytest.mark.parametrize(("prefetch", "workers"), [(0, 1), (2, 1), (2, 0), (2, 4), (9, 3)])
+def test_loader_passes_an_exception_on_at_its_place(prefetch, workers):
+    batches = iter(DataLoader(Failing(), batch_size=2, prefetch=prefetch, workers=workers))
     assert [next(batches)[0].tolist() for _ in range(3)] == [[0, 1], [2, 3], [4, 5]]
     with pytest.raises(FileNotFoundError, match="image 6 is gone"):
         next(batches)
@@ -497,6 +548,14 @@ def leave_by_never_starting(loader):
 
 def leave_by_finishing(loader):
     list(loader)
+
+
+def test_loader_of_several_workers_leaves_no_thread():
+    batches = iter(DataLoader(numbers(100), batch_size=2, workers=4))
+    next(batches)
+    assert 1 <= len(loader_threads()) <= 4
+    batches.close()
+    assert not loader_threads()
 
 
 @pytest.mark.parametrize(
@@ -557,6 +616,9 @@ class WrongBatch(Failing):
         (lambda: DataLoader(numbers(5), batch_size=6, drop_last=True), ArgumentError, "leaves no batch of 5 items"),
         (lambda: DataLoader(numbers(5), prefetch=-1), ArgumentError, "prefetch"),
         (lambda: DataLoader(numbers(5), seed=-1), ArgumentError, "seed"),
+        (lambda: DataLoader(numbers(5), workers=-1), ArgumentError, "workers"),
+        (lambda: DataLoader(numbers(5)).set_epoch(0, start=-1), ArgumentError, "start"),
+        (lambda: DataLoader(numbers(5)).set_epoch(0, start=6), ArgumentError, "has 5 batches"),
         (lambda: DataLoader(numbers(5)).set_epoch(-1), ArgumentError, "set_epoch"),
         (lambda: list(DataLoader(WrongBatch(np.zeros(3)))), DataError, r"asked for 1 items .*, got shape \(3,\)"),
         (lambda: list(DataLoader(WrongBatch(5))), DataError, "got int"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import json
 import operator
@@ -290,6 +291,18 @@ def test_memory_is_counted_and_given_back(pool: Any) -> None:
     del a, c
     assert pool.used_bytes() - before == 4096  # b still needs it
     del b
+    assert pool.used_bytes() == before
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
+def test_copies_have_memory_of_their_own(pool: Any, duplicate: Callable[[Any], Any]) -> None:
+    before = pool.used_bytes()
+    a = xp.zeros(1000, np.float32)
+    b = duplicate(a)
+    assert pool.used_bytes() - before == 2 * 4096
+    b += 1
+    assert a.get().max() == 0
+    del a, b
     assert pool.used_bytes() == before
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from gpunet.backend import emulator
 from gpunet.backend.emulator import Flavour, Module, find_races, thread_order
 from gpunet.backend.emulator.compiler import cache_folder
+from gpunet.backend.kernels import kernel_source
 from gpunet.errors import ArgumentError, BackendError, KernelError
 
 try:
@@ -378,7 +380,7 @@ def test_places_follow_line_directives() -> None:
         '#line 10 "helper.cuh"\n__device__ float at(const float* x, int i) { return x[i]; }\n'
         '#line 1 "user.cu"\nextern "C" __global__ void k(const float* x, float* y) { y[0] = at(x, 4); }'
     )
-    with pytest.raises(KernelError, match=r"kernel k, helper\.cuh:10: out of bounds"):
+    with pytest.raises(KernelError, match=r"kernel k, helper\.cuh:10, called from user\.cu:1: out of bounds"):
         Module(source).launch("k", (1, 1, 1), (1, 1, 1), [np.zeros(4, np.float32), np.zeros(1, np.float32)])
 
 
@@ -520,6 +522,27 @@ def test_comments_and_declarations_of_every_kind() -> None:
     y = np.empty(32, np.float32)
     module.launch("k", (1, 1, 1), (32, 1, 1), [y], shared_mem=128)
     np.testing.assert_array_equal(y, 4321)
+
+
+@pytest.mark.parametrize(
+    ("file", "right", "wrong", "place"),
+    [
+        ("pooling.cu", "store<V>(y + item * V, sum);", "y[count] = sum[0];", "{line}: out of bounds"),
+        ("pooling.cu", "store<V>(y + item * V, sum);", "store<V>(y - 1, sum);", r"common\.cuh:\d+, called from {line}"),
+        ("common.cuh", "item /= packs;", "item /= packs - 1;", "{line}.*division"),
+    ],
+)
+def test_faults_in_the_kernels_of_gpunet_name_the_file_and_its_line(
+    file: str, right: str, wrong: str, place: str
+) -> None:
+    folder = Path(__file__).parents[1] / "raw_kernels"
+    text = (folder / file).read_text(encoding="utf-8")
+    line = f"{file}:{text[: text.index(right)].count(chr(10)) + 1}"
+    module = Module(kernel_source("pooling").replace(right, wrong), ["avg_pool2d_forward<float, 1>"])
+    x = np.ones((1, 1, 1, 1), np.float32)
+    sizes = [np.int64(1), *[np.int32(1)] * 9, *[np.int32(0)] * 6]
+    with pytest.raises(KernelError, match=f"avg_pool2d_forward<float, 1>, {place.format(line=re.escape(line))}"):
+        module.launch("avg_pool2d_forward<float, 1>", (1, 1, 1), (32, 1, 1), [x, x.copy(), *sizes])
 
 
 # ---------------------------------------------------------------------- sanitizers

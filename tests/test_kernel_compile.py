@@ -1,8 +1,10 @@
 """The kernels compile for GPUs, without one: NVRTC with CuPy's options, for every instance and architecture."""
 
+import shutil
+
 import pytest
 
-from gpunet.backend import nvrtc
+from gpunet.backend import kernels, nvrtc
 from gpunet.backend.kernel_table import KERNELS
 from gpunet.backend.nvrtc import compile_instances, compile_source, find_nvrtc
 from gpunet.errors import BackendError, KernelError
@@ -46,6 +48,17 @@ def test_every_instance_compiles_and_stays_in_registers(arch, source):
 def test_what_does_not_compile_is_an_error_with_the_compilers_words(source, arch):
     with pytest.raises(KernelError, match=r"(?s)NVRTC: .*(z|cmath|arch|instance)"):
         compile_source(source, ["broken<float>"], arch)
+
+
+@needs_nvrtc
+@pytest.mark.parametrize("file", ["common.cuh", "pooling.cu"])
+def test_messages_name_the_file_and_its_line(file, tmp_path, monkeypatch):
+    folder = shutil.copytree(kernels._folder(), tmp_path / "raw_kernels")
+    lines = (folder / file).read_text(encoding="utf-8").splitlines()
+    (folder / file).write_text("\n".join([*lines, "unknown_type x;"]), encoding="utf-8")
+    monkeypatch.setattr(kernels, "_folder", lambda: folder)
+    with pytest.raises(KernelError, match=rf"{file}\({len(lines) + 1}\): error"):
+        compile_source(kernels.kernel_source("pooling"), [], "sm_80")
 
 
 def test_a_missing_compiler_is_an_error_that_names_the_package(monkeypatch):

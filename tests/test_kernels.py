@@ -640,4 +640,4 @@ def test_instances_are_named_as_in_cpp():
 
 def test_signature_that_cannot_be_read_is_an_error():
     with pytest.raises(ArgumentError, match="cannot read the kernel parameter"):
-        _ = Kernel("pooling", "wrong", (), "const float x y z*").parameters
+        _ = Kernel("pooling", "wrong", (), "const float x y z*", "nothing").parameters

@@ -1,12 +1,14 @@
 """The seed and the two streams that come from it."""
 
+import json
+
 import numpy as np
 import pytest
 
 import gpunet
 from gpunet import nn
-from gpunet.backend import host_generator, manual_seed, to_cpu, uniform, xp
-from gpunet.errors import ArgumentError
+from gpunet.backend import host_generator, manual_seed, random_state, set_random_state, to_cpu, uniform, xp
+from gpunet.errors import ArgumentError, StateDictError
 
 
 @pytest.fixture(autouse=True)
@@ -96,4 +98,59 @@ def test_seeds_that_are_refused(seed):
     manual_seed(1)
     with pytest.raises(ArgumentError, match="manual_seed expects a whole number of 0 or more, got"):
         manual_seed(seed)
+    np.testing.assert_array_equal(draw_host(), expected)  # the streams are as they were
+
+
+# Saving and putting back
+
+
+@pytest.mark.parametrize("shapes", [[], [(5,)], [(3,), (2, 4), (), (3,), (0, 2)], [(7,), (1,), (7,)]])
+def test_the_state_comes_back(shapes):
+    """Through JSON, and into streams that were somewhere else."""
+    manual_seed(4)
+    draw_host()
+    host_generator().integers(0, 9, 3, dtype=np.uint32)  # half a 64-bit number is left over
+    for shape in shapes:
+        uniform(shape)
+    state = json.loads(json.dumps(random_state()))
+    expected = [draw_host(), draw_device(), to_cpu(uniform((3,))), draw_host()]
+    manual_seed(5)
+    draw_device()
+    set_random_state(state)
+    np.testing.assert_equal([draw_host(), draw_device(), to_cpu(uniform((3,))), draw_host()], expected)
+    set_random_state(state)
+    assert json.loads(json.dumps(random_state())) == state
+
+
+def test_an_unseeded_stream_comes_back():
+    gpunet.backend.random._streams = gpunet.backend.random._Streams(None)
+    state = random_state()
+    expected = [draw_host(), draw_device()]
+    set_random_state(state)
+    np.testing.assert_equal([draw_host(), draw_device()], expected)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s.clear(),
+        lambda s: s.update(host=None),
+        lambda s: s["host"].update(bit_generator="MT19937"),
+        lambda s: s["host"]["state"].update(state="-1"),
+        lambda s: s["host"]["state"].update(state=str(2**128)),
+        lambda s: s["host"].pop("has_uint32"),
+        lambda s: s.update(device_seed="x"),
+        lambda s: s.update(drawn={"cupy": {"5": 0}}),
+        lambda s: s.update(drawn={"cupy": {"5": True}}),
+        lambda s: s.update(drawn={"cupy": [5]}),
+    ],
+)
+def test_states_that_are_refused(change):
+    manual_seed(6)
+    state = random_state()
+    expected = draw_host()
+    manual_seed(6)
+    change(state)
+    with pytest.raises(StateDictError, match="not the state of the random streams"):
+        set_random_state(state)
     np.testing.assert_array_equal(draw_host(), expected)  # the streams are as they were

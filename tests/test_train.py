@@ -32,6 +32,7 @@ from gpunet.train import (
 from gpunet.train.files import append_json_line, read_json, write_bytes, write_json
 
 FILES = ["config.json", "metrics.jsonl", "model.safetensors", "summary.json"]
+ENTRIES = ["checkpoints", *FILES]
 TINY = TrainConfig(epochs=1, batch_size=16, seed=3)
 
 
@@ -185,7 +186,8 @@ def test_a_loss_that_is_not_finite_ends_the_run(bad):
 
     trainer.loss_function = breaks_at_the_third_batch
     loader = DataLoader(two_blobs(), 8)
-    with pytest.raises(NonFiniteError, match=r"by step 8 of epoch 1 \(learning rate 0.25\); try a smaller"):
+    where = r"in step 3, with batch 3 of epoch 1 \(learning rate 0.25\): .*; try a smaller"
+    with pytest.raises(NonFiniteError, match=where):
         list(trainer.fit(loader, loader, epochs=1))
 
 
@@ -210,7 +212,7 @@ def test_no_progress_bar_where_stderr_is_no_terminal(capsys):
 def test_a_run_writes_its_files(tmp_path):
     folder = tmp_path / "not there yet" / "run"
     evaluation, summary = TrainingRun(replace(TINY, epochs=2), folder).run()
-    assert files_in(folder) == FILES
+    assert files_in(folder) == ENTRIES
 
     config = json.loads((folder / "config.json").read_text())
     assert config == {
@@ -221,13 +223,31 @@ def test_a_run_writes_its_files(tmp_path):
         "batch_size": 16,
         "lr": 0.1,
         "seed": 3,
+        "optimizer": "sgd",
+        "schedule": "onecycle",
+        "weight_decay": 5e-4,
+        "label_smoothing": 0.0,
+        "augment": "standard",
+        "clip": None,
+        "ema": None,
+        "accumulate": 1,
+        "early_stop": None,
+        "mixup": None,
+        "image_size": None,
         "backend": active_backend(),
+        "data_dir": None,
+        "classes": list("0123456789"),
+        "input": {"channels": 1, "stored_size": 8, "size": 8, "scale": 16, "mean": [0.305], "std": [0.376]},
     }
 
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]
     assert lines[-1]["test_accuracy"] == evaluation.accuracy
     assert lines[-1]["test_loss"] == evaluation.loss
+    model = create_model("resnet8", 10, 1)
+    assert set(lines[0]["gradient_norms"]) == {name for name, _ in model.named_parameters()}
+    assert all(norm > 0 for norm in lines[0]["gradient_norms"].values())
+    assert lines[0]["learning_rate"] > lines[1]["learning_rate"] > 0
 
     assert json.loads((folder / "summary.json").read_text()) == summary
     expected = {
@@ -236,7 +256,9 @@ def test_a_run_writes_its_files(tmp_path):
         "parameters": sum(p.numel() for p in create_model("resnet8", 10, 1).parameters()),
         "backend": active_backend(),
         "epochs_done": 2,
+        "steps_done": 8,
         "interrupted": False,
+        "stopped_early": False,
         "classes": list("0123456789"),
         "confusion": evaluation.confusion.tolist(),
         "precision": evaluation.precision.tolist(),
@@ -306,7 +328,7 @@ def test_a_stopped_run_is_saved(tmp_path):
     run = TrainingRun(replace(TINY, epochs=3), tmp_path)
     run.trainer.stop_requested = True
     evaluation, summary = run.run()
-    assert files_in(tmp_path) == ["config.json", "model.safetensors", "summary.json"]  # no epoch was whole
+    assert files_in(tmp_path) == ["checkpoints", "config.json", "model.safetensors", "summary.json"]  # no whole epoch
     assert summary["interrupted"] is True
     assert summary["epochs_done"] == 0
     assert summary["images_per_second"] is None
@@ -368,10 +390,10 @@ def test_a_run_that_cannot_begin_makes_no_folder(tmp_path, settings, message):
 # The folder
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", ENTRIES)
 def test_a_folder_that_holds_a_run_is_refused(tmp_path, name):
     (tmp_path / name).write_text("precious")
-    with pytest.raises(FileError, match=r"holds a run already; .*--overwrite"):
+    with pytest.raises(FileError, match=r"holds a run already; .*--resume .*--overwrite"):
         TrainingRun(TINY, tmp_path)
     assert (tmp_path / name).read_text() == "precious"
     assert files_in(tmp_path) == [name]
@@ -705,7 +727,8 @@ def test_saving_fails_with_a_gpunet_error(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(FileError, match="No space left on device"):
+    with pytest.raises(FileError, match=r"No space left on device: .* MB are needed, .* MB are free"):
         run.run()
     assert not folder.summary_path.exists()
-    assert files_in(tmp_path) == ["config.json", "metrics.jsonl"]
+    assert files_in(tmp_path) == ["checkpoints", "config.json", "metrics.jsonl"]
+    assert files_in(tmp_path / "checkpoints") == []

@@ -11,10 +11,11 @@ from gpunet.backend.active import (
     use_backend,
     xp,
 )
+from gpunet.backend.blas import single_threaded_blas
 from gpunet.backend.device import allow_tf32, set_memory_limit
 from gpunet.backend.memory import as_nchw, to_nhwc
 from gpunet.backend.probe import CupyProbe, probe_cupy
-from gpunet.backend.random import host_generator, manual_seed, uniform
+from gpunet.backend.random import host_generator, manual_seed, random_state, set_random_state, uniform
 from gpunet.backend.scratch import scratch
 from gpunet.backend.tiles import get_num_threads, run_tiles, set_num_threads, sum_over_tiles, tiles
 from gpunet.backend.transfer import HostToBackend
@@ -34,10 +35,13 @@ __all__ = [
     "host_generator",
     "manual_seed",
     "probe_cupy",
+    "random_state",
     "run_tiles",
     "scratch",
     "set_memory_limit",
     "set_num_threads",
+    "set_random_state",
+    "single_threaded_blas",
     "sum_over_tiles",
     "tiles",
     "to_cpu",

@@ -11,19 +11,18 @@ tiles. Sums over tiles therefore have the same bits for any number of threads.
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import itertools
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 import numpy as np
 
 from gpunet.backend.active import active_backend
+from gpunet.backend.blas import single_threaded_blas
 from gpunet.errors import ArgumentError
 
 __all__ = ["cores", "get_num_threads", "run_tiles", "set_num_threads", "sum_over_tiles", "tiles"]
@@ -53,7 +52,7 @@ def run_tiles(work: Callable[[Tile], Result], slices: Sequence[Tile]) -> list[Re
     """Call `work` for every tile, on all threads where that pays; the results are in the order of the tiles."""
     if active_backend() != "numpy":
         return [work(tile) for tile in slices]
-    with _single_threaded_blas():
+    with single_threaded_blas:
         if len(slices) < 2 or _threads.count < 2 or _inside_worker.flag:
             return [work(tile) for tile in slices]
         return _run_on_threads(work, slices)
@@ -153,32 +152,3 @@ def set_num_threads(count: int) -> None:
 def get_num_threads() -> int:
     """How many threads the NumPy backend uses."""
     return _threads.count
-
-
-@functools.cache
-def _blas_libraries() -> Any:
-    from threadpoolctl import ThreadpoolController  # here, because it takes longer to import than all of this package
-
-    return ThreadpoolController().select(user_api="blas")
-
-
-_blas_lock = threading.Lock()
-_blas_users = 0
-_blas_limits = contextlib.ExitStack()
-
-
-@contextlib.contextmanager
-def _single_threaded_blas() -> Iterator[None]:
-    """Hold BLAS to one thread while anybody needs it: the limit is the process's, the users may be many threads."""
-    global _blas_users
-    with _blas_lock:
-        if _blas_users == 0:
-            _blas_limits.enter_context(_blas_libraries().limit(limits=1))
-        _blas_users += 1
-    try:
-        yield
-    finally:
-        with _blas_lock:
-            _blas_users -= 1
-            if _blas_users == 0:
-                _blas_limits.close()

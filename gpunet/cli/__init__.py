@@ -1,6 +1,7 @@
-"""The command line: `gpunet train`, `gpunet evaluate`.
+"""The command line: `gpunet train`, `evaluate`, `report`, `predict`, `doctor`, `kernels`, `bench`.
 
-Exit codes: 0 done, 1 an error that the message explains, 2 a command that was not understood, 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 an error that the message explains, 2 a command that was not understood, 130 stopped by Ctrl-C,
+143 by SIGTERM.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from gpunet.cli import evaluate, train
+from gpunet.cli import bench, doctor, evaluate, kernels, predict, report, train
 from gpunet.cli.output import ignore_closed_pipe
 from gpunet.errors import GpunetError
 from gpunet.version import __version__
@@ -55,4 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     train.add_command(commands)
     evaluate.add_command(commands)
+    report.add_command(commands)
+    predict.add_command(commands)
+    doctor.add_command(commands)
+    kernels.add_command(commands)
+    bench.add_command(commands)
     return parser

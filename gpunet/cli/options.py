@@ -9,13 +9,16 @@ from typing import TypeAlias
 
 from gpunet.backend import BACKENDS
 
-__all__ = ["Commands", "add_backend", "add_json", "positive_number", "whole_number_from"]
+__all__ = ["Commands", "Options", "add_backend", "add_json", "number_within", "positive_number", "whole_number_from"]
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 """Where a command adds its parser."""
 
+Options: TypeAlias = "argparse._ActionsContainer"
+"""Where options are added: a parser, or a group of its options."""
 
-def add_backend(parser: argparse.ArgumentParser) -> None:
+
+def add_backend(parser: Options) -> None:
     """Add --backend."""
     parser.add_argument(
         "--backend",
@@ -25,7 +28,7 @@ def add_backend(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_json(parser: argparse.ArgumentParser) -> None:
+def add_json(parser: Options) -> None:
     """Add --json."""
     parser.add_argument("--json", action="store_true", help="print the result as JSON and nothing else")
 
@@ -40,6 +43,19 @@ def whole_number_from(minimum: int) -> Callable[[str], int]:
         return number
 
     return whole_number
+
+
+def number_within(least: float, most: float, without_most: bool = False) -> Callable[[str], float]:
+    """The type of an option that takes a number from `least` to `most`, which itself may be left out."""
+
+    def number_within(text: str) -> float:
+        number = float(text)
+        if not (least <= number < most or (number == most and not without_most)):
+            side = "below" if without_most else "at most"
+            raise argparse.ArgumentTypeError(f"must be at least {least:g} and {side} {most:g}, got {text}")
+        return number
+
+    return number_within
 
 
 def positive_number(text: str) -> float:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-__all__ = ["ignore_closed_pipe", "say"]
+__all__ = ["ignore_closed_pipe", "in_colour", "say"]
+
+_CODES = {"red": 31, "green": 32, "yellow": 33}
 
 
 def say(text: str) -> None:
@@ -14,6 +16,13 @@ def say(text: str) -> None:
         print(text, flush=True)
     except BrokenPipeError:
         ignore_closed_pipe()
+
+
+def in_colour(text: str, colour: str) -> str:
+    """The text in red, green or yellow where it goes to a terminal; as it is where NO_COLOR is set (no-color.org)."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not sys.stdout.isatty():
+        return text
+    return f"\x1b[{_CODES[colour]}m{text}\x1b[0m"
 
 
 def ignore_closed_pipe() -> None:

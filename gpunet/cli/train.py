@@ -6,66 +6,165 @@ import argparse
 import contextlib
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from gpunet.backend import active_backend, use_backend
-from gpunet.cli.options import Commands, add_backend, add_json, positive_number, whole_number_from
+from gpunet.cli.options import (
+    Commands,
+    add_backend,
+    add_json,
+    number_within,
+    positive_number,
+    whole_number_from,
+)
 from gpunet.cli.output import say
-from gpunet.data import DATASETS
+from gpunet.data import AUGMENTATIONS, DATASETS, FOLDER, dataset_names
+from gpunet.errors import ArgumentError
 from gpunet.models import MODELS
-from gpunet.train import EpochResult, TrainConfig, Trainer, TrainingRun, new_run_path
+from gpunet.train import (
+    OPTIMIZERS,
+    SCHEDULES,
+    EpochResult,
+    RunFolder,
+    RunOptions,
+    TrainConfig,
+    Trainer,
+    TrainingRun,
+    new_run_path,
+    read_toml,
+    saved_config,
+)
 
 __all__ = ["add_command"]
+
+_EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}  # as a shell has it: 128 + the number of the signal
 
 
 def add_command(commands: Commands) -> None:
     """Add the command to the command line."""
-    defaults = TrainConfig()
     parser = commands.add_parser(
         "train",
         help="train a network",
-        description="Train a network, evaluate it on images held out, and write weights and figures into a folder.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description="Train a network, evaluate it on images held out, and write weights and figures into a folder. "
+        "Ctrl-C and SIGTERM finish the step and save; --resume goes on from there, or from the last checkpoint of a "
+        "run that was killed, to the same bits as if it had never been interrupted.",
+        argument_default=argparse.SUPPRESS,  # so that options that were given can be told from those that were not
     )
-    parser.add_argument("--data", choices=DATASETS, default=defaults.data, help="what to learn")
-    parser.add_argument("--model", choices=MODELS, default=defaults.model, metavar="NAME", help=", ".join(MODELS))
-    parser.add_argument(
-        "--epochs", type=whole_number_from(1), default=defaults.epochs, metavar="N", help="passes over the images"
-    )
-    parser.add_argument(
-        "--batch-size", type=whole_number_from(2), default=defaults.batch_size, metavar="N", help="images in a step"
-    )
-    parser.add_argument(
-        "--lr", type=positive_number, default=defaults.lr, metavar="X", help="the highest learning rate of the run"
-    )
-    parser.add_argument(
-        "--seed", type=whole_number_from(0), default=defaults.seed, metavar="N", help="same seed, same bits"
-    )
-    parser.add_argument(
-        "--out",
+    _add_what_to_train(parser)
+    _add_how_to_train(parser)
+    _add_how_to_run(parser)
+
+
+def _add_what_to_train(parser: argparse.ArgumentParser) -> None:
+    defaults = TrainConfig()
+    group = parser.add_argument_group("what to train")
+    group.add_argument(
+        "--config",
         type=Path,
-        metavar="DIR",
-        help="where to write (default: a new folder in runs/)",
-        default=argparse.SUPPRESS,
+        metavar="FILE",
+        help="a TOML file with settings by the names of these options; what is on the command line wins",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace the run that is in --out")
-    parser.add_argument("--quiet", action="store_true", help="no progress, only the result")
-    add_backend(parser)
-    add_json(parser)
-    parser.set_defaults(run=_run)
+    group.add_argument(
+        "--data", type=_dataset, metavar="NAME", help=f"{', '.join(dataset_names())} (default: {defaults.data})"
+    )
+    group.add_argument(
+        "--model", choices=MODELS, metavar="NAME", help=f"{', '.join(MODELS)} (default: {defaults.model})"
+    )
+    whole, positive = whole_number_from, positive_number
+    for option, kind, metavar, text in (
+        ("--epochs", whole(1), "N", f"passes over the images (default: {defaults.epochs})"),
+        ("--batch-size", whole(2), "N", f"images in a batch (default: {defaults.batch_size})"),
+        ("--lr", positive, "X", f"the highest learning rate of the run (default: {_by_optimizer('lr')})"),
+        ("--seed", whole(0), "N", f"same seed, same bits (default: {defaults.seed})"),
+        ("--image-size", whole(1), "N", "height and width to which the images of a folder are brought (default: 32)"),
+    ):
+        group.add_argument(option, type=kind, metavar=metavar, help=text)
+
+
+def _add_how_to_train(parser: argparse.ArgumentParser) -> None:
+    defaults = TrainConfig()
+    group = parser.add_argument_group("how to train")
+    for option, choices, default in (
+        ("--optimizer", tuple(OPTIMIZERS), defaults.optimizer),
+        ("--schedule", SCHEDULES, defaults.schedule),
+        ("--augment", AUGMENTATIONS, defaults.augment),
+    ):
+        group.add_argument(option, choices=choices, help=f"(default: {default})")
+    not_negative, share = number_within(0, sys.float_info.max), number_within(0, 1)
+    for name, kind, metavar, text in (
+        ("--weight-decay", not_negative, "X", f"(default: {_by_optimizer('weight_decay')})"),
+        ("--label-smoothing", share, "X", "that much of the target goes evenly to all classes (default: 0)"),
+        ("--mixup", positive_number, "X", "mix pairs of images, in shares from Beta(X, X)"),
+        ("--clip", positive_number, "X", "scale gradients down to a common norm of X"),
+        ("--ema", number_within(0, 1, True), "X", "evaluate and save a running average of the weights, of decay X"),
+        ("--accumulate", whole_number_from(1), "N", "average the gradients of N batches for a step (default: 1)"),
+        ("--early-stop", whole_number_from(1), "N", "end after N epochs without a smaller loss on the test images"),
+    ):
+        group.add_argument(name, type=kind, metavar=metavar, help=text)
+
+
+def _add_how_to_run(parser: argparse.ArgumentParser) -> None:
+    defaults = RunOptions()
+    group = parser.add_argument_group("how to run; nothing here changes the result")
+    group.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: a new folder in runs/)")
+    either = group.add_mutually_exclusive_group()
+    either.add_argument("--resume", action="store_true", help="go on with the run in --out, or begin it", default=False)
+    either.add_argument("--overwrite", action="store_true", help="replace the run that is in --out", default=False)
+    whole = whole_number_from
+    for option, kind, metavar, text in (
+        ("--data-dir", str, "DIR", "where the files of the dataset are, or go (default: a cache folder)"),
+        ("--workers", whole(0), "N", f"threads that make batches (default: {defaults.workers})"),
+        ("--keep", whole(1), "K", f"checkpoints to keep besides the best (default: {defaults.keep})"),
+        ("--checkpoint-steps", whole(1), "N", "take one every N steps, not only after each epoch"),
+        ("--checkpoint-seconds", positive_number, "X", "take one every X seconds, not only after each epoch"),
+    ):
+        group.add_argument(option, type=kind, metavar=metavar, help=text)
+    group.add_argument("--on-unreadable", choices=("skip", "error"), help="files that are no images (default: skip)")
+    group.add_argument("--tensorboard", action="store_true", help="write events, with tensorboardX")
+    group.add_argument("--quiet", action="store_true", help="no progress, only the result", default=False)
+    add_backend(group)
+    add_json(group)
+    parser.set_defaults(run=_run, json=False)
+
+
+def _by_optimizer(name: str) -> str:
+    return ", ".join(f"{getattr(recipe, name):g} for {optimizer}" for optimizer, recipe in OPTIMIZERS.items())
+
+
+def _dataset(text: str) -> str:
+    """The name of a dataset; the path of a folder is made absolute, so that the run can go on from anywhere."""
+    if not text.startswith(FOLDER) and text not in DATASETS:
+        raise argparse.ArgumentTypeError(f"unknown data {text!r}; choose one of {', '.join(dataset_names())}")
+    return _absolute(text, Path())
+
+
+def _absolute(data: str, base: Path) -> str:
+    path = data.removeprefix(FOLDER)
+    return FOLDER + os.path.abspath(base / path) if data.startswith(FOLDER) and path else data
 
 
 def _run(options: argparse.Namespace) -> int:
     if options.backend:
         use_backend(options.backend)
-    config = TrainConfig(options.data, options.model, options.epochs, options.batch_size, options.lr, options.seed)
-    folder: Path = getattr(options, "out", None) or new_run_path(options.data, options.model)
+    given = _settings(options)
+    out: Path | None = getattr(options, "out", None)
+    if options.resume:
+        if out is None:
+            raise ArgumentError("--resume needs --out, the folder of the run to go on with")
+        if RunFolder(out).holds_run():
+            given = _saved_settings(RunFolder(out)) | given
+    config = TrainConfig(**{name: given[name] for name in _names(TrainConfig) if name in given})
+    run_options = RunOptions(**{name: given[name] for name in _names(RunOptions) if name in given})
+    folder = out or new_run_path(config.data, config.model)
     quiet = options.quiet or options.json
-    run = TrainingRun(config, folder, options.overwrite, show_progress=not quiet)
+    run = TrainingRun(config, folder, options.overwrite, not quiet, run_options, options.resume)
 
     def report(text: str) -> None:
         if not quiet:
@@ -75,7 +174,10 @@ def _run(options: argparse.Namespace) -> int:
         f"{config.model} ({run.parameters:,} parameters) on {config.data}: {len(run.train_loader.dataset):,} images to "
         f"learn from, {len(run.test_loader.dataset):,} held out, backend {active_backend()}"
     )
-    with _finish_batch_on_interrupt(run.trainer):
+    if options.resume:
+        epochs, batches = run.resumed_from or (0, 0)
+        report(f"going on after {epochs} epochs and {batches} batches" if run.resumed_from else "from the beginning")
+    with _finish_step_on_signals(run.trainer) as stopped:
         evaluation, summary = run.run(lambda result: report(_line(result, config.epochs)))
     if options.json:
         say(json.dumps(summary))
@@ -84,10 +186,32 @@ def _run(options: argparse.Namespace) -> int:
         say(f"test accuracy {evaluation.accuracy:.2%} ({summary['seconds']:.1f} s), written to {folder}/")
     if run.trainer.stop_requested:
         print(
-            f"gpunet: stopped after {summary['epochs_done']} whole epochs; what was learned is saved", file=sys.stderr
+            f"gpunet: stopped after {summary['epochs_done']} whole epochs; what was learned is saved\n"
+            f"gpunet: to go on: gpunet train --resume --out {shlex.quote(str(folder))}",
+            file=sys.stderr,
         )
-        return 130
+        return _EXIT_CODES[stopped.by]
     return 0
+
+
+def _names(settings: type[TrainConfig] | type[RunOptions]) -> list[str]:
+    return [each.name for each in fields(settings)]
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that were given, in a file or, which wins, on the command line."""
+    names = {*_names(TrainConfig), *_names(RunOptions)}
+    file = read_toml(options.config) if hasattr(options, "config") else {}
+    if isinstance(file.get("data"), str):
+        file["data"] = _absolute(file["data"], options.config.parent)
+    return file | {name: value for name, value in vars(options).items() if name in names}
+
+
+def _saved_settings(folder: RunFolder) -> dict[str, Any]:
+    """Those of a run that goes on."""
+    config = saved_config(folder)
+    settings = {name: getattr(config, name) for name in _names(TrainConfig)}
+    return {**settings, "data_dir": folder.read_config().get("data_dir")}
 
 
 def _line(result: EpochResult, epochs: int) -> str:
@@ -98,18 +222,33 @@ def _line(result: EpochResult, epochs: int) -> str:
     )
 
 
+@dataclass
+class _Stopped:
+    """Which signal has ended the run, if one has."""
+
+    by: signal.Signals = signal.SIGINT
+
+
 @contextlib.contextmanager
-def _finish_batch_on_interrupt(trainer: Trainer) -> Iterator[None]:
-    """The first Ctrl-C ends the run after the batch in work, so that it can be saved; the second ends it at once."""
+def _finish_step_on_signals(trainer: Trainer) -> Iterator[_Stopped]:
+    """The first Ctrl-C or SIGTERM ends the run after the step in work, so that it can be saved; the second at once."""
+    stopped = _Stopped()
 
     def stop(number: int, frame: FrameType | None) -> None:
         trainer.stop_requested = True
-        signal.signal(signal.SIGINT, before)
+        stopped.by = signal.Signals(number)
+        put_back()
         # Not with print: the signal may have come while the progress bar was being written, and print would refuse.
         os.write(2, b"\ngpunet: finishing the batch and saving; Ctrl-C again to stop at once\n")
 
-    before = signal.signal(signal.SIGINT, stop)
+    def put_back() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    before = {number: signal.getsignal(number) for number in _EXIT_CODES}
     try:
-        yield
+        for number in before:
+            signal.signal(number, stop)
+        yield stopped
     finally:
-        signal.signal(signal.SIGINT, before)
+        put_back()

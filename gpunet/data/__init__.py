@@ -1,21 +1,40 @@
 """Data: datasets on the host, transforms of whole batches of images, and the loader that makes Tensors of them."""
 
 from gpunet.data import transforms
-from gpunet.data.catalog import DATASETS, DatasetRecipe, find_dataset
+from gpunet.data.catalog import AUGMENTATIONS, DATASETS, FOLDER, DatasetRecipe, dataset_names, find_dataset
+from gpunet.data.cifar import CIFAR10, CIFAR100
 from gpunet.data.dataset import Dataset, ImageDataset, Subset, TensorDataset, random_split
 from gpunet.data.digits import Digits
+from gpunet.data.folder import ImageFolder
+from gpunet.data.images import read_image
 from gpunet.data.loader import DataLoader
+from gpunet.data.mixup import Mixup
+from gpunet.data.mnist import MNIST, FashionMNIST
+from gpunet.data.shapes import Shapes
+from gpunet.data.statistics import dataset_statistics
 
 __all__ = [
+    "AUGMENTATIONS",
+    "CIFAR10",
+    "CIFAR100",
     "DATASETS",
+    "FOLDER",
+    "MNIST",
     "DataLoader",
     "Dataset",
     "DatasetRecipe",
     "Digits",
+    "FashionMNIST",
     "ImageDataset",
+    "ImageFolder",
+    "Mixup",
+    "Shapes",
     "Subset",
     "TensorDataset",
+    "dataset_names",
+    "dataset_statistics",
     "find_dataset",
     "random_split",
+    "read_image",
     "transforms",
 ]

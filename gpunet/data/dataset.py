@@ -99,7 +99,7 @@ class ImageDataset(Dataset):
 
     Args:
         images: an array of images, usually uint8.
-        labels: the class of each.
+        labels: the class of each. Numbers may be skipped: that is a class without images.
         transform: applied to every batch; a single item, `dataset[i]`, is a batch of one whose random numbers come from
             the stream of `gpunet.manual_seed`.
         classes: the name of each class; "0", "1", ... if left out.

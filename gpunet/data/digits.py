@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.resources
 
-from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from gpunet.data.checks import HostArray
@@ -13,6 +13,10 @@ from gpunet.data.transforms import Transform
 from gpunet.errors import FileError
 
 __all__ = ["Digits"]
+
+_SHA256 = (
+    "d7f87af5bf38dd22e46a9e24db02802a5335afe3cd043eb4376c9ea68f6ff240"  # of the file that tools/make_digits.py writes
+)
 
 
 class Digits(ImageDataset):
@@ -50,6 +54,9 @@ class Digits(ImageDataset):
 
 def _read(name: str) -> dict[str, HostArray]:
     try:
-        return load(importlib.resources.files("gpunet.data").joinpath(name).read_bytes())
-    except (OSError, SafetensorError) as error:
+        content = importlib.resources.files("gpunet.data").joinpath(name).read_bytes()
+    except OSError as error:
         raise FileError(f"cannot read {name} of the installed package ({error}); install gpunet again") from error
+    if hashlib.sha256(content).hexdigest() != _SHA256:
+        raise FileError(f"{name} of the installed package is damaged; install gpunet again")
+    return load(content)

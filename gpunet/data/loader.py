@@ -17,6 +17,7 @@ import numpy as np
 from gpunet.backend import HostToBackend, as_nchw, host_generator
 from gpunet.data.checks import HostArray, checked_count
 from gpunet.data.dataset import Dataset
+from gpunet.data.mixup import BatchTransform
 from gpunet.errors import ArgumentError, DataError, DTypeError
 from gpunet.tensor import Tensor
 
@@ -38,13 +39,18 @@ class DataLoader:
         drop_last: leave out the last batch where it is not full.
         seed: decides, together with the number of the epoch, on the order and on random transforms. Without it, a seed
             is drawn here from the stream of `gpunet.manual_seed`.
-        prefetch: how many batches a background thread makes ahead of the one in use; 0 makes each when it is asked for.
+        prefetch: how many batches are made in the background ahead of the one in use, at least one for each worker; 0
+            makes each when it is asked for.
+        workers: how many threads make them; 0 makes each batch when it is asked for. The batches are the same, bit for
+            bit, for every number of workers. With several, `Dataset.batch` is called from several threads at once.
+        batch_transform: what is done to a whole batch, images and labels together, such as `gpunet.data.Mixup`.
 
     Attributes:
         epoch: the number that the next pass will have; counts from 0, see `set_epoch`.
+        start: the batch that the next pass begins with, see `set_epoch`.
 
     Raises:
-        ArgumentError: if batch_size, prefetch or seed makes no sense, or drop_last leaves no batch.
+        ArgumentError: if batch_size, prefetch, workers or seed makes no sense, or drop_last leaves no batch.
         DataError: if the dataset is empty.
         DTypeError: if it is not a `Dataset`.
 
@@ -63,6 +69,8 @@ class DataLoader:
         drop_last: bool = False,
         seed: int | None = None,
         prefetch: int = 2,
+        workers: int = 1,
+        batch_transform: BatchTransform | None = None,
     ) -> None:
         if not isinstance(dataset, Dataset):
             raise DTypeError(
@@ -78,7 +86,10 @@ class DataLoader:
         self.seed = (
             int(host_generator().integers(2**63)) if seed is None else checked_count(seed, 0, "DataLoader: seed")
         )
+        self.workers = checked_count(workers, 0, "DataLoader: workers")
+        self.batch_transform = batch_transform
         self.epoch = 0
+        self.start = 0
         if not len(self):
             raise ArgumentError(
                 f"DataLoader with drop_last and batch_size {batch_size} leaves no batch of {len(dataset)} items"
@@ -89,24 +100,32 @@ class DataLoader:
         count = len(self.dataset)
         return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the number of the next epoch, to go on where an earlier run has stopped.
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """Choose the number of the next epoch, and the batch in it to begin with, to go on where a run has stopped.
+
+        Args:
+            start: how many batches of that pass are left out; they are not made. Passes after it are whole again.
 
         Raises:
-            ArgumentError: if it is not a whole number of 0 or more.
+            ArgumentError: if one is not a whole number of 0 or more, or the epoch has fewer batches than `start`.
         """
-        self.epoch = checked_count(epoch, 0, "set_epoch: epoch")
+        start = checked_count(start, 0, "set_epoch: start")
+        if start > len(self):
+            raise ArgumentError(f"set_epoch: an epoch has {len(self)} batches, so none can start after {start}")
+        self.epoch, self.start = checked_count(epoch, 0, "set_epoch: epoch"), start
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        epoch, self.epoch = self.epoch, self.epoch + 1
-        return self._batches(epoch)
+        epoch, start = self.epoch, self.start
+        self.epoch, self.start = epoch + 1, 0
+        return self._batches(epoch, start)
 
-    def _batches(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
+    def _batches(self, epoch: int, start: int) -> Iterator[tuple[Tensor, ...]]:
         make = functools.partial(self._host_batch, epoch, self._order(epoch))
+        ahead = max(self.prefetch, self.workers) if self.prefetch else 0
         transfer = HostToBackend()
         on_the_way: deque[Callable[[], tuple[Tensor, ...]]] = deque()
         try:
-            for arrays in _make_ahead(make, len(self), self.prefetch):
+            for arrays in _make_ahead(make, range(start, len(self)), ahead, self.workers):
                 on_the_way.append(_send(transfer, arrays))
                 if len(on_the_way) > transfer.ahead:
                     yield on_the_way.popleft()()
@@ -122,7 +141,10 @@ class DataLoader:
     def _host_batch(self, epoch: int, order: HostArray, index: int) -> tuple[HostArray, ...]:
         """Make batch `index` of an epoch, on the host."""
         indices = order[index * self.batch_size : (index + 1) * self.batch_size]
-        parts = self.dataset.batch(indices, _generator(self.seed, epoch, 1 + index))
+        rng = _generator(self.seed, epoch, 1 + index)
+        parts = self.dataset.batch(indices, rng)
+        if self.batch_transform is not None:
+            parts = self.batch_transform(parts, rng)
         return tuple(_prepared(part, len(indices)) for part in parts)
 
 
@@ -135,21 +157,21 @@ def _generator(seed: int, epoch: int, purpose: int) -> np.random.Generator:
 
 
 def _make_ahead(
-    make: Callable[[int], tuple[HostArray, ...]], count: int, ahead: int
+    make: Callable[[int], tuple[HostArray, ...]], numbers: range, ahead: int, workers: int
 ) -> Iterator[tuple[HostArray, ...]]:
-    """Yield make(0), ..., make(count - 1), made in a thread that runs up to `ahead` results ahead.
+    """Yield make(i) for each number in turn, made by threads that run up to `ahead` results ahead.
 
-    An exception of `make` comes out where its result would have. However the loop is left, the thread has ended then.
+    An exception of `make` comes out where its result would have. However the loop is left, the threads have ended then.
     """
-    if not ahead:
-        yield from map(make, range(count))
+    if not ahead or not workers:
+        yield from map(make, numbers)
         return
-    pool = ThreadPoolExecutor(1, thread_name_prefix=_WORKER)
+    pool = ThreadPoolExecutor(workers, thread_name_prefix=_WORKER)
     try:
-        waiting: deque[Future[tuple[HostArray, ...]]] = deque(pool.submit(make, i) for i in range(min(ahead, count)))
-        for upcoming in range(ahead, count + ahead):
+        waiting: deque[Future[tuple[HostArray, ...]]] = deque(pool.submit(make, i) for i in numbers[:ahead])
+        for done in range(len(numbers)):
             result = waiting.popleft().result()
-            if upcoming < count:
+            for upcoming in numbers[done + ahead : done + ahead + 1]:  # empty near the end
                 waiting.append(pool.submit(make, upcoming))
             yield result
     finally:

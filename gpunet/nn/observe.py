@@ -15,7 +15,7 @@ __all__ = ["observe"]
 def observe(model: Module, callback: Callable[[str, Module, tuple[Any, ...], Any], Any]) -> Iterator[None]:
     """Call `callback(name, module, inputs, output)` after each Module within `model` has run, while the block lasts.
 
-    What the callback returns takes the place of the output, unless it returns None: PyTorch's forward hooks do the same.
+    What the callback returns, unless it is None, takes the place of the output, as with PyTorch's forward hooks.
     The Modules know nothing of being watched: their `forward` is wrapped on the way in and put back on the way out.
 
     Example:

@@ -34,7 +34,7 @@ class TilePasses:
 
     def _per_row(self, vector: Array) -> Array:
         """A number for each channel, repeated for the pixels of a row: (C,) -> (r*C,)."""
-        return xp.tile(vector.astype(self.x.dtype), self.pixels)
+        return xp.broadcast_to(vector.astype(self.x.dtype), (self.pixels, self.channels)).reshape(-1)
 
     def _per_channel(self, row: Array) -> Array:
         """Sums over a tile, still one for each place in a row: (r*C,) -> (C,) in float64."""

@@ -1,15 +1,34 @@
 """Training: the loop, how good the result is, the folder of a run, and the main job that puts them together."""
 
+from gpunet.train.callbacks import EarlyStopping
+from gpunet.train.checkpoint import Checkpoint, CheckpointFolder
+from gpunet.train.config import OPTIMIZERS, SCHEDULES, RunOptions, TrainConfig, read_toml
+from gpunet.train.ema import AveragedWeights
 from gpunet.train.files import load_weights, save_weights
-from gpunet.train.job import TrainConfig, TrainingRun, evaluate_run
+from gpunet.train.job import TrainingRun, evaluate_run, saved_config
 from gpunet.train.metrics import Evaluation, evaluate
+from gpunet.train.progress import EpochResult, Progress
 from gpunet.train.run_folder import RunFolder, new_run_path
-from gpunet.train.trainer import EpochResult, Trainer
+from gpunet.train.saving import CheckpointWriter, MetricsWriter, TensorBoardWriter
+from gpunet.train.snapshot import restore, take
+from gpunet.train.trainer import Callback, Trainer
 
 __all__ = [
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "AveragedWeights",
+    "Callback",
+    "Checkpoint",
+    "CheckpointFolder",
+    "CheckpointWriter",
+    "EarlyStopping",
     "EpochResult",
     "Evaluation",
+    "MetricsWriter",
+    "Progress",
     "RunFolder",
+    "RunOptions",
+    "TensorBoardWriter",
     "TrainConfig",
     "Trainer",
     "TrainingRun",
@@ -17,5 +36,9 @@ __all__ = [
     "evaluate_run",
     "load_weights",
     "new_run_path",
+    "read_toml",
+    "restore",
     "save_weights",
+    "saved_config",
+    "take",
 ]

@@ -1,14 +1,24 @@
-"""Files that are whole or not there: written under a temporary name, flushed to the disk, then renamed."""
+"""Files that are whole or not there: written under a temporary name, flushed to the disk, then renamed.
+
+What is read may be damaged, or made by somebody who means harm: its size is bounded before it is read, and nothing that
+it says about itself is believed before it has been checked.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import json
 import os
+import shutil
+import stat
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -16,14 +26,36 @@ from gpunet.backend import to_cpu
 from gpunet.errors import FileError
 from gpunet.nn import Module
 
-__all__ = ["append_json_line", "load_weights", "read_json", "save_weights", "write_bytes", "write_json"]
+__all__ = [
+    "LARGEST_HEADER",
+    "LARGEST_JSON",
+    "append_json_line",
+    "bytes_of",
+    "load_weights",
+    "parse_json",
+    "parse_tensors",
+    "read_bytes",
+    "read_json",
+    "remove",
+    "remove_temporary",
+    "save_weights",
+    "tensor_bytes",
+    "write_bytes",
+    "write_json",
+]
+
+LARGEST_JSON = 64 * 2**20
+"""The largest JSON file, in bytes, that is read."""
+LARGEST_HEADER = 16 * 2**20
+"""The longest header of a safetensors file, in bytes, that is read."""
+_LARGEST_NUMBER = 2**63
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file so that at every moment either the old content or the new is there in full.
 
     Raises:
-        FileError: if that fails; the old file, if there was one, is untouched.
+        FileError: if that fails; the old file, if there was one, is untouched. Of a full disk it says what is missing.
     """
     temporary = None
     try:
@@ -35,11 +67,26 @@ def write_bytes(path: Path, content: bytes) -> None:
         os.chmod(temporary, 0o666 & ~_umask())  # temporary files are private; this one replaces an ordinary file
         os.replace(temporary, path)
     except OSError as error:
-        raise FileError(f"cannot write {path}: {error.strerror or error}") from error
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)  # first, so that what it takes up counts as free
+        raise FileError(f"cannot write {path}: {_reason(error, path.parent, len(content))}") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)  # still there only if something went wrong, or Ctrl-C was pressed
     _sync_folder(path.parent)
+
+
+def _reason(error: OSError, folder: Path, needed: int) -> str:
+    """What went wrong; for a full disk with how much is needed, free and missing."""
+    reason = error.strerror or str(error)
+    if error.errno not in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+        return reason
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError:
+        return reason
+    text = f"{reason}: {needed / 1e6:,.3f} MB are needed, {free / 1e6:,.3f} MB are free"
+    return f"{text}, {(needed - free) / 1e6:,.3f} MB are missing" if free < needed else text
 
 
 def _umask() -> int:
@@ -60,6 +107,28 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def remove(path: Path) -> None:
+    """Remove a file, where there is one.
+
+    Raises:
+        FileError: if that fails.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise FileError(f"cannot remove {path}: {error.strerror or error}") from error
+
+
+def remove_temporary(path: Path) -> None:
+    """Remove what a process that was killed while it wrote this file has left behind.
+
+    Raises:
+        FileError: if that fails.
+    """
+    for left in path.parent.glob(f".{path.name}.*"):
+        remove(left)
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write a value as indented JSON.
 
@@ -73,52 +142,144 @@ def append_json_line(path: Path, content: Any) -> None:
     """Add a value as one line of JSON.
 
     Raises:
-        FileError: if that fails.
+        FileError: if it cannot be written; no part of the line is left then.
+    """
+    line = (json.dumps(content, ensure_ascii=False) + "\n").encode()
+    try:
+        with path.open("ab", buffering=0) as file:
+            before = file.tell()
+            try:
+                left = memoryview(line)
+                while left:
+                    left = left[file.write(left) :]
+                os.fsync(file.fileno())
+            except OSError:
+                with contextlib.suppress(OSError):
+                    file.truncate(before)
+                raise
+    except OSError as error:
+        raise FileError(f"cannot write {path}: {_reason(error, path.parent, len(line))}") from error
+
+
+def read_bytes(path: Path, largest: int) -> bytes:
+    """Read a file of at most that many bytes.
+
+    Raises:
+        FileError: if it cannot be read, is larger, or is no ordinary file.
     """
     try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(content, ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise FileError(f"cannot write {path}: {error.strerror or error}") from error
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a named pipe would wait for somebody to write
+            raise FileError(f"cannot read {path}: it is not an ordinary file")
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            content = file.read(largest + 1) if size <= largest else b""
+    except FileError:
+        raise
+    except (OSError, ValueError) as error:
+        raise FileError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    if max(size, len(content)) > largest:
+        raise FileError(f"{path} has {max(size, len(content)):,} bytes; at most {largest:,} are expected there")
+    return content
 
 
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        FileError: if it cannot be read or is not JSON.
+        FileError: if it cannot be read, is too large or is not JSON.
+    """
+    return parse_json(read_bytes(path, LARGEST_JSON), path)
+
+
+def parse_json(content: bytes, path: Path) -> Any:
+    """The value that the bytes of a JSON file stand for.
+
+    Raises:
+        FileError: if it is not JSON, or holds whole numbers of more than 64 bits, which overflow later on.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror or error}") from error
+        return json.loads(content.decode("utf-8"), parse_int=_bounded_int)
     except (ValueError, RecursionError) as error:
         raise FileError(f"{path} is not a JSON file: {error}") from error
 
 
+def _bounded_int(text: str) -> int:
+    if len(text) > 20 or abs(int(text)) > _LARGEST_NUMBER:
+        raise ValueError(f"the number {text[:20]}... is too large")
+    return int(text)
+
+
+def tensor_bytes(arrays: Mapping[str, np.ndarray], metadata: dict[str, str] | None = None) -> bytes:
+    """The bytes of a safetensors file that holds these arrays."""
+    # The library writes memory as it lies, and filters lie there in the order in which the GEMM reads them.
+    in_order = {name: array if array.flags.c_contiguous else array.copy(order="C") for name, array in arrays.items()}
+    return save(in_order, metadata)
+
+
+def parse_tensors(content: bytes, path: Path) -> dict[str, np.ndarray]:
+    """The arrays that the bytes of a safetensors file stand for.
+
+    Raises:
+        FileError: if the file is not whole.
+    """
+    header = int.from_bytes(content[:8], "little")
+    if header > min(LARGEST_HEADER, len(content)):
+        raise FileError(
+            f"{path} is not a whole safetensors file: it has {len(content):,} bytes and a header of {header:,}, "
+            f"which may have {LARGEST_HEADER:,} at most"
+        )
+    try:
+        return load(content)
+    except (SafetensorError, KeyError, OverflowError, TypeError, ValueError) as error:
+        raise FileError(f"{path} is not a whole safetensors file: {error}") from error
+
+
+def bytes_of(model: Module) -> int:
+    """How many bytes the parameters and buffers of a model take up."""
+    return sum(int(tensor.data.nbytes) for tensor in model.state_dict().values())
+
+
 def save_weights(path: Path, model: Module) -> None:
-    """Write all parameters and buffers of a model as a safetensors file.
+    """Write all parameters and buffers of a model, with their checksum, as a safetensors file.
 
     Raises:
         FileError: if that fails.
     """
     arrays = {name: to_cpu(tensor.data) for name, tensor in model.state_dict().items()}
-    write_bytes(path, save(arrays, {"format": "gpunet"}))
+    # One entry alone: the library writes several in an order that changes.
+    write_bytes(path, tensor_bytes(arrays, {"sha256": _checksum(arrays)}))
 
 
 def load_weights(path: Path, model: Module) -> None:
     """Read all parameters and buffers of a model from a safetensors file.
 
     Raises:
-        FileError: if the file cannot be read or is damaged.
+        FileError: if the file cannot be read or is damaged; nothing is loaded then.
         StateDictError: if it holds another model; nothing is loaded then.
     """
-    try:
-        arrays = load(path.read_bytes())
-    except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror or error}") from error
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise FileError(f"{path} is not a whole safetensors file: {error}") from error
+    content = read_bytes(path, 2 * bytes_of(model) + LARGEST_HEADER)  # twice: a model with a little more than ours
+    arrays = parse_tensors(content, path)
+    expected = _metadata(content).get("sha256")
+    if expected is not None and expected != _checksum(arrays):
+        # Names and shapes first: "another model" is the better answer where both are wrong.
+        own = {name: tensor.shape for name, tensor in model.state_dict().items()}
+        if own == {name: array.shape for name, array in arrays.items()}:
+            raise FileError(f"{path} is damaged: its checksum is not that of its weights")
     model.load_state_dict(arrays)
+
+
+def _metadata(content: bytes) -> dict[str, Any]:
+    """What stands beside the arrays of a safetensors file, which `parse_tensors` has found whole."""
+    length = int.from_bytes(content[:8], "little")
+    found = json.loads(content[8 : 8 + length]).get("__metadata__")
+    return found if isinstance(found, dict) else {}
+
+
+def _checksum(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 over names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -2,55 +2,37 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpunet.backend import active_backend, manual_seed
-from gpunet.data import DataLoader, find_dataset
+from gpunet.data import DataLoader, DatasetRecipe, Mixup, find_dataset
+from gpunet.errors import ArgumentError, FileError, NonFiniteError, StateDictError
+from gpunet.functional import cross_entropy
 from gpunet.functional.checks import whole_number
 from gpunet.models import IMAGE_SIZES, create_model
-from gpunet.optim import SGD
-from gpunet.optim.checks import positive
-from gpunet.optim.lr_scheduler import OneCycleLR
 from gpunet.train import files
+from gpunet.train.callbacks import EarlyStopping
+from gpunet.train.checkpoint import CheckpointFolder
+from gpunet.train.config import RunOptions, TrainConfig, make_optimizer, make_schedule
 from gpunet.train.metrics import Evaluation, evaluate
+from gpunet.train.progress import EpochResult
 from gpunet.train.run_folder import RunFolder
-from gpunet.train.trainer import EpochResult, Trainer
+from gpunet.train.saving import CheckpointWriter, MetricsWriter, TensorBoardWriter
+from gpunet.train.snapshot import largest_checkpoint, restore
+from gpunet.train.trainer import Callback, Trainer
 from gpunet.version import __version__
 
-__all__ = ["TrainConfig", "TrainingRun", "evaluate_run"]
+__all__ = ["TrainingRun", "evaluate_run", "saved_config"]
 
 TEST_BATCH_SIZE = 256  # the same in training and in `evaluate_run`, so that both give the same bits
-MOMENTUM = 0.9
-WEIGHT_DECAY = 5e-4
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """What to train on what, and how. The learning rate is the highest of a one-cycle schedule of SGD with momentum.
-
-    Raises:
-        ArgumentError: if a number makes no sense.
-    """
-
-    data: str = "digits"
-    model: str = "resnet8"
-    epochs: int = 15
-    batch_size: int = 32
-    lr: float = 0.1
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, minimum in (("epochs", 1), ("batch_size", 2), ("seed", 0)):
-            # Stored as Python's own numbers: those of NumPy cannot be written as JSON.
-            object.__setattr__(self, name, whole_number(getattr(self, name), name, "train", minimum))
-        object.__setattr__(self, "lr", positive(self.lr, "lr", "train"))
 
 
 class TrainingRun:
@@ -61,58 +43,129 @@ class TrainingRun:
         folder: where to write; see `gpunet.train.run_folder`.
         overwrite: whether a run that is already there may be replaced.
         show_progress: whether to draw a progress bar, where the output is a terminal.
+        options: how to carry it out.
+        resume: go on with the run that is in the folder, from its last checkpoint, to the same bits as if it had never
+            been interrupted. Where no run was begun yet it is begun.
+        callbacks: called before those that write into the folder, so that a checkpoint holds what they remember.
 
     Attributes:
         trainer: set its `stop_requested` to end the run early; what has been learned by then is saved.
         classes: the names of the classes.
         parameters: how many numbers the model learns.
+        resumed_from: whole epochs and batches of the next, where a checkpoint was loaded, else None.
 
     Raises:
-        ArgumentError: if there is no such dataset or model.
-        FileError: if the folder holds a run, or cannot be written to.
-
-    Reference:
-        Smith and Topin, "Super-convergence: very fast training of neural networks using large learning rates", 2017.
+        ArgumentError: if there is no such dataset or model, or the run to go on with has another configuration.
+        FileError: if the folder holds a run, cannot be written to, or its last checkpoint is damaged.
+        StateDictError: if that checkpoint is of another run.
     """
 
-    def __init__(self, config: TrainConfig, folder: Path, overwrite: bool = False, show_progress: bool = True) -> None:
-        self.config = config
+    def __init__(
+        self,
+        config: TrainConfig,
+        folder: Path,
+        overwrite: bool = False,
+        show_progress: bool = True,
+        options: RunOptions | None = None,
+        resume: bool = False,
+        callbacks: Sequence[Callback] = (),
+    ) -> None:
+        self.config, self.options = config, options or RunOptions()
         self.folder = RunFolder(folder)
-        manual_seed(config.seed)
-        recipe = find_dataset(config.data)
-        size = IMAGE_SIZES.get(config.model, recipe.size)
-        train_set = recipe.train_set(size)
-        self.classes = train_set.classes
-        self.model = create_model(config.model, len(self.classes), recipe.channels)
+        self.checkpoints = CheckpointFolder(self.folder.checkpoints_path)
+        going_on = resume and self.folder.holds_run()
+        if going_on:
+            _check_same(config, saved_config(self.folder), folder)
+        parts = _make(config, self.options, show_progress)
+        self.trainer, self.train_loader, self.test_loader, self.classes, _ = parts
+        self.model = self.trainer.model
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
-        # A last batch of one image would have no variance for batch norm, so incomplete batches are left out.
-        self.train_loader = DataLoader(train_set, config.batch_size, shuffle=True, drop_last=True, seed=config.seed)
-        self.test_loader = DataLoader(recipe.test_set(size), TEST_BATCH_SIZE)
-        optimizer = SGD(self.model.parameters(), config.lr, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True)
-        schedule = OneCycleLR(optimizer, config.lr, total_steps=config.epochs * len(self.train_loader))
-        self.trainer = Trainer(self.model, optimizer, len(self.classes), schedule=schedule, show_progress=show_progress)
-        described = {"gpunet": __version__, **asdict(config), "backend": active_backend()}
-        self.folder.create(described, overwrite)
+        events = [TensorBoardWriter(self.folder.events_path)] if self.options.tensorboard else []
+        writer = CheckpointWriter(
+            self.checkpoints, self.options.keep, self.options.checkpoint_steps, self.options.checkpoint_seconds
+        )
+        self.trainer.callbacks += [*callbacks, MetricsWriter(self.folder), *events, writer]
+        self.resumed_from = self._restore(self.trainer) if going_on else None
+        if not going_on:
+            self.folder.create(self._description(parts.recipe), overwrite)
+
+    def _description(self, recipe: DatasetRecipe) -> dict[str, Any]:
+        """What config.json holds. With "input" and "classes" the model can be used where the dataset is not."""
+        return {
+            "gpunet": __version__,
+            **asdict(self.config),
+            "backend": active_backend(),
+            "data_dir": self.options.data_dir,
+            "classes": list(self.classes),
+            "input": {
+                "channels": recipe.channels,
+                "stored_size": recipe.size,
+                "size": _image_size(self.config.model, recipe),
+                "scale": recipe.scale,
+                "mean": _numbers(recipe.mean),
+                "std": _numbers(recipe.std),
+            },
+        }
+
+    def _restore(self, trainer: Trainer) -> tuple[int, int] | None:
+        """Load the last checkpoint, where there is one."""
+        positions = self.checkpoints.positions()
+        if not positions:
+            return None
+        checkpoint = self.checkpoints.load(positions[-1], largest_checkpoint(trainer))
+        try:
+            restore(trainer, checkpoint)
+        except StateDictError as error:
+            raise StateDictError(f"{self.checkpoints.path_of(positions[-1])}: {error.message}") from error
+        return positions[-1]
 
     def run(self, on_epoch: Callable[[EpochResult], None] = lambda result: None) -> tuple[Evaluation, dict[str, Any]]:
         """Train, evaluate on the test set and write everything; returns the evaluation and the summary written.
 
         Raises:
-            NonFiniteError: if the loss becomes NaN or infinite.
-            FileError: if the folder cannot be written to.
+            NonFiniteError: if the loss becomes NaN or infinite; checkpoints from before are kept.
+            FileError: if the folder cannot be written to; checkpoints from before are kept.
         """
+        try:
+            for result in self.trainer.fit(self.train_loader, self.test_loader, self.config.epochs):
+                on_epoch(result)
+        except NonFiniteError as error:
+            raise self._explained(error) from error
         started = time.perf_counter()
-        results: list[EpochResult] = []
-        for result in self.trainer.fit(self.train_loader, self.test_loader, self.config.epochs):
-            results.append(result)
-            self.folder.add_metrics(result.as_dict())
-            on_epoch(result)
         evaluation = self.trainer.evaluate(self.test_loader)
-        summary = self._summary(evaluation, results, time.perf_counter() - started)
-        self.folder.save(self.model, summary)
+        progress = self.trainer.progress
+        seconds = sum(result.seconds for result in progress.results) + progress.seconds
+        summary = self._summary(evaluation, seconds + time.perf_counter() - started)
+        with self.trainer.averaged_weights():
+            self.folder.save(self.model, summary)
         return evaluation, summary
 
-    def _summary(self, evaluation: Evaluation, results: Sequence[EpochResult], seconds: float) -> dict[str, Any]:
+    def _explained(self, error: NonFiniteError) -> NonFiniteError:
+        """The error with its layer, and with what is left of the run.
+
+        A GPU is asked for the loss only now and then, and by then the weights are not what they were. So the way from
+        the last checkpoint is gone once more, to the same bits, with a look at every step.
+        """
+        if active_backend() != "numpy":
+            trainer, train_loader, test_loader, *_ = _make(self.config, self.options, show_progress=False)
+            epoch = self.trainer.progress.epoch
+            trainer.callbacks += [each for each in self.trainer.callbacks if each.state_dict()][
+                len(trainer.callbacks) :
+            ]
+            self._restore(trainer)
+            trainer.callbacks, trainer.look_always = [], True
+            try:
+                for _ in trainer.fit(train_loader, test_loader, epoch):
+                    pass
+            except NonFiniteError as precise:
+                error = precise
+        positions = self.checkpoints.positions()
+        if not positions:
+            return error
+        return NonFiniteError(f"{error}; {self.checkpoints.path_of(positions[-1])} is from before it")
+
+    def _summary(self, evaluation: Evaluation, seconds: float) -> dict[str, Any]:
+        trainer, results = self.trainer, self.trainer.progress.results
         speeds = [result.images_per_second for result in results]
         return {
             "test_accuracy": evaluation.accuracy,
@@ -123,7 +176,9 @@ class TrainingRun:
             "backend": active_backend(),
             **asdict(self.config),
             "epochs_done": len(results),
-            "interrupted": self.trainer.stop_requested,
+            "steps_done": trainer.progress.step,
+            "interrupted": trainer.stop_requested,
+            "stopped_early": len(results) < self.config.epochs and not trainer.stop_requested,
             "classes": list(self.classes),
             "precision": evaluation.precision.tolist(),
             "recall": evaluation.recall.tolist(),
@@ -132,6 +187,81 @@ class TrainingRun:
             "python": platform.python_version(),
             "numpy": np.__version__,
         }
+
+
+class _Parts(NamedTuple):
+    trainer: Trainer
+    train_loader: DataLoader
+    test_loader: DataLoader
+    classes: tuple[str, ...]
+    recipe: DatasetRecipe
+
+
+def _make(config: TrainConfig, options: RunOptions, show_progress: bool) -> _Parts:
+    """Everything that is needed to train, as it is before the first step."""
+    manual_seed(config.seed)
+    recipe = find_dataset(config.data, options.data_dir, size=config.image_size, on_unreadable=options.on_unreadable)
+    size = _image_size(config.model, recipe)
+    train_set = recipe.train_set(size, config.augment)
+    classes = train_set.classes
+    model = create_model(config.model, len(classes), recipe.channels)
+    # A last batch of one image would have no variance for batch norm, so incomplete batches are left out.
+    train_loader = DataLoader(
+        train_set,
+        config.batch_size,
+        shuffle=True,
+        drop_last=True,
+        seed=config.seed,
+        workers=options.workers,
+        batch_transform=None if config.mixup is None else Mixup(len(classes), config.mixup),
+    )
+    test_loader = DataLoader(recipe.test_set(size), TEST_BATCH_SIZE, workers=options.workers)
+    optimizer = make_optimizer(config, model)
+    steps_per_epoch = -(-len(train_loader) // config.accumulate)
+    trainer = Trainer(
+        model,
+        optimizer,
+        len(classes),
+        schedule=make_schedule(config, optimizer, config.epochs * steps_per_epoch),
+        loss_function=functools.partial(cross_entropy, label_smoothing=config.label_smoothing),
+        show_progress=show_progress,
+        clip=config.clip,
+        ema=config.ema,
+        accumulate=config.accumulate,
+        callbacks=[] if config.early_stop is None else [EarlyStopping(config.early_stop)],
+    )
+    return _Parts(trainer, train_loader, test_loader, classes, recipe)
+
+
+def _image_size(model: str, recipe: DatasetRecipe) -> int:
+    """Of the images that the network gets."""
+    return IMAGE_SIZES.get(model, recipe.size)
+
+
+def _numbers(value: float | Sequence[float]) -> list[float]:
+    return [float(each) for each in (value if isinstance(value, Sequence) else [value])]
+
+
+def saved_config(folder: RunFolder) -> TrainConfig:
+    """The configuration of the run in a folder.
+
+    Raises:
+        FileError: if there is none, or it is damaged.
+    """
+    saved = folder.read_config()
+    try:
+        return TrainConfig(**{each.name: saved[each.name] for each in fields(TrainConfig) if each.name in saved})
+    except ArgumentError as error:
+        raise FileError(f"{folder.config_path} is damaged: {error.message}") from error
+
+
+def _check_same(config: TrainConfig, saved: TrainConfig, folder: Path) -> None:
+    before, now = asdict(saved), asdict(config)
+    if different := [f"{name} was {before[name]!r}, not {now[name]!r}" for name in now if before[name] != now[name]]:
+        raise ArgumentError(
+            f"the run in {folder} was begun with other settings, and goes on with those it was begun with: "
+            f"{', '.join(different)}"
+        )
 
 
 def evaluate_run(folder: Path) -> tuple[Evaluation, tuple[str, ...]]:
@@ -147,8 +277,11 @@ def evaluate_run(folder: Path) -> tuple[Evaluation, tuple[str, ...]]:
     """
     run = RunFolder(folder)
     config = run.read_config()
-    recipe = find_dataset(config["data"])
-    test_set = recipe.test_set(IMAGE_SIZES.get(config["model"], recipe.size))
+    size = config.get("image_size")
+    if size is not None:
+        size = whole_number(size, "image_size", "evaluate_run", 1)
+    recipe = find_dataset(config["data"], config.get("data_dir"), size=size)
+    test_set = recipe.test_set(_image_size(config["model"], recipe))
     model = create_model(config["model"], len(test_set.classes), recipe.channels)
     files.load_weights(run.weights_path, model)
     evaluation = evaluate(model, DataLoader(test_set, TEST_BATCH_SIZE), len(test_set.classes))

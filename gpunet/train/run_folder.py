@@ -2,17 +2,22 @@
 
 config.json        what was trained on what, and how: enough to build the model again
 metrics.jsonl      a line for each epoch
+checkpoints/       where the run can go on from; see `gpunet.train.checkpoint`
 model.safetensors  the weights
 summary.json       the result
 """
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
+from gpunet.data import FOLDER
 from gpunet.errors import FileError
 from gpunet.nn import Module
 from gpunet.train import files
@@ -33,6 +38,12 @@ class RunFolder:
         self.metrics_path = path / "metrics.jsonl"
         self.weights_path = path / "model.safetensors"
         self.summary_path = path / "summary.json"
+        self.checkpoints_path = path / "checkpoints"
+        self.events_path = path / "tensorboard"
+
+    def holds_run(self) -> bool:
+        """Whether a run was begun here."""
+        return os.path.isfile(self.config_path)
 
     def create(self, config: dict[str, Any], overwrite: bool) -> None:
         """Make the folder and write the configuration.
@@ -40,14 +51,21 @@ class RunFolder:
         Raises:
             FileError: if the folder holds a run already and `overwrite` is not set, or it cannot be written to.
         """
-        ours = (self.summary_path, self.weights_path, self.metrics_path, self.config_path)
+        folders = (self.checkpoints_path, self.events_path)
+        ours = (self.summary_path, self.weights_path, self.metrics_path, *folders, self.config_path)
         present = [path for path in ours if os.path.exists(path)]  # Path.exists raises where a name is too long
         if present and not overwrite:
-            raise FileError(f"{self.path} holds a run already; choose another folder with --out, or give --overwrite")
+            raise FileError(
+                f"{self.path} holds a run already; choose another folder with --out, or give --resume to go on with "
+                f"it or --overwrite to replace it"
+            )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             for path in present:
-                path.unlink()
+                if path in folders and path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
         except OSError as error:
             raise FileError(f"cannot use the folder {self.path}: {error.strerror or error}") from error
         files.write_json(self.config_path, config)
@@ -59,6 +77,20 @@ class RunFolder:
             FileError: if it cannot be written.
         """
         files.append_json_line(self.metrics_path, metrics)
+
+    def set_metrics(self, metrics: list[dict[str, Any]]) -> None:
+        """Make the file of figures hold these lines and no others; without any there is no file.
+
+        Raises:
+            FileError: if it cannot be written.
+        """
+        for path in (self.config_path, self.metrics_path, self.weights_path, self.summary_path):
+            files.remove_temporary(path)
+        if metrics:
+            lines = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in metrics)
+            files.write_bytes(self.metrics_path, lines.encode())
+        else:
+            files.remove(self.metrics_path)
 
     def save(self, model: Module, summary: dict[str, Any]) -> None:
         """Write the weights and then the result, so that a folder with a summary is complete.
@@ -83,12 +115,15 @@ class RunFolder:
         for name in ("data", "model"):
             if not isinstance(config.get(name), str):
                 raise FileError(f"{self.config_path} is damaged: {name!r} must be a text, got {config.get(name)!r}")
+        if not isinstance(config.get("data_dir"), str | None):
+            raise FileError(f"{self.config_path} is damaged: 'data_dir' must be a text, got {config['data_dir']!r}")
         return config
 
 
 def new_run_path(data: str, model: str) -> Path:
     """A folder under runs/ that does not exist yet, named after the data, the model and the time."""
-    base = Path("runs") / f"{data}-{model}-{time.strftime('%Y%m%d-%H%M%S')}"
+    name = re.sub(r"[^\w.-]+", "-", data.removeprefix(FOLDER).rstrip("/\\")).strip("-")[-40:]
+    base = Path("runs") / f"{name}-{model}-{time.strftime('%Y%m%d-%H%M%S')}"
     path, number = base, 1
     while path.exists():
         number += 1

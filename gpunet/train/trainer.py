@@ -1,26 +1,32 @@
-"""The training loop."""
+"""The training loop, and what others hang into it."""
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn, Protocol
 
 from tqdm import tqdm
 
-from gpunet.backend import Array, xp
+from gpunet.backend import Array, active_backend, to_cpu, xp
 from gpunet.data import DataLoader
-from gpunet.errors import NonFiniteError
+from gpunet.errors import NonFiniteError, StateDictError
 from gpunet.functional import cross_entropy
+from gpunet.functional.checks import whole_number
 from gpunet.nn import Module
-from gpunet.optim import Optimizer
+from gpunet.optim import Optimizer, clip_grad_norm_
+from gpunet.optim.checks import positive
+from gpunet.optim.lr_scheduler import ReduceLROnPlateau
 from gpunet.tensor import Tensor
+from gpunet.train.ema import AveragedWeights
 from gpunet.train.metrics import Evaluation, evaluate
+from gpunet.train.nonfinite import broken_parameter, find_cause
+from gpunet.train.progress import EpochResult, Progress
 
-__all__ = ["EpochResult", "Schedule", "Trainer"]
+__all__ = ["Callback", "Schedule", "Trainer"]
 
 STEPS_BETWEEN_LOOKS = 10  # reading the loss waits for a GPU to finish, so it is read only now and then
 
@@ -32,22 +38,36 @@ class Schedule(Protocol):
         """Move on by one step."""
 
 
-@dataclass(frozen=True)
-class EpochResult:
-    """What one pass over the training set gave; a line of metrics.jsonl."""
+class Callback:
+    """What the training loop calls as it goes along. Write a subclass with the methods that you need.
 
-    epoch: int
-    train_loss: float
-    train_accuracy: float
-    test_loss: float
-    test_accuracy: float
-    learning_rate: float
-    images_per_second: float
-    seconds: float
+    A callback may read everything of the trainer. It may set `trainer.stop_requested`, which ends the run after this
+    step as Ctrl-C does, and `trainer.finished`, which makes this epoch the last.
 
-    def as_dict(self) -> dict[str, Any]:
-        """The figures by name."""
-        return asdict(self)
+    Example:
+        >>> class Loud(Callback):
+        ...     def on_epoch_end(self, trainer, result):
+        ...         print(f"after {trainer.progress.step} steps: {result.test_accuracy:.1%}")
+    """
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Training begins, or goes on from a checkpoint."""
+
+    def on_step_end(self, trainer: Trainer) -> None:
+        """The optimizer has made a step; the gradients are still there."""
+
+    def on_epoch_end(self, trainer: Trainer, result: EpochResult) -> None:
+        """An epoch is over, and evaluated."""
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        """Training is over, or was stopped; not called after an error."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has to be in a checkpoint, so that a resumed run goes on as if never interrupted; JSON can hold it."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` gave; called before `on_fit_begin`."""
 
 
 class Trainer:
@@ -57,12 +77,39 @@ class Trainer:
         model: takes (N, C, H, W) images and returns (N, classes) logits.
         optimizer: over the parameters of the model.
         classes: how many there are.
-        schedule: moved on by one step after every batch.
-        loss_function: takes logits and labels and returns one number.
+        schedule: moved on after every step; a `ReduceLROnPlateau` after every epoch, by the loss on the test images.
+        loss_function: takes logits and labels and returns one number, the mean over the batch.
         show_progress: whether to draw a progress bar, where the output is a terminal.
+        clip: the largest norm of all gradients together; see `clip_grad_norm_`.
+        ema: keep a running average of the weights with this decay, and evaluate that; see `AveragedWeights`.
+        accumulate: batches whose gradients are averaged for one step of the optimizer. An epoch ends with a step of
+            fewer where the number of batches is not a multiple.
+        callbacks: called in their order.
 
     Attributes:
-        stop_requested: set it, from a signal handler or a callback, to end after the batch that is being worked on.
+        progress: how far the training has come.
+        averages: the running average of the weights, or None.
+        stop_requested: set it, from a signal handler or a callback, to end after the step that is being worked on.
+        finished: set it in `on_epoch_end` to make that epoch the last.
+        look_always: whether to read the loss at every step, so that the weights are still good when it is NaN. It is
+            always so on NumPy, where there is no device to wait for.
+
+    Raises:
+        ArgumentError: if a setting makes no sense.
+
+    Example:
+        >>> from gpunet.data import Digits, TensorDataset
+        >>> from gpunet.models import resnet8
+        >>> from gpunet.optim import SGD
+        >>> digits = Digits(train=False)
+        >>> images = digits.images[:32].astype("float32") / 16
+        >>> data = DataLoader(TensorDataset(images, digits.labels[:32]), batch_size=16)
+        >>> model = resnet8(num_classes=10, in_channels=1)
+        >>> trainer = Trainer(model, SGD(model.parameters(), lr=0.1), classes=10, clip=1.0)
+        >>> [result.epoch for result in trainer.fit(data, data, epochs=2)]
+        [1, 2]
+        >>> trainer.progress.step
+        4
     """
 
     def __init__(
@@ -70,87 +117,211 @@ class Trainer:
         model: Module,
         optimizer: Optimizer,
         classes: int,
-        schedule: Schedule | None = None,
+        schedule: Schedule | ReduceLROnPlateau | None = None,
         loss_function: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
         show_progress: bool = True,
+        clip: float | None = None,
+        ema: float | None = None,
+        accumulate: int = 1,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
         self.classes, self.loss_function = classes, loss_function
         self.show_progress = show_progress
+        self.clip = None if clip is None else positive(clip, "clip", "Trainer")
+        self.averages = None if ema is None else AveragedWeights(model, ema)
+        self.accumulate = whole_number(accumulate, "accumulate", "Trainer", 1)
+        self.callbacks = list(callbacks)
+        self.progress = Progress()
         self.stop_requested = False
+        self.finished = False
+        self.look_always = False
+        self._unread: list[tuple[int, int, Array]] = []  # batch, step and loss of each since the last look
+
+    @property
+    def learning_rate(self) -> float:
+        """That of the first parameter group, at the moment."""
+        return float(self.optimizer.param_groups[0]["lr"])
 
     def fit(self, train: DataLoader, test: DataLoader, epochs: int) -> Iterator[EpochResult]:
-        """Train for some epochs, yielding the figures of each as it ends; ends early where a stop was requested.
+        """Train until `epochs` epochs are done, yielding the figures of each as it ends; ends early where asked to.
+
+        Epochs that were done before, by an earlier call or by the run that a checkpoint was taken from, count.
 
         Raises:
             NonFiniteError: if the loss becomes NaN or infinite.
+            StateDictError: if it is to go on from a place that the training set does not have.
         """
-        for epoch in range(1, epochs + 1):
-            started = time.perf_counter()
-            loss, accuracy, images_per_second = self._train_epoch(train, epoch, epochs)
+        self._check_place(train)
+        for callback in self.callbacks:
+            callback.on_fit_begin(self)
+        while self.progress.epoch <= epochs and not self.finished and not self.stop_requested:
+            started = time.perf_counter() - self.progress.seconds
+            self._train_epoch(train, epochs)
             if self.stop_requested:
-                return
-            result = self.evaluate(test)
-            yield EpochResult(
-                epoch=epoch,
-                train_loss=loss,
-                train_accuracy=accuracy,
-                test_loss=result.loss,
-                test_accuracy=result.accuracy,
-                learning_rate=self.optimizer.param_groups[0]["lr"],
-                images_per_second=images_per_second,
-                seconds=time.perf_counter() - started,
+                break
+            result = self._result(self.evaluate(test), time.perf_counter() - started)
+            self.progress.results.append(result)
+            self.progress.start_epoch()
+            if isinstance(self.schedule, ReduceLROnPlateau):
+                self.schedule.step(result.test_loss)
+            for callback in self.callbacks:
+                callback.on_epoch_end(self, result)
+            yield result
+        for callback in self.callbacks:
+            callback.on_fit_end(self)
+
+    def _check_place(self, train: DataLoader) -> None:
+        batch = self.progress.batch
+        if batch > len(train) or (batch < len(train) and batch % self.accumulate):
+            raise StateDictError(
+                f"training cannot go on at batch {batch} of an epoch of {len(train)}, {self.accumulate} of them a step"
             )
 
+    def _result(self, evaluation: Evaluation, seconds: float) -> EpochResult:
+        progress = self.progress
+        return EpochResult(
+            epoch=progress.epoch,
+            train_loss=float(progress.loss_sum) / progress.images,
+            train_accuracy=int(progress.right) / progress.images,
+            test_loss=evaluation.loss,
+            test_accuracy=evaluation.accuracy,
+            learning_rate=self.learning_rate,
+            images_per_second=progress.images / progress.seconds,
+            seconds=seconds,
+            gradient_norms=progress.gradient_norms,
+        )
+
     def evaluate(self, loader: DataLoader) -> Evaluation:
-        """Run the model over a loader in evaluation mode.
+        """Run the model, with the averages of its weights where there are any, over a loader in evaluation mode.
 
         Raises:
             NonFiniteError: if the loss is NaN or infinite: only here it shows what the last step did to the weights.
         """
-        result = evaluate(self.model, loader, self.classes)
-        self._check_finite(result.loss, "on the test images")
+        with self.averaged_weights():
+            result = evaluate(self.model, loader, self.classes)
+            if not math.isfinite(result.loss):
+                name = broken_parameter(self.model)
+                raise NonFiniteError(
+                    f"the loss became {result.loss} on the test images (learning rate {self.learning_rate:.3g})"
+                    f"{f': {name} is not finite' if name else ''}; try a smaller learning rate"
+                )
         return result
 
-    def _train_epoch(self, loader: DataLoader, epoch: int, epochs: int) -> tuple[float, float, float]:
-        """One pass over the training set: mean loss, accuracy, images per second."""
+    def averaged_weights(self) -> contextlib.AbstractContextManager[None]:
+        """While the block lasts, the model has the running averages as its weights, where they are kept."""
+        return contextlib.nullcontext() if self.averages is None else self.averages.in_use()
+
+    def _train_epoch(self, loader: DataLoader, epochs: int) -> None:
+        """The rest of a pass over the training set."""
+        progress = self.progress
+        if progress.batch == len(loader):
+            return
         self.model.train()
-        loss_sum, right, seen = xp.zeros((), dtype=xp.float32), xp.zeros((), dtype=xp.int64), 0
-        started = time.perf_counter()
+        loader.set_epoch(progress.epoch - 1, progress.batch)
+        started = time.perf_counter() - progress.seconds
         hidden = None if self.show_progress else True  # None: hidden unless stderr is a terminal
         with tqdm(
-            loader, desc=f"epoch {epoch}/{epochs}", unit="batch", leave=False, disable=hidden, file=sys.stderr
-        ) as progress:
-            for step, (images, labels) in enumerate(progress, start=1):
-                loss, batch_right = self.train_step(images, labels)
-                loss_sum += loss * len(labels)
-                right += batch_right
-                seen += len(labels)
-                if step % STEPS_BETWEEN_LOOKS == 0 or step == len(loader):
-                    mean = self._check_finite(float(loss_sum) / seen, f"by step {step} of epoch {epoch}")
-                    progress.set_postfix_str(
-                        f"loss {mean:.3f}, accuracy {int(right) / seen:.1%}, "
-                        f"{seen / (time.perf_counter() - started):,.0f} images/s"
+            loader,
+            desc=f"epoch {progress.epoch}/{epochs}",
+            total=len(loader),
+            initial=progress.batch,
+            unit="batch",
+            leave=False,
+            disable=hidden,
+            file=sys.stderr,
+        ) as bar:
+            for images, labels in bar:
+                part = progress.batch % self.accumulate
+                parts = min(self.accumulate, len(loader) - progress.batch + part)
+                step = progress.step + 1
+                loss, right = self.train_step(images, labels, part, parts)
+                progress.batch += 1
+                progress.loss_sum += loss * len(labels)
+                progress.right += right
+                progress.images += len(labels)
+                progress.seconds = time.perf_counter() - started
+                self._unread.append((progress.batch, step, loss))
+                if progress.batch % STEPS_BETWEEN_LOOKS == 0 or progress.batch == len(loader):
+                    mean = self._look(loader)
+                    bar.set_postfix_str(
+                        f"loss {mean:.3f}, accuracy {int(progress.right) / progress.images:.1%}, "
+                        f"{progress.images / progress.seconds:,.0f} images/s"
                     )
+                if part + 1 < parts:
+                    continue
+                if progress.batch == len(loader):
+                    progress.gradient_norms = self._gradient_norms()
+                for callback in self.callbacks:
+                    callback.on_step_end(self)
                 if self.stop_requested:
                     break
-        return float(loss_sum) / seen, int(right) / seen, seen / (time.perf_counter() - started)
 
-    def train_step(self, images: Tensor, labels: Tensor) -> tuple[Array, Array]:
-        """Learn from one batch; returns its mean loss and how many images were classified right, on the device."""
-        self.optimizer.zero_grad()
+    def train_step(self, images: Tensor, labels: Tensor, part: int = 0, parts: int = 1) -> tuple[Array, Array]:
+        """Learn from one batch; returns its mean loss and how many images were classified right, on the device.
+
+        Args:
+            part: the number of the batch among those that make up one step of the optimizer, from 0.
+            parts: how many those are; the gradients of all are averaged, and the last makes the step.
+
+        Raises:
+            NonFiniteError: where the loss, or the norm of gradients to clip, is not finite and is read (`look_always`).
+        """
+        if part == 0:
+            self.optimizer.zero_grad()
         logits = self.model(images)
         loss = self.loss_function(logits, labels)
-        loss.backward()
-        self.optimizer.step()
-        if self.schedule is not None:
-            self.schedule.step()
-        return loss.data, (xp.argmax(logits.data, axis=1) == labels.data).sum()
+        looks = self.look_always or active_backend() == "numpy"
+        if looks and not math.isfinite(value := float(loss.data)):
+            self._fail("loss", value, self.progress.batch + 1, self.progress.step + 1, images, labels)
+        (loss if parts == 1 else loss / parts).backward()
+        if part + 1 == parts:
+            self._update(images, labels, looks)
+        return loss.data, _right(logits, labels)
 
-    def _check_finite(self, loss: float, where: str) -> float:
+    def _update(self, images: Tensor, labels: Tensor, looks: bool) -> None:
+        """One step of the optimizer, with the gradients that there are."""
+        if self.clip is not None:
+            parameters = [each for group in self.optimizer.param_groups for each in group["params"]]
+            norm = clip_grad_norm_(parameters, self.clip)
+            if looks and not math.isfinite(value := norm.item()):
+                what = "norm of the gradients"
+                self._fail(what, value, self.progress.batch + 1, self.progress.step + 1, images, labels)
+        self.optimizer.step()
+        self.progress.step += 1
+        if self.schedule is not None and not isinstance(self.schedule, ReduceLROnPlateau):
+            self.schedule.step()
+        if self.averages is not None:
+            self.averages.update(self.progress.step)
+
+    def _look(self, loader: DataLoader) -> float:
+        """The mean loss of the epoch so far; an error if a batch since the last look has broken it."""
+        unread, self._unread = self._unread, []
+        loss = float(self.progress.loss_sum) / self.progress.images
         if not math.isfinite(loss):
-            raise NonFiniteError(
-                f"the loss became {loss} {where} (learning rate {self.optimizer.param_groups[0]['lr']:.3g}); "
-                f"try a smaller learning rate"
-            )
+            broken = ((batch, step, float(each)) for batch, step, each in unread if not math.isfinite(float(each)))
+            batch, step, value = next(broken, (self.progress.batch, self.progress.step, loss))
+            loader.set_epoch(self.progress.epoch - 1, batch - 1)
+            self._fail("loss", value, batch, step, *next(iter(loader)))
         return loss
+
+    def _fail(self, what: str, value: float, batch: int, step: int, images: Tensor, labels: Tensor) -> NoReturn:
+        cause = find_cause(self.model, self.loss_function, images, labels)
+        raise NonFiniteError(
+            f"the {what} became {value} in step {step}, with batch {batch} of epoch {self.progress.epoch} "
+            f"(learning rate {self.learning_rate:.3g}): {cause}; try a smaller learning rate"
+        )
+
+    def _gradient_norms(self) -> dict[str, float]:
+        """The L2 norm of each parameter's gradient, copied from the device all at once."""
+        named = [(name, each.grad.data) for name, each in self.model.named_parameters() if each.grad is not None]
+        if not named:
+            return {}
+        norms = to_cpu(xp.sqrt(xp.stack([(grad * grad).sum() for _, grad in named])))
+        return {name: float(norm) for (name, _), norm in zip(named, norms, strict=True)}
+
+
+def _right(logits: Tensor, labels: Tensor) -> Array:
+    """How many images were classified right; where labels are probabilities, as the likeliest class."""
+    expected = xp.argmax(labels.data, axis=1) if labels.is_floating_point() else labels.data
+    return (xp.argmax(logits.data, axis=1) == expected).sum()

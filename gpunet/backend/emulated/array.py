@@ -260,16 +260,24 @@ class ndarray:
         """The elements in one row: a view where that is possible."""
         return _view_or_copy(self._values.ravel(order), self)
 
-    def astype(self, dtype: Any, order: Any = "K", copy: bool = True) -> ndarray:
+    def astype(
+        self, dtype: Any, order: Any = "K", casting: Any = None, subok: None = None, copy: bool = True
+    ) -> ndarray:
         """The elements as another type of number."""
         if not copy and self.dtype == dtype:
             return self
         with np.errstate(all="ignore"):
-            return fresh(self._values.astype(dtype, order=order))
+            return fresh(self._values.astype(dtype, order=order, casting=casting or "unsafe"))
 
     def copy(self, order: Any = "C") -> ndarray:
         """The same elements in new memory."""
         return fresh(self._values.copy(order))
+
+    def __copy__(self) -> ndarray:
+        return self.copy()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ndarray:
+        return self.copy()
 
     # ------------------------------------------------------------------ operators
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections import Counter
+from dataclasses import dataclass, field, fields
 
 __all__ = ["Counters", "counters"]
 
@@ -13,6 +14,8 @@ class Counters:
 
     launches: int = 0
     """Launches of raw kernels."""
+    launches_of: Counter[str] = field(default_factory=Counter)
+    """The same for each kernel, by its name without template arguments."""
     host_to_device: int = 0
     """Arrays copied to the device."""
     device_to_host: int = 0
@@ -20,8 +23,9 @@ class Counters:
 
     def reset(self) -> None:
         """Set every count to 0."""
-        for field in fields(self):
-            setattr(self, field.name, 0)
+        zero = Counters()
+        for count in fields(self):
+            setattr(self, count.name, getattr(zero, count.name))
 
 
 counters = Counters()

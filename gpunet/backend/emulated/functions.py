@@ -289,6 +289,7 @@ def bincount(x: ndarray, weights: ndarray | None = None, minlength: int | None =
     return result(np.bincount, operand(x), None if weights is None else operand(weights), minlength or 0)
 
 
-def einsum(subscripts: str, *operands: ndarray) -> ndarray:
-    """Sums of products in Einstein's notation."""
-    return result(np.einsum, subscripts, *map(operand, operands))
+def einsum(*operands: Any) -> ndarray:
+    """Sums of products in Einstein's notation: the subscripts, then the arrays."""
+    subscripts, *arrays = operands
+    return result(np.einsum, subscripts, *map(operand, arrays))

@@ -12,7 +12,6 @@ import numpy as np
 
 from gpunet.backend.emulated.array import ndarray
 from gpunet.backend.emulated.counters import counters
-from gpunet.backend.emulated.streams import Stream
 from gpunet.backend.emulator import Module
 
 __all__ = ["CUDADriverError", "RawKernel", "RawModule"]
@@ -84,7 +83,6 @@ class RawKernel:
         args: Any,
         *,
         shared_mem: int = 0,
-        stream: Stream | None = None,
     ) -> None:
         """Run the kernel with `grid` blocks of `block` threads.
 
@@ -105,6 +103,7 @@ class RawKernel:
             )
         arguments = [_argument(value) for value in args]
         counters.launches += 1
+        counters.launches_of[self.name.partition("<")[0]] += 1
         self._of._module.launch(self.name, blocks, threads, arguments, shared_mem)
 
 

@@ -252,13 +252,17 @@ class _DlInfo(ctypes.Structure):  # as in dlfcn.h
 
 
 def _source_line(library: Path, address: int) -> str:
-    """File and line of the instruction before an address, which is where a call returns to."""
+    """File and line of the instruction before an address, which is where a call returns to.
+
+    If that is in a function which was compiled into another, such as a shared helper, those of the caller follow.
+    """
     tool = shutil.which("addr2line") or shutil.which("llvm-addr2line")
     if tool is None:
         return "line unknown (addr2line, of the package binutils, would tell)"
-    found = subprocess.run([tool, "-e", library, hex(address - 1)], capture_output=True, text=True, check=False).stdout
-    match = re.match(r"(.*):(\d+)", found)
-    return f"{Path(match[1]).name}:{match[2]}" if match else "line unknown"
+    command = [tool, "-i", "-e", str(library), hex(address - 1)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    places = re.findall(r"^(?:.*/)?(.*\.cuh?:\d+)", found, re.MULTILINE)  # and none in the emulator
+    return ", called from ".join(places) or "line unknown"
 
 
 def _parameters(describe: int) -> tuple[Parameter, ...]:

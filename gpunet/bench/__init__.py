@@ -1,0 +1,45 @@
+"""Measuring: how fast gpunet is here, how close to what the machine can do, and against PyTorch.
+
+Nothing in here decides whether gpunet is right, and no test asserts a time.
+"""
+
+from gpunet.bench.bandwidth import KernelSpeed
+from gpunet.bench.layers import LayerTime
+from gpunet.bench.runner import (
+    SCALING_BATCHES,
+    Measured,
+    Overhead,
+    Result,
+    ScalingPoint,
+    Settings,
+    kernels,
+    machine,
+    measure,
+    overhead,
+    scaling,
+)
+from gpunet.bench.timing import Sample
+from gpunet.bench.workloads import BENCH_MODELS, MODES, TABLE, TableRow, Workload, default_image
+
+__all__ = [
+    "BENCH_MODELS",
+    "MODES",
+    "SCALING_BATCHES",
+    "TABLE",
+    "KernelSpeed",
+    "LayerTime",
+    "Measured",
+    "Overhead",
+    "Result",
+    "Sample",
+    "ScalingPoint",
+    "Settings",
+    "TableRow",
+    "Workload",
+    "default_image",
+    "kernels",
+    "machine",
+    "measure",
+    "overhead",
+    "scaling",
+]

@@ -1,0 +1,133 @@
+"""How well the CUDA kernels use the memory of a GPU: bytes a second, against a plain copy from device to device.
+
+Pooling and batch norm compute little and move much, so a copy is the best that they could be. Each kernel is credited
+with what it cannot avoid: reading every array that goes in and writing every array that comes out, once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from gpunet.backend import Array, active_backend, asarray, xp
+from gpunet.backend.kernels import enabled
+from gpunet.bench.timing import Clock, quickest
+from gpunet.bench.workloads import synchronize
+from gpunet.errors import BackendError
+from gpunet.ops import raw_batchnorm, raw_pooling
+from gpunet.ops.window import Window
+
+__all__ = ["KernelSpeed", "time_kernels"]
+
+SHAPES = {"cupy": (256, 56, 56, 64), "emulated": (2, 6, 6, 8)}  # (N, H, W, C); on a GPU 205 MB, beyond every cache
+LAUNCHES = 20  # before waiting for the GPU: it works on one while the next is being prepared
+
+
+@dataclass(frozen=True)
+class KernelSpeed:
+    """What one kernel (with the tiny ones that finish its work) reached; `copy` is the copy that all are held against.
+
+    Attributes:
+        bytes: that it has to move.
+        seconds: for one launch.
+    """
+
+    name: str
+    bytes: int
+    seconds: float
+
+    @property
+    def bytes_per_second(self) -> float:
+        """The bandwidth."""
+        return self.bytes / self.seconds
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields by name, as `from_dict` takes them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> KernelSpeed:
+        """The kernel with these fields, as they come out of JSON."""
+        return cls(**fields)
+
+
+def time_kernels(
+    shape: tuple[int, int, int, int] | None = None, repeats: int = 5, clock: Clock = time.perf_counter
+) -> list[KernelSpeed]:
+    """Time a copy, and then every kernel that passes over whole images. In the emulator the times mean nothing.
+
+    Args:
+        shape: (N, H, W, C) of the images, with H and W at least 2; by default one that fills a GPU.
+
+    Raises:
+        BackendError: where no kernels run: on the numpy backend, or with GPUNET_RAW_KERNELS=0.
+    """
+    if not enabled():
+        raise BackendError(
+            f"the speed of CUDA kernels is measured on the cupy backend (or, for a test, on the emulated one); "
+            f"active is {active_backend()}, and GPUNET_RAW_KERNELS must not be 0"
+        )
+    speeds = []
+    for name, (run, moved) in _kernels(shape or SHAPES[active_backend()]).items():
+
+        def launches(run: Callable[[], object] = run) -> None:
+            for _ in range(LAUNCHES):
+                run()
+            synchronize()
+
+        speeds.append(KernelSpeed(name, sum(array.nbytes for array in moved), quickest(launches, repeats, clock)))
+    return [KernelSpeed(speed.name, speed.bytes, speed.seconds / LAUNCHES) for speed in speeds]
+
+
+def _kernels(shape: tuple[int, int, int, int]) -> dict[str, tuple[Callable[[], object], tuple[Array, ...]]]:
+    """For each kernel what launches it, and the arrays that it has to read or write."""
+    x = asarray(np.random.default_rng(0).standard_normal(shape, dtype=np.float32))  # (N, H, W, C)
+    copy, residual = xp.empty_like(x), xp.ones_like(x)
+    window = Window((2, 2), (2, 2))
+    y, winner = raw_pooling.max_pool2d_forward(x, window, remember=True)  # (N, H/2, W/2, C)
+    pooled, _ = raw_pooling.max_pool2d_forward(x, window, remember=False)
+    half = (shape[1] // 2, shape[2] // 2)
+    _, adaptive_winner = raw_pooling.adaptive_max_pool2d_forward(x, half, remember=True)
+    mean, var = raw_batchnorm.moments(x)
+    ones = xp.ones((shape[3],), dtype=xp.float32)
+    known = raw_batchnorm.channels(mean, var, ones, ones, 1e-5, x)
+    relu_output = raw_batchnorm.normalise(x, known, residual, relu=True)
+    sums = raw_batchnorm.backward_sums(residual, x, known, relu_output)
+    return {
+        "copy": (lambda: xp.copyto(copy, x), (x, copy)),
+        "max_pool2d_forward": (lambda: raw_pooling.max_pool2d_forward(x, window, True), (x, y, winner)),
+        "max_pool2d_backward": (lambda: raw_pooling.max_pool2d_backward(y, winner, window, shape), (y, winner, x)),
+        "avg_pool2d_forward": (lambda: raw_pooling.avg_pool2d_forward(x, window, True, None), (x, pooled)),
+        "avg_pool2d_backward": (
+            lambda: raw_pooling.avg_pool2d_backward(pooled, window, shape, True, None),
+            (pooled, x),
+        ),
+        "adaptive_avg_pool2d_forward": (lambda: raw_pooling.adaptive_avg_pool2d_forward(x, half), (x, pooled)),
+        "adaptive_avg_pool2d_backward": (lambda: raw_pooling.adaptive_avg_pool2d_backward(pooled, shape), (pooled, x)),
+        "adaptive_max_pool2d_forward": (
+            lambda: raw_pooling.adaptive_max_pool2d_forward(x, half, True),
+            (x, pooled, adaptive_winner),
+        ),
+        "adaptive_max_pool2d_backward": (
+            lambda: raw_pooling.adaptive_max_pool2d_backward(pooled, adaptive_winner, shape),
+            (pooled, adaptive_winner, x),
+        ),
+        "batch_norm_moments": (lambda: raw_batchnorm.moments(x), (x,)),
+        "batch_norm_normalise": (lambda: raw_batchnorm.normalise(x, known), (x, copy)),
+        "batch_norm_normalise, residual and ReLU": (
+            lambda: raw_batchnorm.normalise(x, known, residual, relu=True),
+            (x, residual, relu_output),
+        ),
+        "batch_norm_sums, ReLU": (
+            lambda: raw_batchnorm.backward_sums(residual, x, known, relu_output),
+            (residual, x, relu_output),
+        ),
+        "batch_norm_input_gradient, residual and ReLU": (
+            lambda: raw_batchnorm.input_gradient(residual, x, known, sums, relu_output, residual=True),
+            (residual, x, relu_output, copy, copy),  # two outputs like x
+        ),
+    }

@@ -1,0 +1,227 @@
+"""What is measured: a network, in training or in inference, on batches of a certain size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gpunet.backend import active_backend, as_nchw, asarray, manual_seed, to_nhwc, xp
+from gpunet.errors import ArgumentError
+from gpunet.functional import cross_entropy
+from gpunet.functional.checks import check_choice, whole_number
+from gpunet.models import MODELS, summary
+from gpunet.nn import BatchNorm2d, Conv2d, Linear, MaxPool2d, Module
+from gpunet.optim import SGD
+from gpunet.tape import no_grad
+from gpunet.tensor import Tensor
+
+__all__ = [
+    "BENCH_MODELS",
+    "LR",
+    "MODES",
+    "MOMENTUM",
+    "TABLE",
+    "WEIGHT_DECAY",
+    "Cost",
+    "SmallCNN",
+    "TableRow",
+    "Workload",
+    "build",
+    "cost",
+    "default_image",
+    "draw_batch",
+    "prepare",
+    "synchronize",
+]
+
+MODES = ("train", "inference")
+LR, MOMENTUM, WEIGHT_DECAY = 0.01, 0.9, 1e-4  # of SGD; the time does not depend on them
+
+
+class SmallCNN(Module):
+    """Two convolutions, each with batch norm, ReLU and 2x2 max pooling, and a fully connected layer.
+
+    Args:
+        image: (height, width) of the images.
+
+    Shape:
+        input: (N, in_channels, H, W). output: (N, num_classes) logits.
+    """
+
+    def __init__(self, num_classes: int = 10, in_channels: int = 1, image: tuple[int, int] = (28, 28)) -> None:
+        super().__init__()
+        self.conv1 = Conv2d(in_channels, 32, 3, padding=1, bias=False)  # (N, 32, H, W)
+        self.bn1 = BatchNorm2d(32)
+        self.conv2 = Conv2d(32, 64, 3, padding=1, bias=False)  # (N, 64, H/2, W/2)
+        self.bn2 = BatchNorm2d(64)
+        self.pool = MaxPool2d(2)
+        self.fc = Linear(64 * (image[0] // 4) * (image[1] // 4), num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Classify a batch of images."""
+        x = self.pool(self.bn1(self.conv1(x), relu=True))
+        x = self.pool(self.bn2(self.conv2(x), relu=True))
+        return self.fc(x.flatten(1))
+
+
+BENCH_MODELS = (*MODELS, "small_cnn")
+"""The networks that can be measured: every one that can be trained, and `SmallCNN`."""
+
+
+def default_image(model: str) -> tuple[int, int, int]:
+    """The (C, H, W) of the images that a network was made for."""
+    sizes = {"small_cnn": (1, 28, 28), "lenet5": (1, 32, 32)}
+    return sizes.get(model, (3, 224, 224) if model in ("resnet18", "resnet34", "resnet50") else (3, 32, 32))
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One step of training, or of inference, of a network on one batch.
+
+    Attributes:
+        image: (C, H, W).
+
+    Raises:
+        ArgumentError: if there is no such network or mode, or a size is not a whole number of 1 or more.
+    """
+
+    model: str
+    mode: str
+    batch: int
+    image: tuple[int, int, int]
+
+    def __post_init__(self) -> None:
+        if self.model not in BENCH_MODELS:
+            raise ArgumentError(f"unknown model {self.model!r}; choose one of {', '.join(BENCH_MODELS)}")
+        check_choice(self.mode, MODES, "mode", "Workload")
+        whole_number(self.batch, "batch", "Workload", 1)
+        if len(self.image) != 3:
+            raise ArgumentError(f"Workload: image must be (C, H, W), got {self.image!r}")
+        for size in self.image:
+            whole_number(size, "image", "Workload", 1)
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.mode}, {self.batch} x {'x'.join(map(str, self.image))}"
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """(N, C, H, W)."""
+        return (self.batch, *self.image)
+
+    @property
+    def num_classes(self) -> int:
+        """1000 for the networks for large images, as in the papers, and 10 for the others."""
+        return 1000 if self.model in ("resnet18", "resnet34", "resnet50") else 10
+
+    def with_batch(self, batch: int) -> Workload:
+        """The same with batches of another size."""
+        return replace(self, batch=batch)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields by name, as `from_dict` takes them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Workload:
+        """The workload with these fields, as they come out of JSON."""
+        return cls(fields["model"], fields["mode"], fields["batch"], tuple(fields["image"]))
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A workload of the standard comparison, and how many times as fast as PyTorch gpunet is meant to be at it.
+
+    Attributes:
+        memory: the share of PyTorch's peak memory that gpunet may take.
+    """
+
+    workload: Workload
+    default: float
+    channels_last: float | None = None
+    memory: float | None = None
+
+
+TABLE = (
+    TableRow(Workload("resnet20", "train", 128, (3, 32, 32)), 1.0, 0.75, 0.6),
+    TableRow(Workload("resnet20", "inference", 128, (3, 32, 32)), 1.2, 0.85),
+    TableRow(Workload("small_cnn", "train", 128, (1, 28, 28)), 1.0, 0.75),
+    TableRow(Workload("resnet18", "inference", 1, (3, 224, 224)), 0.8),
+    TableRow(Workload("resnet18", "inference", 16, (3, 224, 224)), 0.8),
+)
+"""The standard comparison: `gpunet bench --table --against torch`."""
+
+
+def build(workload: Workload) -> Module:
+    """The network of a workload, in the right mode; the same weights every time."""
+    manual_seed(0)
+    channels, *size = workload.image
+    if workload.model == "small_cnn":
+        model: Module = SmallCNN(workload.num_classes, channels, (size[0], size[1]))
+    else:
+        model = MODELS[workload.model](num_classes=workload.num_classes, in_channels=channels)
+    return model.train(workload.mode == "train")
+
+
+def draw_batch(workload: Workload) -> tuple[np.ndarray, np.ndarray]:
+    """Random images (N, C, H, W) and labels (N,), on the host; the same every time."""
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal(workload.input_shape, dtype=np.float32)
+    return images, rng.integers(0, workload.num_classes, workload.batch)
+
+
+def prepare(workload: Workload) -> Callable[[], None]:
+    """Set a workload up on the active backend; what is returned takes one step of it, and waits for it to end."""
+    model = build(workload)
+    images, labels = draw_batch(workload)
+    x, target = Tensor(as_nchw(to_nhwc(asarray(images)))), Tensor(asarray(labels))
+    optimizer = SGD(model.parameters(), LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
+
+    def train() -> None:
+        optimizer.zero_grad()
+        cross_entropy(model(x), target).backward()
+        optimizer.step()
+        synchronize()
+
+    def infer() -> None:
+        with no_grad():
+            model(x)
+        synchronize()
+
+    return train if workload.mode == "train" else infer
+
+
+def synchronize() -> None:
+    """Wait until a GPU has done all that was asked of it."""
+    if active_backend() != "numpy":
+        xp.cuda.get_current_stream().record().synchronize()
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one step of a workload takes at least.
+
+    Attributes:
+        flops: of the matrix products that convolutions and fully connected layers are: an addition and a multiplication
+            are two.
+        activation_bytes: of the outputs of all layers, which training has to keep.
+    """
+
+    flops: int
+    activation_bytes: int
+
+
+def cost(workload: Workload) -> Cost:
+    """Count what a workload takes.
+
+    The direct algorithm's products: one for the forward pass and, in training, one for the gradient by the input and
+    one for the gradient by the weight. The first layer's input needs no gradient.
+    """
+    table = summary(build(workload), workload.input_shape)
+    products = [layer.multiply_adds for layer in table.layers if layer.multiply_adds]
+    total = 3 * sum(products) - products[0] if workload.mode == "train" else sum(products)
+    outputs = sum(math.prod(layer.output_shape) for layer in table.layers)
+    return Cost(2 * total, 4 * outputs)

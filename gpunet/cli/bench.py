@@ -1,0 +1,156 @@
+"""`gpunet bench`: measure how fast gpunet is here, also against PyTorch."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gpunet.backend import get_num_threads
+from gpunet.bench import (
+    BENCH_MODELS,
+    MODES,
+    TABLE,
+    Result,
+    Settings,
+    Workload,
+    default_image,
+    kernels,
+    machine,
+    measure,
+    overhead,
+    report,
+    scaling,
+)
+from gpunet.cli.options import Commands, add_backend, add_json, whole_number_from
+from gpunet.cli.output import say
+from gpunet.errors import ArgumentError, FileError
+from gpunet.train.files import write_json
+
+__all__ = ["add_command"]
+
+Tell = Callable[[str], None]
+"""Shows the reader a piece of the report."""
+
+SUITES = ("table", "overhead", "kernels")  # what has workloads of its own
+
+
+def add_command(commands: Commands) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "bench",
+        help="measure speed and memory",
+        description="Measure how fast a network trains and runs here: images/s, memory, and GFLOPS against those of "
+        "large matrix products. Systems that are compared run in processes of their own and take turns.",
+    )
+    parser.add_argument("--model", choices=BENCH_MODELS, metavar="NAME", help=f"{', '.join(BENCH_MODELS)} (resnet20)")
+    parser.add_argument("--batch", type=whole_number_from(1), metavar="N", help="images in a step (128)")
+    parser.add_argument("--image", type=_image, metavar="CxHxW", help="their size (what the model was made for)")
+    parser.add_argument("--mode", choices=(*MODES, "both"), help="what to do with them (both)")
+    parser.add_argument("--repeats", type=whole_number_from(1), default=10, metavar="N", help="steps that count (10)")
+    parser.add_argument("--threads", type=whole_number_from(1), metavar="N", help="for each system (every core)")
+    parser.add_argument("--against", choices=("torch",), help="compare with PyTorch on the CPU, in both its layouts")
+    parser.add_argument("--layers", action="store_true", help="list the layers with time, share and GFLOPS")
+    suite = parser.add_mutually_exclusive_group()
+    suite.add_argument("--table", action="store_true", help="the standard comparison, with what is meant to be reached")
+    suite.add_argument("--scaling", action="store_true", help="time and memory for batches of 16 to 512")
+    suite.add_argument("--overhead", action="store_true", help="a step on tiny images, and one operation of the tape")
+    suite.add_argument("--kernels", action="store_true", help="GB/s of the CUDA kernels against a copy, on a GPU")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the result there as JSON, too")
+    add_backend(parser)
+    add_json(parser)
+    parser.set_defaults(run=_run)
+
+
+def _image(text: str) -> tuple[int, int, int]:
+    if not re.fullmatch(r"[1-9]\d*x[1-9]\d*x[1-9]\d*", text):
+        raise argparse.ArgumentTypeError(f"must be channels, height and width, such as 3x32x32, got {text!r}")
+    channels, height, width = map(int, text.split("x"))
+    return channels, height, width
+
+
+def _run(options: argparse.Namespace) -> int:
+    _check(options)
+    threads = options.threads or get_num_threads()
+    settings = Settings(threads, options.repeats, options.backend, options.against == "torch", not options.json)
+    about = machine()
+    tell: Tell = (lambda text: None) if options.json else say
+    figures = _suite(options)(options, settings, tell)
+    tell(report.machine_text(about, threads))
+    document = {"machine": about, "threads": threads, "repeats": options.repeats, **figures}
+    if options.out:
+        write_json(options.out, document)
+    if options.json:
+        say(json.dumps(document))
+    return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse at once what would otherwise show after minutes of measuring, or not at all."""
+    if options.out and not options.out.parent.is_dir():
+        raise FileError(f"cannot write {options.out}: there is no folder {options.out.parent}")
+    suite = next((name for name in SUITES if getattr(options, name)), None)
+    given = [f"--{name}" for name in ("model", "batch", "image", "mode") if getattr(options, name) is not None]
+    if suite and given:
+        raise ArgumentError(f"--{suite} has workloads of its own: leave out {', '.join(given)}")
+    if options.scaling and options.batch is not None:
+        raise ArgumentError("--scaling goes through batches of several sizes: leave out --batch")
+    if options.layers and (options.scaling or options.overhead or options.kernels):
+        raise ArgumentError("--layers goes with single workloads and --table")
+    if options.kernels and options.against:
+        raise ArgumentError("--kernels measures gpunet's own kernels: leave out --against")
+
+
+def _suite(options: argparse.Namespace) -> Callable[[argparse.Namespace, Settings, Tell], dict[str, Any]]:
+    suites = {"table": _table, "scaling": _scaling, "overhead": _overhead, "kernels": _kernels}
+    return next((suite for name, suite in suites.items() if getattr(options, name)), _single_workloads)
+
+
+def _workloads(options: argparse.Namespace) -> list[Workload]:
+    model = options.model or "resnet20"
+    image = options.image or default_image(model)
+    modes = MODES if options.mode in (None, "both") else (options.mode,)
+    return [Workload(model, mode, options.batch or 128, image) for mode in modes]
+
+
+def _single_workloads(options: argparse.Namespace, settings: Settings, tell: Tell) -> dict[str, Any]:
+    results = [_measure(workload, options, settings, tell) for workload in _workloads(options)]
+    return {"results": [result.as_dict() for result in results]}
+
+
+def _measure(workload: Workload, options: argparse.Namespace, settings: Settings, tell: Tell) -> Result:
+    result = measure(workload, settings)
+    tell(report.result_text(result) + "\n")
+    if options.layers:
+        tell(report.layers_text(result.layers, result.peak) + "\n")
+    return result
+
+
+def _table(options: argparse.Namespace, settings: Settings, tell: Tell) -> dict[str, Any]:
+    rows = [(row, _measure(row.workload, options, settings, tell)) for row in TABLE]
+    tell(report.table_text(rows) + "\n")
+    return {"results": [result.as_dict() for _, result in rows]}
+
+
+def _scaling(options: argparse.Namespace, settings: Settings, tell: Tell) -> dict[str, Any]:
+    figures = []
+    for workload in _workloads(options):
+        points = scaling(workload, settings)
+        tell(report.scaling_text(points) + "\n")
+        figures += [point.as_dict() for point in points]
+    return {"scaling": figures}
+
+
+def _overhead(options: argparse.Namespace, settings: Settings, tell: Tell) -> dict[str, Any]:
+    measured = overhead(settings)
+    tell(report.overhead_text(measured) + "\n")
+    return {"overhead": measured.as_dict()}
+
+
+def _kernels(options: argparse.Namespace, settings: Settings, tell: Tell) -> dict[str, Any]:
+    speeds = kernels(settings)
+    tell(report.kernels_text(speeds) + "\n")
+    return {"kernels": [speed.as_dict() for speed in speeds]}

@@ -1,0 +1,56 @@
+"""`gpunet doctor`: what of this machine gpunet can use, and how to mend the rest."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from gpunet.backend.doctor import examine
+from gpunet.cli.options import Commands, add_backend, add_json
+from gpunet.cli.output import in_colour, say
+
+__all__ = ["add_command"]
+
+_COLOURS = {"ok": "green", "missing": "yellow", "broken": "red"}
+
+
+def add_command(commands: Commands) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "doctor",
+        help="say what works on this machine",
+        description="Look at Python, NumPy, CuPy, the GPU and the compilers, say how to mend what is not in order, and "
+        "which backend is used. The exit code is 0 if that one works, otherwise 1.",
+    )
+    add_backend(parser)
+    add_json(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    report = examine(options.backend)
+    works = not report.problem
+    if options.json:
+        result = {
+            "asked": report.asked,
+            "backend": report.backend,
+            "works": works,
+            "problem": report.problem,
+            "parts": [finding._asdict() for finding in report.findings],
+        }
+        say(json.dumps(result))
+        return 0 if works else 1
+    for finding in report.findings:
+        state = in_colour(f"{finding.state:9}", _COLOURS[finding.state])
+        say(f"{state}{finding.part:14}{_indented(finding.detail)}")
+        if finding.mend:
+            say(f"{'':23}to mend it: {finding.mend}")
+    asked = "" if report.asked == report.backend else f" ({report.asked})"
+    verdict = in_colour("works", "green") if works else in_colour(f"does not work: {report.problem}", "red")
+    say(f"\nbackend {report.backend}{asked} {verdict}")
+    return 0 if works else 1
+
+
+def _indented(text: str) -> str:
+    """A compiler's words may be many lines."""
+    return text.replace("\n", "\n" + " " * 23)

@@ -1,0 +1,42 @@
+"""HTML and SVG, put together so that every tag is closed and no text can be taken for markup."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+
+__all__ = ["Markup", "joined", "tag"]
+
+_VOID = {"br", "img", "meta", "link"}
+
+
+class Markup(str):
+    """Text that is HTML already."""
+
+    __slots__ = ()
+
+
+def tag(name: str, *children: object, **attributes: object) -> Markup:
+    """An element. Children that are not Markup are text and get escaped; attributes that are None are left out.
+
+    An underscore in the name of an attribute stands for a hyphen, one at its end for nothing: `class_`, `aria_label`.
+
+    Example:
+        >>> tag("p", "1 < 2", tag("br"), class_="note")
+        '<p class="note">1 &lt; 2<br></p>'
+    """
+    written = "".join(
+        f' {key.rstrip("_").replace("_", "-")}="{html.escape(str(value))}"'
+        for key, value in attributes.items()
+        if value is not None
+    )
+    if name in _VOID:
+        return Markup(f"<{name}{written}>")
+    return Markup(f"<{name}{written}>{joined(children)}</{name}>")
+
+
+def joined(parts: Iterable[object]) -> Markup:
+    """Several pieces after one another; those that are not Markup get escaped, those that are None left out."""
+    return Markup(
+        "".join(part if isinstance(part, Markup) else html.escape(str(part)) for part in parts if part is not None)
+    )

@@ -1,0 +1,93 @@
+"""What a run has written down: its configuration, the figures of each epoch and, if it came to its end, the summary.
+
+Nothing that is read is taken on trust: files may have been cut off, or come from elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpunet.errors import FileError
+from gpunet.train import RunFolder
+from gpunet.train.files import LARGEST_JSON, parse_json, read_bytes, read_json
+
+__all__ = ["RunRecord", "number", "read_record"]
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """The records of one run.
+
+    Attributes:
+        name: of its folder.
+        config: what was trained on what, and how.
+        epochs: the figures of each epoch; may be empty.
+        summary: the result; None where the run did not come to an end.
+    """
+
+    name: str
+    config: dict[str, Any]
+    epochs: list[dict[str, Any]]
+    summary: dict[str, Any] | None
+
+    def series(self, name: str) -> list[float | None]:
+        """One figure over the epochs; None where an epoch lacks it."""
+        return [number(epoch.get(name)) for epoch in self.epochs]
+
+
+def read_record(folder: Path) -> RunRecord:
+    """Read the records of a run. A run without metrics or summary was stopped before it had any: that is no error.
+
+    Raises:
+        FileError: if the folder holds no run, or a file of it is damaged.
+    """
+    run = RunFolder(folder)
+    config = run.read_config()
+    summary = read_json(run.summary_path) if run.summary_path.exists() else None
+    if summary is not None:
+        _check_summary(summary, run.summary_path)
+    epochs = _read_lines(run.metrics_path) if run.metrics_path.exists() else []
+    return RunRecord(folder.resolve().name, config, epochs, summary)
+
+
+def number(value: Any) -> float | None:
+    """The value if it is a finite number, else None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects in a file of JSON lines; a last line that was cut off while it was being written is left out."""
+    epochs = [parse_json(line, path) for line in read_bytes(path, LARGEST_JSON).split(b"\n")[:-1]]
+    for line, epoch in enumerate(epochs, start=1):
+        if not isinstance(epoch, dict):
+            raise FileError(f"{path} is damaged: line {line} must hold a JSON object")
+    return epochs
+
+
+def _check_summary(summary: Any, path: Path) -> None:
+    if not isinstance(summary, dict):
+        raise FileError(f"{path} is damaged: it must hold a JSON object")
+    for name in ("test_accuracy", "test_loss"):
+        if number(summary.get(name)) is None:
+            raise FileError(f"{path} is damaged: {name!r} must be a number, got {summary.get(name)!r}")
+    classes = summary.get("classes")
+    if not isinstance(classes, list) or not classes or not all(isinstance(each, str) for each in classes):
+        raise FileError(f"{path} is damaged: 'classes' must be a list of texts")
+    for name, shape in (
+        ("precision", (len(classes),)),
+        ("recall", (len(classes),)),
+        ("confusion", (len(classes),) * 2),
+    ):
+        try:
+            array = np.array(summary.get(name), dtype=np.float64)
+        except (TypeError, ValueError):
+            array = np.zeros(0)
+        if array.shape != shape or not (np.isfinite(array) & (array >= 0)).all():
+            raise FileError(f"{path} is damaged: {name!r} must hold numbers of shape {shape}, 0 or more")

@@ -1,0 +1,101 @@
+"""How far a training run has come, and what its epochs gave."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from gpunet.backend import Array, xp
+from gpunet.errors import StateDictError
+
+__all__ = ["EpochResult", "Progress"]
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """What one pass over the training set gave; a line of metrics.jsonl.
+
+    Attributes:
+        learning_rate: at the end of the epoch.
+        images_per_second: while training.
+        seconds: of training and test together.
+        gradient_norms: the L2 norm of each parameter's gradient at the last step of the epoch.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    test_loss: float
+    test_accuracy: float
+    learning_rate: float
+    images_per_second: float
+    seconds: float
+    gradient_norms: dict[str, float] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures by name."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, figures: Any) -> EpochResult:
+        """The result whose `as_dict` gave these figures.
+
+        Raises:
+            StateDictError: if there are others, or one is not a number.
+        """
+        names = {each.name for each in fields(cls)}
+        if not isinstance(figures, Mapping) or set(figures) != names:
+            raise StateDictError(f"the figures of an epoch must be {', '.join(sorted(names))}, got {figures!r:.200}")
+        norms = figures["gradient_norms"]
+        numbers = [figures[name] for name in names - {"gradient_norms", "epoch"}]
+        if not isinstance(norms, dict) or any(type(number) is not float for number in [*numbers, *norms.values()]):
+            raise StateDictError(f"the figures of an epoch must be numbers, got {figures!r:.200}")
+        if type(figures["epoch"]) is not int or not all(map(math.isfinite, numbers)):
+            raise StateDictError(f"the figures of an epoch must be finite numbers, got {figures!r:.200}")
+        return cls(**figures)
+
+
+@dataclass
+class Progress:
+    """Where a run is: everything that the training loop itself has to remember.
+
+    Attributes:
+        step: how often the optimizer has changed the weights, in all epochs.
+        results: of the epochs that are over; their number is that of whole epochs.
+        batch: how many batches of the epoch in work are done.
+        images: how many images of the epoch in work have been seen.
+        seconds: how long the epoch in work has trained.
+        loss_sum: of the images of the epoch in work, on the device.
+        right: how many of them were classified right, on the device.
+        gradient_norms: of the epoch in work, once its last step is done.
+    """
+
+    step: int = 0
+    results: list[EpochResult] = field(default_factory=list)
+    batch: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    loss_sum: Array = None
+    right: Array = None
+    gradient_norms: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.loss_sum is None:
+            self.start_epoch()
+
+    @property
+    def epoch(self) -> int:
+        """The number of the epoch in work, counted from 1."""
+        return len(self.results) + 1
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Whole epochs, and batches of the next: no two moments at which a run can be saved have the same."""
+        return len(self.results), self.batch
+
+    def start_epoch(self) -> None:
+        """Forget about the epoch that is over."""
+        self.batch, self.images, self.seconds, self.gradient_norms = 0, 0, 0.0, {}
+        self.loss_sum, self.right = xp.zeros((), dtype=xp.float32), xp.zeros((), dtype=xp.int64)

@@ -1,0 +1,61 @@
+"""Runs that take hundredths of a second: a few digits, a tiny network, and what tests ask of the folder of a run."""
+
+import contextlib
+import json
+from dataclasses import replace
+
+import pytest
+
+from gpunet import nn
+from gpunet.data import DATASETS, Digits, ImageDataset
+from gpunet.models import MODELS
+from gpunet.train import Callback, TrainConfig
+
+TINY = TrainConfig(model="tiny", epochs=2, batch_size=8, seed=3)  # 8 steps an epoch
+
+
+def load_few_digits(train, transform):
+    whole = Digits(train)
+    count = 64 if train else 40
+    return ImageDataset(whole.images[:count], whole.labels[:count], transform, whole.classes)
+
+
+def tiny_network(num_classes, in_channels):
+    """With everything that a checkpoint has to hold: weights, buffers, and masks drawn on the device."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, 4, 3, stride=2),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Dropout(0.2),
+        nn.Flatten(),
+        nn.Linear(36, num_classes),
+    )
+
+
+@contextlib.contextmanager
+def few_digits():
+    """While the block lasts, the digits are the first few of them, and there is a model "tiny"."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(MODELS, "tiny", tiny_network)
+        patch.setitem(DATASETS, "digits", replace(DATASETS["digits"], load=load_few_digits))
+        yield
+
+
+class StopAfter(Callback):
+    """Ends a run after so many steps, as Ctrl-C does."""
+
+    def __init__(self, steps):
+        self.steps = steps
+
+    def on_step_end(self, trainer):
+        trainer.stop_requested = trainer.progress.step == self.steps
+
+
+def weights(folder):
+    return (folder / "model.safetensors").read_bytes()
+
+
+def figures(folder):
+    """The lines of metrics.jsonl without what depends on the clock."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: line[name] for name in line if name not in ("seconds", "images_per_second")} for line in lines]

@@ -1,0 +1,138 @@
+"""`gpunet kernels`: the list, what NVRTC makes of it, and the occupancy that follows."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from gpunet.backend.kernel_table import KERNELS
+from gpunet.backend.nvrtc import Compiled, find_nvrtc
+from gpunet.backend.occupancy import LIMITS, occupancy
+from gpunet.cli import kernels, main
+
+ROOT = Path(__file__).parents[1]
+
+
+# Worked by hand: warps of a block; registers of a warp, rounded up to 256; how many such warps fit into a quarter of
+# 65536 registers, times 4; shared memory of a block with what CUDA reserves, and how many blocks fit; the least of all.
+@pytest.mark.parametrize(
+    ("arch", "threads", "registers", "shared", "expected"),
+    [
+        ("sm_80", 256, 32, 0, 64 / 64),  # 1024 a warp: 16 in a quarter, 64 warps = 8 blocks
+        ("sm_80", 256, 33, 0, 48 / 64),  # 1056 -> 1280: 12 in a quarter, 48 warps = 6 blocks
+        ("sm_90", 256, 80, 0, 24 / 64),  # 2560: 6 in a quarter, 24 warps = 3 blocks
+        ("sm_75", 256, 80, 0, 24 / 32),  # the same 3 blocks, of 32 warps
+        ("sm_86", 256, 40, 0, 48 / 48),  # 1280: 48 warps = 6 blocks
+        ("sm_120", 256, 48, 0, 40 / 48),  # 1536: 10 in a quarter, 40 warps = 5 blocks
+        ("sm_80", 256, 16, 24 << 10, 48 / 64),  # 25 KiB with the reserved one, in 164: 6 blocks
+        ("sm_75", 256, 16, 24 << 10, 16 / 32),  # 24 KiB in 64: 2 blocks
+        ("sm_100", 256, 16, 6144, 64 / 64),  # 7 KiB in 228: 32 blocks, but 64 warps are 8
+        ("sm_75", 32, 16, 0, 16 / 32),  # 16 blocks of one warp
+        ("sm_89", 32, 16, 0, 24 / 48),  # 24 blocks
+        ("sm_80", 100, 16, 0, 64 / 64),  # 4 warps a block
+        ("sm_80", 1024, 64, 0, 32 / 64),  # 2048: 8 in a quarter, 32 warps = 1 block
+        ("sm_80", 1024, 255, 0, 0),  # 8192: 8 warps, and a block has 32: it cannot be launched
+        ("sm_80", 256, 0, 0, 64 / 64),
+    ],
+)
+def test_occupancy(arch, threads, registers, shared, expected):
+    assert occupancy(arch, threads, registers, shared) == expected
+
+
+def test_occupancy_of_an_unknown_architecture():
+    assert occupancy("sm_200", 256, 32, 0) is None
+    assert set(LIMITS) >= {"sm_75", "sm_80", "sm_90", "sm_100", "sm_120"}
+
+
+def test_every_kernel_is_listed(capsys):
+    assert main(["kernels"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "256 threads a block" in out
+    for kernel in KERNELS:
+        assert re.search(rf"^{kernel.name}\b.*raw_kernels/{kernel.source}\.cu\n    a thread \w+", out, re.MULTILINE)
+    assert max(map(len, out.splitlines())) <= 120
+    assert "<float,unsigned char,4>" in out
+
+
+def test_json(capsys):
+    assert main(["kernels", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [each["kernel"] for each in listed] == [kernel.name for kernel in KERNELS]
+    for each in listed:
+        assert set(each) == {"kernel", "source", "instances"}
+        assert f"{each['kernel']}(" in (ROOT / each["source"]).read_text(encoding="utf-8")
+        for instance in each["instances"]:
+            assert instance.pop("instance").startswith(each["kernel"])
+            assert instance.pop("dtype") in ("float16", "float32", "float64")
+            assert instance == dict.fromkeys(["arch", "registers", "shared_bytes", "spill_bytes", "occupancy"])
+
+
+@pytest.fixture
+def compiled(monkeypatch):
+    """NVRTC, played: every kernel takes 80 registers, and 6144 bytes of shared memory."""
+
+    def compile_instances(instances, arch):
+        return [Compiled(each.expression, arch, 80, 6144, 16, each.parameter_bytes) for each in instances]
+
+    monkeypatch.setattr(kernels, "compile_instances", compile_instances)
+    monkeypatch.setattr(kernels, "nvrtc_version", lambda: (13, 5))
+
+
+def test_what_was_compiled(compiled, capsys):
+    assert main(["kernels", "--compile", "sm_75,sm_90,sm_75"]) == 0
+    out = capsys.readouterr().out
+    rows = re.findall(r"^    (batch_norm_moments<float, 4>) +(sm_\d+) +80 +6144 +16 +(\d+)%$", out, re.MULTILINE)
+    assert rows == [("batch_norm_moments<float, 4>", "sm_75", "75"), ("batch_norm_moments<float, 4>", "sm_90", "38")]
+    assert "NVRTC 13.5" in out
+
+
+def test_what_was_compiled_as_json(compiled, capsys):
+    assert main(["kernels", "--compile", "sm_75,sm_200", "--json"]) == 0
+    listed = {each["kernel"]: each["instances"] for each in json.loads(capsys.readouterr().out)}
+    assert listed["batch_norm_merge_moments"] == [
+        {
+            "instance": "batch_norm_merge_moments",
+            "dtype": "float64",
+            "arch": arch,
+            "registers": 80,
+            "shared_bytes": 6144,
+            "spill_bytes": 16,
+            "occupancy": share,
+        }
+        for arch, share in (("sm_75", 0.75), ("sm_200", None))
+    ]
+    assert [each["dtype"] for each in listed["batch_norm_channels"][::2]] == ["float16", "float32", "float64"]
+
+
+@pytest.mark.parametrize("archs", ["75", "sm_", "sm_75,", "sm_75 sm_90", "compute_75", ""])
+def test_architectures_that_are_none(archs, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["kernels", "--compile", archs])
+    assert caught.value.code == 2
+    assert "expected architectures such as sm_75,sm_90" in capsys.readouterr().err
+
+
+def test_without_nvrtc_the_error_names_the_package(monkeypatch, capsys):
+    from gpunet.backend import nvrtc
+
+    monkeypatch.setattr(nvrtc, "find_nvrtc", lambda: None)
+    nvrtc._library.cache_clear()
+    assert main(["kernels", "--compile", "sm_80"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "pip install nvidia-cuda-nvrtc" in err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_nvrtc() is None, reason="NVRTC is not installed: pip install nvidia-cuda-nvrtc")
+def test_with_nvrtc(capsys):
+    assert main(["kernels", "--compile", "sm_80", "--json"]) == 0
+    for kernel in json.loads(capsys.readouterr().out):
+        for instance in kernel["instances"]:
+            assert 0 < instance["registers"] <= 128
+            assert instance["spill_bytes"] == 0
+            assert 0.25 <= instance["occupancy"] <= 1
+    assert main(["kernels", "--compile", "sm_1"]) == 1
+    assert "NVRTC" in capsys.readouterr().err

@@ -1,0 +1,54 @@
+"""The shipped kernels under ThreadSanitizer: every CUDA thread is a thread of the operating system, all blocks at once.
+
+The emulator proper runs one block after the other and finds races in shared memory only; here two blocks that touch the
+same element of an array meet as well. Shapes are small, but every kernel runs in several blocks.
+"""
+
+import numpy as np
+import pytest
+
+from gpunet.backend.emulator import Module, find_races
+from gpunet.backend.kernel_table import KERNELS
+from gpunet.errors import BackendError
+from gpunet.ops import raw_batchnorm
+from tests import test_kernels as suite
+
+pytestmark = [pytest.mark.slow, suite.pytestmark]
+
+WINDOW = suite.WINDOWS["3x3 stride 2 ceil"]
+IN_ONE_BLOCK = {"batch_norm_merge_moments", "batch_norm_channels", "batch_norm_merge_sums"}  # with few channels
+
+
+def pooling(x):
+    return [*suite.max_pool(x, WINDOW, "float32"), *suite.avg_pool(x, WINDOW, True, None)]
+
+
+def adaptive_pooling(x):
+    return suite.adaptive_pool(x, (7, 8))
+
+
+def batchnorm(x):
+    return suite.batch_norm(x, x, x[0, 0, 0], x[0, 0, 1], x[::-1], relu=True)
+
+
+@pytest.mark.parametrize("channels", [3, 8], ids=["one value a thread", "packs"])
+@pytest.mark.parametrize("steps", [pooling, adaptive_pooling, batchnorm], ids=lambda steps: steps.__name__)
+def test_no_kernel_races(steps, channels, rng, monkeypatch):
+    monkeypatch.setattr(raw_batchnorm, "FEWEST_ROWS", 1)  # many chunks of few rows
+    monkeypatch.setattr(raw_batchnorm, "PASS_ROWS", 1)
+    x = rng.standard_normal((5, 9, 10, channels)).astype(np.float32)
+    expected = steps(x)
+    blocks = {}
+
+    def launch(module, name, grid, block, arguments, shared_mem=0):
+        try:
+            assert find_races(module, name, grid, block, arguments, shared_mem) == ""
+        except BackendError as error:
+            pytest.skip(str(error))
+        blocks[name.partition("<")[0]] = grid[0]
+
+    monkeypatch.setattr(Module, "launch", launch)
+    for result, right in zip(steps(x), expected, strict=True):
+        np.testing.assert_array_equal(result, right)
+    assert set(blocks) == {kernel.name for kernel in KERNELS if kernel.source == steps.__name__}
+    assert {name for name, count in blocks.items() if count == 1} <= IN_ONE_BLOCK

@@ -1,0 +1,468 @@
+"""The report: the summary's figures, HTML that is whole, nothing from elsewhere, and how a browser shows it."""
+
+import contextlib
+import html
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+import gpunet
+from gpunet.cli import main
+from gpunet.errors import ArgumentError, FileError, GpunetError, ShapeError
+from gpunet.report import read_record, reliability, write_report
+from gpunet.report.charts import Series, layer_chart, line_chart, spread, ticks
+from gpunet.report.markup import Markup, joined, tag
+from gpunet.report.sections import MOST_CLASSES, classes, command, curves
+from gpunet.report.style import STYLE
+from gpunet.train import TrainConfig, TrainingRun
+
+VOID = {"meta", "br", "img", "link", "input", "hr"}
+EXACT = ["test_accuracy", "test_loss", "epochs_done", "parameters", "seconds", "images_per_second"]
+
+
+class Page(HTMLParser):
+    """A page taken apart; every tag must be closed in its place."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.texts = [], [], {}
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, name, attributes):
+        assert len({key for key, _ in attributes}) == len(attributes), (name, attributes)
+        self.tags.append((name, dict(attributes)))
+        if name not in VOID:
+            self.open.append((name, dict(attributes).get("id")))
+
+    def handle_startendtag(self, name, attributes):
+        raise AssertionError(f"<{name}/> is no HTML")
+
+    def handle_endtag(self, name):
+        assert self.open.pop()[0] == name
+
+    def handle_data(self, data):
+        for _, identity in self.open:
+            if identity:
+                self.texts[identity] = self.texts.get(identity, "") + data
+
+    def all(self, name):
+        return [attributes for tag_name, attributes in self.tags if tag_name == name]
+
+    def with_id(self, identity):
+        (found,) = [attributes for _, attributes in self.tags if attributes.get("id") == identity]
+        return found
+
+
+@pytest.fixture(autouse=True)
+def _backend_is_put_back():
+    with gpunet.use_backend("numpy"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("run") / "digits"
+    with gpunet.use_backend("numpy"):
+        TrainingRun(TrainConfig(epochs=3), path, show_progress=False).run()
+    return path
+
+
+@pytest.fixture
+def copy(folder, tmp_path):
+    return shutil.copytree(folder, tmp_path / "copy", ignore=shutil.ignore_patterns("report.html"))
+
+
+def report(folder):
+    return Page(write_report(folder).read_text(encoding="utf-8"))
+
+
+def summary_of(folder):
+    return json.loads((folder / "summary.json").read_text())
+
+
+def change(path, **settings):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
+
+
+# The page
+
+
+def test_the_numbers_are_those_of_the_summary(folder):
+    page, summary = report(folder), summary_of(folder)
+    assert {name: float(page.with_id(name)["value"]) for name in EXACT} == {name: summary[name] for name in EXACT}
+    assert page.texts["test_accuracy"] == f"{summary['test_accuracy']:.2%}"
+    counts = [
+        int(word)
+        for word in re.findall(r"(?<=>)\d+(?=</td>)", re.search(r'id="confusion".*?</table>', text_of(folder))[0])
+    ]
+    np.testing.assert_array_equal(np.reshape(counts, (10, 10)), summary["confusion"])
+    shares = [float(each["value"]) for each in page.all("data") if "id" not in each]
+    np.testing.assert_array_equal(np.reshape(shares, (10, 2)).T, [summary["precision"], summary["recall"]])
+
+
+def text_of(folder):
+    return (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_calibration_error_is_that_of_the_network(folder):
+    classifier, digits = gpunet.load(folder), gpunet.data.Digits(train=False)
+    probabilities = classifier.probabilities(classifier.prepare(digits.images))
+    expected = reliability(probabilities, digits.labels).expected_calibration_error
+    assert float(report(folder).with_id("calibration_error")["value"]) == expected
+
+
+def test_nothing_comes_from_elsewhere_and_nothing_runs(folder):
+    page = report(folder)
+    assert "//" not in re.sub(r"base64,[\w+/=]+", "", text_of(folder))
+    for name, attributes in page.tags:
+        assert name not in ("script", "link", "iframe", "object", "embed", "base", "a", "form")
+        assert not {key for key in attributes if key.startswith("on") or key in ("href", "srcset", "xlink:href")}
+        assert attributes.get("src", "data:image/png;base64,").startswith("data:image/png;base64,")
+    assert not re.search(r"url\(|@import|expression", STYLE)
+    (policy,) = [each["content"] for each in page.all("meta") if "http-equiv" in each]
+    assert policy.startswith("default-src 'none'")
+
+
+def test_everything_has_words_too(folder):
+    page = report(folder)
+    assert page.all("html") == [{"lang": "en"}]
+    assert len(page.all("h1")) == 1
+    assert len(page.all("svg")) == 6  # loss, accuracy, learning rate, speed, gradients, reliability
+    assert all(each["aria-label"] and each["role"] == "img" for each in page.all("svg"))
+    assert all(each["alt"] for each in page.all("img"))
+    assert all(each.get("scope") in ("row", "col") for each in page.all("th"))
+    assert all(each["aria-label"] for each in page.all("div") if each.get("class") == "scroll")
+    identities = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(set(identities)) == len(identities)
+
+
+def luminance(colour):
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one, two):
+    light, dark = sorted((luminance(one), luminance(two)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("mode", [0, 1], ids=["light", "dark"])
+def test_contrast(mode):
+    """WCAG 2.2: 4.5 for text, 3 for what carries meaning in a graphic."""
+    block = re.findall(r":root \{(.*?)\}", STYLE, re.DOTALL)[mode]
+    colours = dict(re.findall(r"--(\w+): (#\w{6});", block))
+    for text in ("ink", "soft"):
+        for ground in ("page", "card", "notice"):
+            assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
+    for mark in ("one", "two"):
+        assert contrast(colours[mark], colours["card"]) >= 3, mark
+
+
+def test_the_command_starts_the_same_run(folder, tmp_path, capsys):
+    words = report(folder).texts["command"].split()
+    assert words[:2] == ["gpunet", "train"]
+    assert main([*words[1:], "--epochs", "3", "--quiet", "--out", str(tmp_path / "again")]) == 0
+    weights = [(path / "model.safetensors").read_bytes() for path in (folder, tmp_path / "again")]
+    assert weights[0] == weights[1]
+
+
+def test_the_command_is_safe_to_paste():
+    config = {
+        "gpunet": "1",
+        "data": "folder:my pictures; rm",
+        "epochs": 2,
+        "lr": 0.1,
+        "clip": None,
+        "a_b": True,
+        "c": False,
+    }
+    assert command(config) == "gpunet train --data 'folder:my pictures; rm' --epochs 2 --lr 0.1 --a-b"
+
+
+# Runs that are not as they should be
+
+
+def test_one_epoch(tmp_path):
+    TrainingRun(TrainConfig(model="lenet5", epochs=1), tmp_path, show_progress=False).run()
+    assert len(report(tmp_path).all("svg")) == 6
+
+
+def test_a_run_that_was_stopped_before_its_first_epoch_ended(copy):
+    (copy / "metrics.jsonl").unlink()
+    change(copy / "summary.json", interrupted=True, epochs_done=0, images_per_second=None)
+    page = report(copy)
+    text = text_of(copy)
+    assert "was stopped before its end" in text
+    assert "did not complete an epoch" in text
+    assert page.with_id("epochs_done")["value"] == "0"
+
+
+def test_a_run_without_an_end(copy):
+    (copy / "summary.json").unlink()
+    (copy / "model.safetensors").unlink()
+    lines = (copy / "metrics.jsonl").read_text()
+    (copy / "metrics.jsonl").write_text(lines[:-20])  # killed while it wrote the last line
+    page = report(copy)
+    assert "has not come to its end" in text_of(copy)
+    assert len(read_record(copy).epochs) == 2
+    assert len(page.all("svg")) == 5
+
+
+def test_figures_that_are_not_finite_leave_gaps(copy):
+    lines = (copy / "metrics.jsonl").read_text().splitlines()
+    lines[1] = json.dumps(
+        {"epoch": 2, "train_loss": float("nan"), "test_loss": None, "gradient_norms": {"fc": float("inf")}}
+    )
+    (copy / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    assert read_record(copy).series("train_loss")[1] is None
+    report(copy)
+    assert "nan" not in re.sub(r"base64,\S+", "", text_of(copy)).lower().replace("finance", "")
+
+
+def test_when_another_backend_decides_otherwise_the_page_says_so(copy):
+    change(copy / "summary.json", test_accuracy=0.5)
+    report(copy)
+    assert "Run again for this report" in text_of(copy)
+
+
+def test_names_cannot_become_markup(copy):
+    evil = "<script>alert('1')</script>\"&"
+    change(copy / "summary.json", classes=[evil] * 10)
+    change(copy / "config.json", note=evil)
+    page = report(copy)
+    assert page.all("script") == []
+    assert evil in page.texts["confusion"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("config.json", None, "holds no training run"),
+        ("config.json", b"[]", "must hold a JSON object"),
+        ("config.json", {"classes": 10}, "'classes' must be a list of texts"),
+        ("metrics.jsonl", b"{}\nno json\n{}\n", "not a JSON file"),
+        ("metrics.jsonl", b"[1]\n", "line 1 must hold a JSON object"),
+        ("metrics.jsonl", b"\xff\n", "not a JSON file"),
+        ("summary.json", b"", "not a JSON file"),
+        ("summary.json", b"[]", "must hold a JSON object"),
+        ("summary.json", {"test_accuracy": "high"}, "'test_accuracy' must be a number"),
+        ("summary.json", {"classes": []}, "'classes' must be a list of texts"),
+        ("summary.json", {"confusion": [[1, 2]]}, r"'confusion' must hold numbers of shape \(10, 10\)"),
+        ("summary.json", {"confusion": [[1], [1, 2]]}, "'confusion' must hold"),
+        ("summary.json", {"recall": [-1] * 10}, "'recall' must hold"),
+        ("model.safetensors", None, "cannot read"),
+        ("model.safetensors", b"", "safetensors"),
+    ],
+)
+def test_damaged_runs(name, content, message, copy):
+    path = copy / name
+    if content is None:
+        path.unlink()
+    elif isinstance(content, dict):
+        change(path, **content)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(FileError, match=message):
+        write_report(copy)
+    assert not (copy / "report.html").exists()
+
+
+def test_random_damage_gives_errors_that_are_ours(folder, tmp_path, rng):
+    for number in range(60):
+        copy = shutil.copytree(folder, tmp_path / str(number))
+        path = copy / ("config.json", "metrics.jsonl", "summary.json")[number % 3]
+        content = bytearray(path.read_bytes())
+        for place in rng.integers(0, len(content), 3):
+            content[place] = rng.integers(0, 256)
+        path.write_bytes(content[: rng.integers(1, len(content))] if number % 2 else content)
+        with contextlib.suppress(GpunetError):
+            report(copy)
+
+
+def test_the_command_line(copy, tmp_path, capsys):
+    out = tmp_path / "page.html"
+    assert main(["report", str(copy), "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"written to {out}\n"
+    assert out.read_text().startswith("<!DOCTYPE html>")
+    assert main(["report", str(copy), "--out", str(tmp_path / "nowhere" / "page.html")]) == 1
+    assert main(["report", str(tmp_path)]) == 1
+    assert "holds no training run" in capsys.readouterr().err
+
+
+# What it is made of
+
+
+def test_reliability_by_hand():
+    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.05, 0.95], [0.6, 0.4]])
+    result = reliability(probabilities, np.array([0, 1, 1, 0]), bins=5)
+    np.testing.assert_array_equal(result.counts, [0, 0, 1, 1, 2])  # 0.6 and 0.8 lie in the bins that they close
+    np.testing.assert_allclose(result.confidence, [0, 0, 0.6, 0.8, 0.925])
+    np.testing.assert_allclose(result.accuracy, [0, 0, 1, 0, 1])
+    assert result.expected_calibration_error == pytest.approx((0.4 + 0.8 + 2 * 0.075) / 4)
+
+
+def test_reliability_of_a_slow_loop(rng):
+    probabilities = rng.dirichlet(np.ones(4), 200)
+    labels = rng.integers(0, 4, 200)
+    gap = 0.0
+    for index in range(10):
+        inside = [i for i in range(200) if index / 10 < max(probabilities[i]) <= (index + 1) / 10]
+        right = sum(probabilities[i].argmax() == labels[i] for i in inside)
+        gap += abs(right - sum(max(probabilities[i]) for i in inside)) / 200
+    assert reliability(probabilities, labels).expected_calibration_error == pytest.approx(gap)
+
+
+def test_reliability_of_nothing_and_of_nonsense():
+    assert reliability(np.zeros((0, 3)), np.zeros(0, int)).expected_calibration_error == 0
+    with pytest.raises(ShapeError, match="labels"):
+        reliability(np.zeros((2, 3)), np.zeros(3, int))
+    with pytest.raises(ArgumentError, match="bins"):
+        reliability(np.zeros((2, 3)), np.zeros(2, int), bins=0)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (0, 1.86, [0, 0.5, 1, 1.5, 2]),
+        (1, 5, [1, 2, 3, 4, 5]),
+        (0, 0, [0, 0.2]),
+        (7, 7, [6, 8]),
+        (0, 3e-7, [0, 1e-7, 2e-7, 3e-7]),
+        (0, 12345, [0, 5000, 10000, 15000]),
+    ],
+)
+def test_ticks(low, high, expected):
+    found = ticks(low, high)
+    assert found[0] <= low <= high <= found[-1]
+    assert len(set(np.round(np.diff(found), 12))) <= 1
+    assert found == pytest.approx(expected)
+
+
+def test_lines_are_where_the_values_are_and_break_where_one_is_missing():
+    chart = line_chart("Loss", [1, 2, 3, 4], [Series("train", [0.0, 1.0, None, 1.0])], "{:g}".format)
+    (path,) = re.findall(r' d="([^"]+)"', chart)
+    assert re.findall(r"[ML]", path) == ["M", "L", "M"]
+    assert re.findall(r"<title>(train[^<]*)", chart) == ["train, epoch 1: 0", "train, epoch 2: 1", "train, epoch 4: 1"]
+    points = np.array([list(map(float, each.split())) for each in re.split("[ML]", path)[1:]])
+    assert points[1, 0] - points[0, 0] == pytest.approx((points[2, 0] - points[1, 0]) / 2, abs=0.2)
+    assert points[0, 1] > points[1, 1] == points[2, 1]  # up is less
+
+
+def test_layers_of_long_runs_fit():
+    chart = layer_chart("Gradients", range(1, 501), {"a": [1.0] * 500, "b": [None] * 499 + [0.0]})
+    assert chart.count("<rect") == 61
+    assert spread(500, 60)[[0, -1]].tolist() == [0, 499]
+    assert spread(3, 60).tolist() == [0, 1, 2]
+    assert spread(0, 60).tolist() == []
+
+
+def test_gradients_of_a_layer_are_one(copy):
+    line = {"epoch": 1, "gradient_norms": {"fc.weight": 3.0, "fc.bias": 4.0, "scale": 2, "odd": "text"}}
+    (copy / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    text = curves(read_record(copy))
+    assert "fc, epoch 1: 5<" in text
+    assert "scale, epoch 1: 2<" in text
+    assert "odd" not in text
+
+
+def test_many_classes_become_a_picture(copy):
+    count = MOST_CLASSES + 1
+    confusion = np.diag(np.full(count, 5))
+    confusion[3, 4] = 2
+    shares = [1.0] * count
+    names = [f"class {index}" for index in range(count)]
+    change(copy / "summary.json", classes=names, confusion=confusion.tolist(), precision=shares, recall=shares)
+    text = classes(read_record(copy))
+    page = Page(text)
+    assert [each["alt"] for each in page.all("img")] == [
+        f"The confusion matrix of {count} classes, a pixel for each pair; the lighter the more"
+    ]
+    assert '<tr><th scope="row">class 3</th><td>class 4</td><td>2</td></tr>' in text
+
+
+def test_markup_escapes():
+    assert tag("p", "a < b & 'c'", tag("br"), None, 3, title='"<') == (
+        '<p title="&quot;&lt;">a &lt; b &amp; &#x27;c&#x27;<br>3</p>'
+    )
+    assert tag("td", class_=None, aria_label="x") == '<td aria-label="x"></td>'
+    assert isinstance(joined(["<", Markup("<b>")]), Markup)
+    assert joined(["<", Markup("<b>"), None]) == "&lt;<b>"
+
+
+# In a browser
+
+MEASURE = """<script>onload = () => {
+const wide = [...document.querySelectorAll("main *")].filter(e => !e.closest(".scroll") &&
+  e.getBoundingClientRect().right > innerWidth + 0.5).map(e => e.tagName + "." + e.className);
+const broken = [...document.images].filter(e => !e.complete || !e.naturalWidth).length;
+const small = [...document.querySelectorAll("main p, td, dd, svg text")].filter(e => {
+  const scale = e.ownerSVGElement ? e.ownerSVGElement.getBoundingClientRect().width / 420 : 1;
+  return parseFloat(getComputedStyle(e).fontSize) * scale < 9.5; }).length;
+const style = getComputedStyle(document.body);
+const report = {wide, broken, small, width: innerWidth, scroll: document.documentElement.scrollWidth,
+  page: style.backgroundColor, ink: style.color, height: document.body.scrollHeight,
+  empty: [...document.querySelectorAll("svg")].filter(e => e.getBoundingClientRect().height < 50).length};
+parent.document.documentElement.setAttribute("data-measured", JSON.stringify(report));
+}</script>"""
+
+
+@pytest.fixture(scope="module")
+def browse(tmp_path_factory):
+    """Opens a page in headless Chromium: the document as it stands there, and what was written to the console."""
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        pytest.skip("there is no Chromium to be found")
+
+    def open_page(path, dark=False):
+        flags = [
+            "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+            "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--enable-logging=stderr",
+            f"--user-data-dir={tmp_path_factory.mktemp('profile')}", "--window-size=1300,900",
+            f"--blink-settings=preferredColorScheme={0 if dark else 1}", "--dump-dom",
+        ]  # fmt: skip
+        done = subprocess.run([program, *flags, path.as_uri()], capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+    return open_page
+
+
+@pytest.mark.slow
+def test_a_browser_shows_the_numbers_and_has_nothing_to_complain_of(browse, folder):
+    report(folder)
+    text, console = browse(folder / "report.html")
+    assert console == []
+    page, summary = Page(text), summary_of(folder)
+    assert {name: float(page.with_id(name)["value"]) for name in EXACT} == {name: summary[name] for name in EXACT}
+    assert page.texts["test_accuracy"] == f"{summary['test_accuracy']:.2%}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390], ids=["desktop", "phone"])
+def test_a_browser_lays_it_out(browse, folder, tmp_path, width, dark):
+    report(folder)
+    # The page itself forbids scripts: this copy allows the one that measures. It is in a frame: no window can be made
+    # as narrow as a phone.
+    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text_of(folder))
+    text = html.escape(text.replace("</body>", f"{MEASURE}</body>"))
+    frame = f'<iframe style="border:0; width:{width}px; height:900px" srcdoc="{text}"></iframe>'
+    watched = tmp_path / "watched.html"
+    watched.write_text(f'<!DOCTYPE html><html style="color-scheme:light dark"><body>{frame}</body></html>', "utf-8")
+    shown, console = browse(watched, dark)
+    assert console == []
+    measured = json.loads(Page(shown).all("html")[0]["data-measured"])
+    assert measured["width"] == measured["scroll"] == width
+    assert measured["wide"] == []
+    assert (measured["broken"], measured["small"], measured["empty"]) == (0, 0, 0)
+    brightness = sum(map(int, re.findall(r"\d+", measured["page"])[:3]))
+    assert (brightness < 100) if dark else (brightness > 600)

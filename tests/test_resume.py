@@ -1,0 +1,383 @@
+"""A run that was interrupted, whenever and however, goes on to the same bits as one that never was."""
+
+import itertools
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gpunet
+from gpunet import nn, optim
+from gpunet.backend import manual_seed, use_backend
+from gpunet.data import DataLoader, TensorDataset
+from gpunet.errors import ArgumentError, BackendError, FileError, GpunetError, StateDictError
+from gpunet.optim.lr_scheduler import OneCycleLR
+from gpunet.train import (
+    OPTIMIZERS,
+    SCHEDULES,
+    Callback,
+    CheckpointFolder,
+    RunOptions,
+    Trainer,
+    TrainingRun,
+    restore,
+    take,
+)
+from tests.runs import TINY, StopAfter, few_digits, figures, weights
+
+
+@pytest.fixture(autouse=True)
+def _few_digits(monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # the system stays up, so nothing is seen of it
+    with use_backend("numpy"), few_digits():
+        yield
+
+
+def run(config, folder, steps=None, **settings):
+    """Carry out a run, to its end or for so many steps."""
+    callbacks = [] if steps is None else [StopAfter(steps)]
+    TrainingRun(config, folder, show_progress=False, callbacks=callbacks, **settings).run()
+
+
+def check_resumed(config, tmp_path, *stops):
+    run(config, tmp_path / "whole")
+    for stop in stops:
+        run(config, tmp_path / "parts", stop, resume=True)
+    run(config, tmp_path / "parts", resume=True)
+    assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
+    assert figures(tmp_path / "parts") == figures(tmp_path / "whole")
+
+
+# The same bits, whatever the settings
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "schedule", "ema", "accumulate"), list(itertools.product(OPTIMIZERS, SCHEDULES, [None, 0.9], [1, 3]))
+)
+def test_every_combination(tmp_path, optimizer, schedule, ema, accumulate):
+    lr = 0.05 if optimizer == "sgd" else 1e-3
+    check_resumed(
+        replace(TINY, optimizer=optimizer, schedule=schedule, ema=ema, accumulate=accumulate, lr=lr),
+        tmp_path,
+        4 if accumulate == 1 else 2,  # within the first epoch
+    )
+
+
+@pytest.mark.parametrize("stop", range(1, 17))
+def test_every_step(tmp_path, stop):
+    """The last steps of both epochs are among them: the epoch is over then, but not evaluated."""
+    check_resumed(TINY, tmp_path, stop)
+
+
+def test_many_interruptions(tmp_path):
+    config = replace(TINY, epochs=3, clip=0.5, label_smoothing=0.1, mixup=0.2, early_stop=2, augment="strong")
+    check_resumed(config, tmp_path, 1, 5, 6, 8, 9, 16, 17, 23)
+
+
+def test_options_that_change_nothing(tmp_path):
+    run(TINY, tmp_path / "whole")
+    run(TINY, tmp_path / "parts", 5, options=RunOptions(workers=0, keep=1, checkpoint_steps=2))
+    run(TINY, tmp_path / "parts", resume=True, options=RunOptions(workers=4, keep=5, checkpoint_seconds=1e-9))
+    assert weights(tmp_path / "parts") == weights(tmp_path / "whole")
+    assert len(CheckpointFolder(tmp_path / "parts" / "checkpoints").positions()) == 5
+
+
+def test_a_run_that_is_over_is_evaluated_again(tmp_path):
+    run(TINY, tmp_path)
+    before = {
+        path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name != "summary.json" and path.is_file()
+    }
+    run(TINY, tmp_path, resume=True)
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+
+
+def test_early_stopping_stays_stopped(tmp_path):
+    config = replace(TINY, epochs=9, early_stop=1, lr=1e-30, schedule="constant", weight_decay=0)
+    run(config, tmp_path)
+    done = len(figures(tmp_path))
+    assert done < 9
+    run(config, tmp_path, resume=True)
+    assert len(figures(tmp_path)) == done
+
+
+def test_where_nothing_was_begun_the_run_begins(tmp_path):
+    run(TINY, tmp_path / "whole")
+    run(TINY, tmp_path / "other", resume=True)
+    assert weights(tmp_path / "other") == weights(tmp_path / "whole")
+
+
+def test_other_settings_are_refused(tmp_path):
+    run(TINY, tmp_path, 3)
+    with pytest.raises(ArgumentError, match=r"begun with other settings.*: epochs was 2, not 3, lr was 0\.1, not 0\.2"):
+        run(replace(TINY, epochs=3, lr=0.2), tmp_path, resume=True)
+
+
+# Randomness on the device, and other backends
+
+
+def dropout_trainer(seed=0):
+    manual_seed(seed)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 3))
+    optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    schedule = OneCycleLR(optimizer, 0.1, total_steps=20)
+    return Trainer(model, optimizer, 3, schedule=schedule, show_progress=False, ema=0.8)
+
+
+def labelled():
+    rng = np.random.default_rng(0)
+    data = TensorDataset(rng.standard_normal((40, 1, 3, 4)).astype(np.float32), rng.integers(0, 3, 40))
+    return DataLoader(data, batch_size=8, shuffle=True, seed=1), DataLoader(data, batch_size=40)
+
+
+def arrays_of(trainer):
+    return {name: array.copy() for name, array in take(trainer).tensors.items()}
+
+
+def through_the_disk(trainer, folder):
+    CheckpointFolder(folder).save(take(trainer), keep=1)
+    return CheckpointFolder(folder).load(trainer.progress.position, 10**6)
+
+
+def test_dropout_goes_on_with_its_stream(backend, tmp_path):
+    whole = dropout_trainer()
+    list(whole.fit(*labelled(), epochs=3))
+
+    first = dropout_trainer()
+    first.callbacks = [StopAfter(7)]
+    list(first.fit(*labelled(), epochs=3))
+    checkpoint = through_the_disk(first, tmp_path)
+    second = dropout_trainer(seed=99)
+    restore(second, checkpoint)
+    list(second.fit(*labelled(), epochs=3))
+    np.testing.assert_equal(arrays_of(second), arrays_of(whole))
+
+
+@pytest.mark.parametrize(("before", "after"), [("emulated", "numpy"), ("numpy", "emulated")])
+def test_a_checkpoint_of_another_backend(tmp_path, before, after):
+    try:
+        switch = use_backend(before), use_backend(after)
+    except BackendError as error:
+        pytest.skip(str(error))
+    del switch
+    with use_backend(before):
+        first = dropout_trainer()
+        first.callbacks = [StopAfter(7)]
+        list(first.fit(*labelled(), epochs=3))
+        checkpoint, expected = through_the_disk(first, tmp_path), arrays_of(first)
+    with use_backend(after):
+        second = dropout_trainer()
+        restore(second, checkpoint)
+        np.testing.assert_equal(arrays_of(second), expected)
+        results = list(second.fit(*labelled(), epochs=3))
+        assert [result.epoch for result in results] == [2, 3]
+        assert second.progress.step == 15
+        assert second.model[1].weight.data.__class__.__module__.startswith(("numpy", "gpunet"))
+
+
+def test_a_run_goes_on_on_another_backend(tmp_path):
+    try:
+        with use_backend("emulated"):
+            run(TINY, tmp_path, 5)
+    except BackendError as error:
+        pytest.skip(str(error))
+    run(TINY, tmp_path, resume=True)
+    assert len(figures(tmp_path)) == 2
+
+
+# What users' callbacks remember
+
+
+class Counter(Callback):
+    def __init__(self):
+        self.steps = 0
+
+    def on_step_end(self, trainer):
+        self.steps += 1
+
+    def state_dict(self):
+        return {"steps": self.steps}
+
+    def load_state_dict(self, state):
+        self.steps = state["steps"]
+
+
+def test_callbacks_remember(tmp_path):
+    first, second = Counter(), Counter()
+    TrainingRun(TINY, tmp_path, show_progress=False, callbacks=[first, StopAfter(5)]).run()
+    TrainingRun(TINY, tmp_path, show_progress=False, callbacks=[second], resume=True).run()
+    assert (first.steps, second.steps) == (5, 16)
+
+
+def test_a_callback_that_was_not_there(tmp_path):
+    run(TINY, tmp_path, 5)
+    with pytest.raises(StateDictError, match=r"taken with the callbacks \[\], the run has \['Counter'\]"):
+        TrainingRun(TINY, tmp_path, show_progress=False, callbacks=[Counter()], resume=True)
+
+
+# Killed
+
+
+class KilledError(BaseException):
+    """Stands for a kill that comes within a call of the system."""
+
+
+def test_a_kill_within_any_call_that_changes_files(tmp_path, monkeypatch):
+    """Every seventh of them; a real kill, which also leaves temporary files behind, is below."""
+    config = replace(TINY, batch_size=16)  # 4 steps an epoch
+    options = RunOptions(keep=1, checkpoint_steps=1)
+    run(config, tmp_path / "whole")
+    calls, last = 0, None
+
+    def counted(function):
+        def call(*args, **kwargs):
+            nonlocal calls
+            calls += 1
+            if calls == last:
+                raise KilledError
+            return function(*args, **kwargs)
+
+        return call
+
+    for name in ("fsync", "replace", "mkdir", "unlink"):
+        monkeypatch.setattr(os, name, counted(getattr(os, name)))
+    for last in range(1, 10_000, 7):
+        folder, calls = tmp_path / f"killed at {last}", 0
+        try:
+            run(config, folder, options=options)
+        except KilledError:
+            run(config, folder, options=options, resume=True)
+            assert weights(folder) == weights(tmp_path / "whole")
+            assert figures(folder) == figures(tmp_path / "whole")
+            assert sorted(path.suffix for path in (folder / "checkpoints").iterdir()).count(".json") <= 2
+            shutil.rmtree(folder)
+        else:
+            break
+    assert last > 40
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from gpunet.train import RunOptions, TrainingRun
+from tests.runs import TINY, few_digits
+from dataclasses import replace
+
+with few_digits():
+    run = TrainingRun(
+        replace(TINY, epochs={epochs}), Path(sys.argv[1]), resume=True, options=RunOptions(checkpoint_steps=2, keep=2)
+    )
+    print("ready", flush=True)
+    run.run()
+"""
+
+
+def start(folder, epochs):
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT.format(epochs=epochs), str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(gpunet.__file__).parents[1],
+        env={**os.environ, "GPUNET_BACKEND": "numpy"},
+    )
+
+
+def kill_and_resume(tmp_path, kills, epochs, longest):
+    """A run that is killed again and again, and another when it is over, until there were enough kills."""
+    run(replace(TINY, epochs=epochs), tmp_path / "whole")
+    moments, number, done, finished = random.Random(0), 0, 0, False
+    while done < kills or not finished:
+        folder, finished = tmp_path / f"{number}", False
+        process = start(folder, epochs)
+        try:
+            if done < kills:
+                process.stdout.readline()
+                time.sleep(moments.uniform(0, longest))
+                process.send_signal(signal.SIGKILL)
+            _, err = process.communicate(timeout=120)
+        finally:
+            process.kill()
+        if process.returncode == -signal.SIGKILL:
+            done += 1
+        else:
+            assert process.returncode == 0, err
+            finished, number = True, number + 1
+            assert weights(folder) == weights(tmp_path / "whole")
+            assert figures(folder) == figures(tmp_path / "whole")
+    return done
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals as on POSIX")
+def test_three_kills(tmp_path):
+    assert kill_and_resume(tmp_path, kills=3, epochs=10, longest=0.3) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="signals as on POSIX")
+def test_thirty_kills(tmp_path):
+    assert kill_and_resume(tmp_path, kills=30, epochs=60, longest=0.6) == 30
+
+
+# A full disk
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    folder = tmp_path / "small"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1600k", "tmpfs", str(folder)]
+    if sys.platform != "linux" or os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("a small file system can be mounted by root alone")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_that_is_full(tmp_path, small_disk):
+    """There is room for two checkpoints of 0.6 MB."""
+    config = replace(TINY, model="resnet8")
+    run(config, tmp_path / "whole")
+    with pytest.raises(FileError, match=r"No space left on device: 0\.\d+ MB are needed, .* MB are missing"):
+        run(config, small_disk / "run", options=RunOptions(checkpoint_steps=3, keep=5))
+    checkpoints = CheckpointFolder(small_disk / "run" / "checkpoints")
+    assert checkpoints.positions() == [(0, 3), (0, 6)]
+    assert [path.name for path in checkpoints.path.iterdir() if path.name.startswith(".")] == []
+    shutil.copytree(small_disk / "run", tmp_path / "moved")
+    run(config, tmp_path / "moved", resume=True)
+    assert weights(tmp_path / "moved") == weights(tmp_path / "whole")
+
+
+def test_a_full_disk_leaves_no_half_line(tmp_path, monkeypatch):
+    run(TINY, tmp_path / "whole")
+    run(TINY, tmp_path / "run", 9)
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(GpunetError, match="No space left on device"):
+            run(TINY, tmp_path / "run", resume=True)
+    assert len(figures(tmp_path / "run")) == 1
+    run(TINY, tmp_path / "run", resume=True)
+    assert weights(tmp_path / "run") == weights(tmp_path / "whole")
+    assert figures(tmp_path / "run") == figures(tmp_path / "whole")
+
+
+def test_metrics_are_mended(tmp_path):
+    """A run that was killed may have left a line of an epoch that has to be done again, and a half one."""
+    run(TINY, tmp_path / "whole")
+    run(TINY, tmp_path / "run", 9)
+    with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 2, "train_loss": 1.0}\n{"epoch": 3, "tra')
+    (tmp_path / "run" / ".metrics.jsonl.abcdefgh").write_text("left behind")
+    run(TINY, tmp_path / "run", resume=True)
+    assert figures(tmp_path / "run") == figures(tmp_path / "whole")
+    assert not (tmp_path / "run" / ".metrics.jsonl.abcdefgh").exists()
