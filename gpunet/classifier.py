@@ -18,7 +18,8 @@ from gpunet.data.transforms.colour import GREY
 from gpunet.errors import ArgumentError, DataError, FileError, ShapeError
 from gpunet.functional import softmax
 from gpunet.models import create_model
-from gpunet.nn import Module, evaluation_mode
+from gpunet.nn import Module
+from gpunet.nn.utils import fold_batch_norm
 from gpunet.tape import no_grad
 from gpunet.tensor import Tensor
 from gpunet.train import RunFolder, load_weights
@@ -89,15 +90,16 @@ class Classifier:
         return Tensor(asarray(self.transform(images, host_generator())))
 
     def probabilities(self, prepared: Tensor) -> np.ndarray:
-        """How likely each class is for each image; the model is in evaluation mode meanwhile.
+        """How likely each class is for each image; the model itself is left as it is.
 
         Shape:
             prepared: (N, channels, H, W), what `prepare` gives; result: float32 (N, classes) on the host.
         """
         found = [np.zeros((0, len(self.classes)), np.float32)]
-        with no_grad(), evaluation_mode(self.model):
+        folded = fold_batch_norm(self.model)  # as in the test that training ends with
+        with no_grad():
             for start in range(0, len(prepared), BATCH_SIZE):
-                logits = self.model(prepared[start : start + BATCH_SIZE])
+                logits = folded(prepared[start : start + BATCH_SIZE])
                 found.append(to_cpu(softmax(logits, dim=1).data))
         return np.concatenate(found)
 

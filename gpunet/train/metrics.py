@@ -12,6 +12,7 @@ from gpunet.data import DataLoader
 from gpunet.errors import ShapeError
 from gpunet.functional import cross_entropy
 from gpunet.nn import Module
+from gpunet.nn.utils import fold_batch_norm
 from gpunet.tape import no_grad
 from gpunet.tensor import Tensor
 
@@ -73,23 +74,19 @@ def evaluate(model: Module, loader: DataLoader, classes: int) -> Evaluation:
     Raises:
         ShapeError: if the model does not return (N, classes) logits.
     """
-    was_training = model.training
-    model.eval()
+    folded = fold_batch_norm(model)  # a copy in evaluation mode, faster by the passes of batch norm
     total, count = xp.zeros((), dtype=xp.float32), 0
     confusion = xp.zeros(classes * classes, dtype=xp.int64)
-    try:
-        with no_grad():
-            for images, labels in loader:
-                logits = model(images)
-                if logits.shape != (len(labels), classes):
-                    raise ShapeError(
-                        f"evaluate: the model must return logits of shape {(len(labels), classes)}, got {logits.shape}"
-                    )
-                total += cross_entropy(logits, labels, reduction="sum").data
-                count += len(labels)
-                confusion += _pair_counts(labels, logits, classes)
-    finally:
-        model.train(was_training)
+    with no_grad():
+        for images, labels in loader:
+            logits = folded(images)
+            if logits.shape != (len(labels), classes):
+                raise ShapeError(
+                    f"evaluate: the model must return logits of shape {(len(labels), classes)}, got {logits.shape}"
+                )
+            total += cross_entropy(logits, labels, reduction="sum").data
+            count += len(labels)
+            confusion += _pair_counts(labels, logits, classes)
     return Evaluation(float(total) / count, to_cpu(confusion).reshape(classes, classes))
 
 
