@@ -16,7 +16,7 @@ from gpunet.backend.device import allow_tf32, set_memory_limit
 from gpunet.backend.memory import as_nchw, to_nhwc
 from gpunet.backend.probe import CupyProbe, probe_cupy
 from gpunet.backend.random import host_generator, manual_seed, random_state, set_random_state, uniform
-from gpunet.backend.scratch import scratch
+from gpunet.backend.scratch import kept, scratch
 from gpunet.backend.tiles import get_num_threads, run_tiles, set_num_threads, sum_over_tiles, tiles
 from gpunet.backend.transfer import HostToBackend
 
@@ -33,6 +33,7 @@ __all__ = [
     "check_active",
     "get_num_threads",
     "host_generator",
+    "kept",
     "manual_seed",
     "probe_cupy",
     "random_state",

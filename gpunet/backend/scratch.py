@@ -8,38 +8,51 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
-from typing import Any
+from collections.abc import Callable, Hashable
+from typing import Any, Protocol, TypeVar
 
 from gpunet.backend.active import Array, active_backend, xp
 
-__all__ = ["scratch"]
+__all__ = ["kept", "scratch"]
 
-KEPT_BYTES = 64 << 20  # by each thread; the buffers that were not used for longest go first
+KEPT_BYTES = 64 << 20  # by each thread; what was not used for longest goes first
 
 
-class _Buffers(threading.local):
+class _Sized(Protocol):
+    @property
+    def nbytes(self) -> int:
+        """How much memory it takes."""
+
+
+Workspace = TypeVar("Workspace", bound=_Sized)
+
+
+class _Kept(threading.local):
     def __init__(self) -> None:
-        self.kept: OrderedDict[tuple[Any, ...], Array] = OrderedDict()
+        self.workspaces: OrderedDict[Hashable, Any] = OrderedDict()
         self.bytes = 0
 
 
-_buffers = _Buffers()
+_kept = _Kept()
 
 
-def scratch(purpose: Hashable, shape: tuple[int, ...], dtype: Any) -> Array:
-    """A working array of this thread: zero when it is made, later whatever the same purpose and shape left in it.
+def kept(key: Hashable, make: Callable[[], Workspace]) -> Workspace:
+    """What this thread has made under a key before, or `make()`.
 
-    Valid until this thread asks for the same purpose and shape again, so it must never become part of a result.
+    Valid until this thread asks for the same key again, so it must never become part of a result.
     """
     if active_backend() != "numpy":
-        return xp.zeros(shape, dtype=dtype)
-    key = (purpose, shape, dtype)
-    buffer = _buffers.kept.get(key)
-    if buffer is None:
-        buffer = _buffers.kept[key] = xp.zeros(shape, dtype=dtype)
-        _buffers.bytes += buffer.nbytes
-        while _buffers.bytes > KEPT_BYTES and len(_buffers.kept) > 1:
-            _buffers.bytes -= _buffers.kept.popitem(last=False)[1].nbytes
-    _buffers.kept.move_to_end(key)
-    return buffer
+        return make()
+    workspace: Workspace | None = _kept.workspaces.get(key)
+    if workspace is None:
+        workspace = _kept.workspaces[key] = make()
+        _kept.bytes += workspace.nbytes
+        while _kept.bytes > KEPT_BYTES and len(_kept.workspaces) > 1:
+            _kept.bytes -= _kept.workspaces.popitem(last=False)[1].nbytes
+    _kept.workspaces.move_to_end(key)
+    return workspace
+
+
+def scratch(purpose: str, shape: tuple[int, ...], dtype: Any) -> Array:
+    """A working array of this thread: zero when it is made, later whatever the same purpose and shape left in it."""
+    return kept((purpose, shape, dtype), lambda: xp.zeros(shape, dtype=dtype))

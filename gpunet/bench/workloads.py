@@ -15,6 +15,7 @@ from gpunet.functional import cross_entropy
 from gpunet.functional.checks import check_choice, whole_number
 from gpunet.models import MODELS, summary
 from gpunet.nn import BatchNorm2d, Conv2d, Linear, MaxPool2d, Module
+from gpunet.nn.utils import fold_batch_norm
 from gpunet.optim import SGD
 from gpunet.tape import no_grad
 from gpunet.tensor import Tensor
@@ -188,10 +189,13 @@ def prepare(workload: Workload) -> Callable[[], None]:
 
     def infer() -> None:
         with no_grad():
-            model(x)
+            folded(x)
         synchronize()
 
-    return train if workload.mode == "train" else infer
+    if workload.mode == "train":
+        return train
+    folded = fold_batch_norm(model)  # as `evaluate` and `predict` do
+    return infer
 
 
 def synchronize() -> None:

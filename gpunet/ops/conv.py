@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from gpunet.backend import Array, as_nchw, run_tiles, scratch, sum_over_tiles, tiles, to_nhwc, xp
-from gpunet.ops.lowering import Band, LoweredRows, bands, correlate, filter_rows, image_rows, lowered_bytes
+from gpunet.ops.lowering import Band, bands, correlate, filter_rows, image_rows, lower, lowered_bytes
 from gpunet.ops.operation import Operation
 from gpunet.ops.window import Window
 
@@ -27,11 +27,15 @@ class Conv2d(Operation):
         y = xp.empty((n, *self.window.output_size(height, width), len(weight)), dtype=x.dtype)  # (N, Ho, Wo, O)
         filters = filter_rows(weight, self.groups)
         residual = None if self.residual is None else to_nhwc(self.residual)
+        pointwise = _is_pointwise(self.window, self.groups)
 
         def one_tile(tile: tuple[slice, Band]) -> None:
             batch, band = tile
             out = y[batch, band.out_rows]
-            correlate(LoweredRows(x[batch, band.rows], band.window, self.groups), filters, out)
+            if pointwise:
+                xp.matmul(_pixels(x[batch, band.rows]), filters[0, 0], out=_pixels(out))
+            else:
+                correlate(lower(x[batch, band.rows], band.window, self.groups), filters, out)
             if bias is not None:
                 out += bias
             if residual is not None:
@@ -50,7 +54,11 @@ class Conv2d(Operation):
         grad = to_nhwc(grad)  # (N, Ho, Wo, O)
         needs_x, needs_weight, needs_bias = (*self.needs_grad, False)[:3]
         dx = xp.empty_like(self.x) if needs_x else None
-        kind = _TurnedBackward if needs_x and _TurnedBackward.fits(self.window) else _SpreadingBackward
+        kind: type[_PointwiseBackward | _TurnedBackward | _SpreadingBackward]
+        if _is_pointwise(self.window, self.groups):
+            kind = _PointwiseBackward
+        else:
+            kind = _TurnedBackward if needs_x and _TurnedBackward.fits(self.window) else _SpreadingBackward
         tile_backward = kind(self.weight, self.window, self.groups)
 
         def one_tile(batch: slice) -> tuple[Array | None, Array | None]:
@@ -62,6 +70,34 @@ class Conv2d(Operation):
         dfilters, dbias = sum_over_tiles(one_tile, tiles(len(grad), lowered))
         dweight = tile_backward.to_weight(dfilters) if needs_weight else None
         return (None if dx is None else as_nchw(dx), dweight, dbias)[: len(self.needs_grad)]
+
+
+def _is_pointwise(window: Window, groups: int) -> bool:
+    """Whether a convolution is one matrix product over the pixels as they are: 1x1, nothing to lower."""
+    return window.is_pointwise and groups == 1
+
+
+def _pixels(images: Array) -> Array:
+    """The view (n*H*W, C) of images (n, H, W, C): each pixel a row."""
+    return images.reshape(-1, images.shape[-1])
+
+
+class _PointwiseBackward:
+    """1x1: the gradients of a fully connected layer over the pixels."""
+
+    def __init__(self, weight: Array, window: Window, groups: int) -> None:
+        self.matrix = weight[:, :, 0, 0]  # (O, C)
+
+    def __call__(self, x: Array, grad: Array, dx: Array | None, needs_weight: bool) -> Array | None:
+        """Fill dx (n, H, W, C) of a tile; return the gradient by the filters, (O, C)."""
+        g = _pixels(grad)
+        if dx is not None:
+            xp.matmul(g, self.matrix, out=_pixels(dx))
+        return xp.matmul(g.T, _pixels(x)) if needs_weight else None
+
+    def to_weight(self, dfilters: Array) -> Array:
+        """The gradient by the filters in the shape of the weight."""
+        return dfilters[:, :, None, None]
 
 
 class _TurnedBackward:
@@ -91,13 +127,13 @@ class _TurnedBackward:
 
     def __call__(self, x: Array, grad: Array, dx: Array | None, needs_weight: bool) -> Array | None:
         """Fill dx (n, H, W, C) of a tile; return the gradient by the filters, (kh, G, C/G, kw*O/G)."""
-        lowered = LoweredRows(grad, self.window, self.groups)
+        lowered = lower(grad, self.window, self.groups)
         if dx is not None:
             correlate(lowered, self.filters, dx)
         if not needs_weight:
             return None
         rows = image_rows(x, self.groups).swapaxes(1, 2)  # (G, C/G, H*n*W)
-        return xp.stack([xp.matmul(rows, lowered.met_by(i)) for i in range(self.window.kernel[0])])
+        return xp.stack([xp.matmul(rows, met) for met in lowered.met_by])
 
     def to_weight(self, dfilters: Array) -> Array:
         """The gradient by the filters in the shape of the weight."""
@@ -123,8 +159,7 @@ class _SpreadingBackward:
             self._spread(g, grad.shape[1], grad.shape[2], dx)
         if not needs_weight:
             return None
-        lowered = LoweredRows(x, self.window, self.groups)
-        return xp.stack([xp.matmul(lowered.met_by(i).swapaxes(1, 2), g) for i in range(self.window.kernel[0])])
+        return xp.stack([xp.matmul(met.swapaxes(1, 2), g) for met in lower(x, self.window, self.groups).met_by])
 
     def _spread(self, g: Array, out_height: int, out_width: int, dx: Array) -> None:
         n, height, width, channels = dx.shape

@@ -15,12 +15,12 @@ then meets consecutive rows of one phase. Groups are a leading axis G of both fa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from gpunet.backend import Array, scratch, xp
+from gpunet.backend import Array, kept, scratch, xp
 from gpunet.ops.window import Window
 
-__all__ = ["Band", "LoweredRows", "bands", "correlate", "filter_rows", "image_rows", "lowered_bytes", "rows_to_images"]
+__all__ = ["Band", "Lowering", "bands", "correlate", "filter_rows", "image_rows", "lower", "lowered_bytes"]
 
 
 def lowered_bytes(x: Array, window: Window) -> int:
@@ -41,11 +41,6 @@ def image_rows(x: Array, groups: int) -> Array:
     rows = scratch("image rows", (groups, height, n, width, channels // groups), x.dtype)
     rows[...] = x.reshape(n, height, width, groups, channels // groups).transpose(3, 1, 0, 2, 4)
     return rows.reshape(groups, -1, channels // groups)
-
-
-def rows_to_images(rows: Array, height: int, n: int, width: int) -> Array:
-    """The reverse of `image_rows`, as a view: (G, H*n*W, C/G) -> (n, H, W, G, C/G)."""
-    return rows.reshape(len(rows), height, n, width, rows.shape[-1]).transpose(2, 1, 3, 0, 4)
 
 
 class Band(NamedTuple):
@@ -69,57 +64,112 @@ def bands(window: Window, height: int, cuts: Sequence[slice]) -> list[Band]:
     return found
 
 
-class LoweredRows:
-    """The padded rows of a tile (n, H, W, C), each as its Wo windows, in scratch memory.
+class Lowering:
+    """The working memory in which tiles of one shape (n, H, W, C) are lowered, with every view of it made once.
 
-    `rows` is (G, stride, rows/stride, n, Wo, kw*C/G): padded row r is at [:, r % stride, r // stride].
+    Attributes:
+        met_by: for each kernel row the lowered rows that it meets, as one matrix for each group,
+            (G, Ho*n*Wo, kw*C/G): slices of one array.
     """
 
-    def __init__(self, x: Array, window: Window, groups: int) -> None:
-        n, height, width, channels = x.shape
-        self.window = window
-        self.out_height, out_width = window.output_size(height, width)
-        kernel_width, (sh, sw), column_dilation = window.kernel[1], window.stride, window.dilation[1]
+    def __init__(self, shape: tuple[int, int, int, int], dtype: Any, window: Window, groups: int) -> None:
+        n, height, width, channels = shape
+        self.window, self.groups = window, groups
+        (kh, kw), (stride, _) = window.kernel, window.stride
+        self.out_height, self.out_width = window.output_size(height, width)
         padded_height, padded_width = window.padded_size(height, width)
-        per_phase = -(-padded_height // sh)
+        self.per_phase = -(-padded_height // stride)  # padded row r is row r // stride of phase r % stride
+        self.padded = None
+        if (self.per_phase * stride, padded_width) != (height, width):
+            # Zero around the images now and ever after: only what is inside is written.
+            self.padded = xp.zeros((n, self.per_phase * stride, padded_width, channels), dtype=dtype)
+            self.inside = window.inside(self.padded, height, width)
+            self.windows = self._windows_of(self.padded)
         group_channels = channels // groups
-        padded = x
-        if (per_phase * sh, padded_width) != (height, width):
-            # What lies around the images stays zero: a buffer is shared only where images lie in it at the same place.
-            place = ("padded", window.padding, (height, width))
-            padded = scratch(place, (n, per_phase * sh, padded_width, channels), x.dtype)
-            window.inside(padded, height, width)[...] = x
+        self.rows = xp.empty((groups, stride, self.per_phase, n, self.out_width, kw, group_channels), dtype=dtype)
+        starts = [divmod(i * window.dilation[0], stride) for i in range(kh)]
+        self.met_by = [
+            self.rows[:, phase, start : start + self.out_height].reshape(groups, -1, kw * group_channels)
+            for start, phase in starts
+        ]
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory it takes."""
+        return int(self.rows.nbytes) + (0 if self.padded is None else int(self.padded.nbytes))
+
+    def _windows_of(self, padded: Array) -> Array:
+        """Every row as its windows: (G, stride, rows/stride, n, Wo, kw, C/G). They overlap, nothing is copied yet."""
         image, row, column, channel = padded.strides
-        windows = xp.lib.stride_tricks.as_strided(  # overlapping: nothing is copied yet
+        group_channels = padded.shape[3] // self.groups
+        stride, column_stride = self.window.stride
+        return xp.lib.stride_tricks.as_strided(
             padded,
-            shape=(groups, sh, per_phase, n, out_width, kernel_width, group_channels),
-            strides=(group_channels * channel, row, sh * row, image, sw * column, column_dilation * column, channel),
+            shape=(
+                self.groups,
+                stride,
+                self.per_phase,
+                len(padded),
+                self.out_width,
+                self.window.kernel[1],
+                group_channels,
+            ),
+            strides=(
+                group_channels * channel,
+                row,
+                stride * row,
+                image,
+                column_stride * column,
+                self.window.dilation[1] * column,
+                channel,
+            ),
         )
-        rows = scratch("lowered rows", windows.shape, x.dtype)
-        rows[...] = windows
-        self.rows = rows.reshape(groups, sh, per_phase, n, out_width, kernel_width * group_channels)
 
-    def met_by(self, i: int) -> Array:
-        """The rows that kernel row i meets, as one matrix for each group: (G, Ho*n*Wo, kw*C/G), not copied."""
-        start, phase = divmod(i * self.window.dilation[0], self.window.stride[0])
-        met = self.rows[:, phase, start : start + self.out_height]  # (G, Ho, n, Wo, kw*C/G)
-        return met.reshape(len(met), -1, met.shape[-1])
+    def fill(self, x: Array) -> None:
+        """Lower a tile."""
+        if self.padded is None:
+            self.rows[...] = self._windows_of(x)
+        else:
+            self.inside[...] = x
+            self.rows[...] = self.windows
 
 
-def correlate(lowered: LoweredRows, filters: Array, y: Array) -> None:
+def lower(x: Array, window: Window, groups: int) -> Lowering:
+    """Lower the rows of a tile (n, H, W, C), in memory that this thread uses again for the next tile of its shape."""
+    key = ("lowering", x.shape, x.dtype, window, groups)
+    lowering = kept(key, lambda: Lowering(x.shape, x.dtype, window, groups))
+    lowering.fill(x)
+    return lowering
+
+
+class _Sums:
+    """Where the products of the kernel rows are added up: (G, Ho*n*Wo, O/G), and the same seen as images."""
+
+    def __init__(self, groups: int, height: int, n: int, width: int, outputs: int, dtype: Any) -> None:
+        self.total, self.part = (xp.empty((groups, height * n * width, outputs), dtype=dtype) for _ in range(2))
+        self.total_images, self.part_images = (
+            rows.reshape(groups, height, n, width, outputs).transpose(2, 1, 3, 0, 4)  # (n, Ho, Wo, G, O/G)
+            for rows in (self.total, self.part)
+        )
+
+    @property
+    def nbytes(self) -> int:
+        return 2 * int(self.total.nbytes)
+
+
+def correlate(lowered: Lowering, filters: Array, y: Array) -> None:
     """Fill y (n, Ho, Wo, O) with the convolution of lowered rows with filters (kh, G, kw*C/G, O/G)."""
     n, out_height, out_width, _ = y.shape
     kh, groups, _, group_outputs = filters.shape
-    shape = (groups, out_height * n * out_width, group_outputs)
-    total, part = scratch("total", shape, y.dtype), scratch("part", shape, y.dtype)
-    xp.matmul(lowered.met_by(0), filters[0], out=total)
+    shape = (groups, out_height, n, out_width, group_outputs)
+    sums = kept(("sums", shape, y.dtype), lambda: _Sums(*shape, y.dtype))
+    xp.matmul(lowered.met_by[0], filters[0], out=sums.total)
     for i in range(1, kh):
-        xp.matmul(lowered.met_by(i), filters[i], out=part)
+        xp.matmul(lowered.met_by[i], filters[i], out=sums.part)
         if i < kh - 1:
-            total += part
+            sums.total += sums.part
     grouped = y.reshape(n, out_height, out_width, groups, group_outputs)
-    images = rows_to_images(total, out_height, n, out_width)
     if kh == 1:
-        grouped[...] = images
+        grouped[...] = sums.total_images
     else:  # the last addition puts everything in its place
-        xp.add(images, rows_to_images(part, out_height, n, out_width), out=grouped)
+        xp.add(sums.total_images, sums.part_images, out=grouped)
