@@ -61,7 +61,10 @@ class MaxPool2d(_Pool2d):
             for k, (rows, columns) in enumerate(self.window.offsets(positions)):
                 value = padded[:, rows, columns]  # (n, Ho, Wo, C)
                 if remember:
-                    xp.copyto(self.winner[batch], k, where=(value > best) | (value != value))
+                    # Elements come in rising order, so the last that won is the largest; a masked copy is much slower.
+                    wins = ((value > best) | (value != value)).astype(self.winner.dtype)
+                    wins *= k
+                    xp.maximum(self.winner[batch], wins, out=self.winner[batch])
                 xp.maximum(best, value, out=best)
 
         run_tiles(one_tile, tiles(n, x.itemsize * height * width * channels))
