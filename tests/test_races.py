@@ -11,6 +11,7 @@ from gpunet.backend.emulator import Module, find_races
 from gpunet.backend.kernel_table import KERNELS
 from gpunet.errors import BackendError
 from gpunet.ops import raw_batchnorm
+from gpunet.ops.lowering import Lowering
 from tests import test_kernels as suite
 
 pytestmark = [pytest.mark.slow, suite.pytestmark]
@@ -27,12 +28,21 @@ def adaptive_pooling(x):
     return suite.adaptive_pool(x, (7, 8))
 
 
+def lowering(x):
+    def rows(x):
+        lowered = Lowering(x.shape, x.dtype, suite.WINDOWS["3x3 stride 2"], 1)
+        lowered.fill(x)
+        return tuple(lowered.met_by)
+
+    return suite.on_device(rows, x)
+
+
 def batchnorm(x):
     return suite.batch_norm(x, x, x[0, 0, 0], x[0, 0, 1], x[::-1], relu=True)
 
 
 @pytest.mark.parametrize("channels", [3, 8], ids=["one value a thread", "packs"])
-@pytest.mark.parametrize("steps", [pooling, adaptive_pooling, batchnorm], ids=lambda steps: steps.__name__)
+@pytest.mark.parametrize("steps", [pooling, adaptive_pooling, lowering, batchnorm], ids=lambda steps: steps.__name__)
 def test_no_kernel_races(steps, channels, rng, monkeypatch):
     monkeypatch.setattr(raw_batchnorm, "FEWEST_ROWS", 1)  # many chunks of few rows
     monkeypatch.setattr(raw_batchnorm, "PASS_ROWS", 1)

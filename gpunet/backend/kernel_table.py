@@ -32,6 +32,7 @@ __all__ = [
     "BATCH_NORM_NORMALISE",
     "BATCH_NORM_SUMS",
     "KERNELS",
+    "LOWER_ROWS",
     "MAX_POOL2D_BACKWARD",
     "MAX_POOL2D_FORWARD",
     "PACK_BYTES",
@@ -220,6 +221,17 @@ ADAPTIVE_MAX_POOL2D_BACKWARD = Kernel(
     "makes a pack of dx, from the cells that its pixel won",
 )
 
+# ------------------------------------------------------------------------------------------------------- lowering.cu
+
+LOWER_ROWS = Kernel(
+    "lowering",
+    "lower_rows",
+    ("T", "V"),
+    "const T* x, T* rows, i64 count, int images, int height, int width, int channels, int groups, int per_phase, "
+    "int out_width, int kw, int sh, int sw, int top, int left, int dw",
+    "makes a pack of the lowered rows, from one pixel or the padding",
+)
+
 # ------------------------------------------------------------------------------------------------------ batchnorm.cu
 
 _SHARE = "i64 rows, int channels, int lanes, i64 chunk_rows"
@@ -292,6 +304,7 @@ KERNELS = (
     ADAPTIVE_AVG_POOL2D_BACKWARD,
     ADAPTIVE_MAX_POOL2D_FORWARD,
     ADAPTIVE_MAX_POOL2D_BACKWARD,
+    LOWER_ROWS,
     BATCH_NORM_MOMENTS,
     BATCH_NORM_MERGE_MOMENTS,
     BATCH_NORM_CHANNELS,

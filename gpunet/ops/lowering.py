@@ -10,6 +10,8 @@ another copy:
 Copies shrink by kh, and so does memory. Image rows are the leading axis of a tile, before the images of the batch, so
 that a slice of rows is one contiguous matrix. With a stride, rows are kept by their phase, r % stride: kernel row i
 then meets consecutive rows of one phase. Groups are a leading axis G of both factors.
+
+On a GPU `raw_lowering` lowers in one kernel, without the padded copy.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from gpunet.backend import Array, kept, scratch, xp
+from gpunet.backend import Array, kept, kernels, scratch, xp
+from gpunet.ops.raw_lowering import lower_rows
 from gpunet.ops.window import Window
 
 __all__ = ["Band", "Lowering", "bands", "correlate", "filter_rows", "image_rows", "lower", "lowered_bytes"]
@@ -80,7 +83,8 @@ class Lowering:
         padded_height, padded_width = window.padded_size(height, width)
         self.per_phase = -(-padded_height // stride)  # padded row r is row r // stride of phase r % stride
         self.padded = None
-        if (self.per_phase * stride, padded_width) != (height, width):
+        self.by_kernel = kernels.enabled()
+        if not self.by_kernel and (self.per_phase * stride, padded_width) != (height, width):
             # Zero around the images now and ever after: only what is inside is written.
             self.padded = xp.zeros((n, self.per_phase * stride, padded_width, channels), dtype=dtype)
             self.inside = window.inside(self.padded, height, width)
@@ -127,7 +131,9 @@ class Lowering:
 
     def fill(self, x: Array) -> None:
         """Lower a tile."""
-        if self.padded is None:
+        if self.by_kernel:
+            lower_rows(xp.ascontiguousarray(x), self.rows, self.window)
+        elif self.padded is None:
             self.rows[...] = self._windows_of(x)
         else:
             self.inside[...] = x
