@@ -732,3 +732,11 @@ def test_saving_fails_with_a_gpunet_error(tmp_path, monkeypatch):
     assert not folder.summary_path.exists()
     assert files_in(tmp_path) == ["checkpoints", "config.json", "metrics.jsonl"]
     assert files_in(tmp_path / "checkpoints") == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "epochs"),
+    [({}, 15), ({"data": "shapes"}, 5), ({"data": "folder:pictures"}, 15), ({"data": "shapes", "epochs": 2}, 2)],
+)
+def test_epochs_are_those_that_the_data_needs_unless_told(settings, epochs):
+    assert TrainConfig(**settings).epochs == epochs

@@ -79,7 +79,7 @@ def _add_what_to_train(parser: argparse.ArgumentParser) -> None:
     )
     whole, positive = whole_number_from, positive_number
     for option, kind, metavar, text in (
-        ("--epochs", whole(1), "N", f"passes over the images (default: {defaults.epochs})"),
+        ("--epochs", whole(1), "N", "passes over the images (default: what the data needs)"),
         ("--batch-size", whole(2), "N", f"images in a batch (default: {defaults.batch_size})"),
         ("--lr", positive, "X", f"the highest learning rate of the run (default: {_by_optimizer('lr')})"),
         ("--seed", whole(0), "N", f"same seed, same bits (default: {defaults.seed})"),
@@ -178,7 +178,7 @@ def _run(options: argparse.Namespace) -> int:
         epochs, batches = run.resumed_from or (0, 0)
         report(f"going on after {epochs} epochs and {batches} batches" if run.resumed_from else "from the beginning")
     with _finish_step_on_signals(run.trainer) as stopped:
-        evaluation, summary = run.run(lambda result: report(_line(result, config.epochs)))
+        evaluation, summary = run.run(lambda result: report(_line(result, run.epochs)))
     if options.json:
         say(json.dumps(summary))
     else:

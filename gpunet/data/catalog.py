@@ -53,6 +53,7 @@ class DatasetRecipe:
         crop_padding: how far random crops reach beyond the image while training.
         flip: whether a mirrored image is still of its class.
         downloaded: whether `load` takes a `data_dir`, too.
+        epochs: passes over the training images that a small residual network needs.
     """
 
     load: Callable[..., ImageDataset]
@@ -64,6 +65,7 @@ class DatasetRecipe:
     crop_padding: int
     flip: bool
     downloaded: bool = False
+    epochs: int = 15
 
     def test_set(self, image_size: int) -> ImageDataset:
         """The held-out images as the network needs them: floats of mean 0 and variance 1, of that size."""
@@ -113,6 +115,7 @@ DATASETS = {
         std=(0.284, 0.286, 0.287),
         crop_padding=2,
         flip=True,
+        epochs=5,
     ),
     "mnist": DatasetRecipe(
         load=MNIST,

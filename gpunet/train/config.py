@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from gpunet.data import AUGMENTATIONS
+from gpunet.data import AUGMENTATIONS, DATASETS, DatasetRecipe
 from gpunet.errors import ArgumentError, FileError
 from gpunet.functional.checks import check_choice, probability, whole_number
 from gpunet.nn import Module
@@ -64,7 +64,7 @@ class TrainConfig:
     Attributes:
         data: the name of a dataset; see `gpunet.data.find_dataset`.
         model: the name of a network; see `gpunet.models.create_model`.
-        epochs: passes over the training images.
+        epochs: passes over the training images; None for what is right for the data.
         batch_size: images in a batch.
         lr: the highest learning rate of the run; None for what is right for the optimizer.
         seed: of everything random.
@@ -86,7 +86,7 @@ class TrainConfig:
 
     data: str = "digits"
     model: str = "resnet8"
-    epochs: int = 15
+    epochs: int | None = None
     batch_size: int = 32
     lr: float | None = None
     seed: int = 0
@@ -108,6 +108,8 @@ class TrainConfig:
         check_choice(self.optimizer, tuple(OPTIMIZERS), "optimizer", "train")
         check_choice(self.schedule, SCHEDULES, "schedule", "train")
         recipe = OPTIMIZERS[self.optimizer]
+        if self.epochs is None:
+            self._set("epochs", DATASETS[self.data].epochs if self.data in DATASETS else DatasetRecipe.epochs)
         # Stored as Python's own numbers: those of NumPy cannot be written as JSON.
         for name, minimum in (("epochs", 1), ("batch_size", 2), ("seed", 0), ("accumulate", 1)):
             self._set(name, whole_number(getattr(self, name), name, "train", minimum))

@@ -52,6 +52,7 @@ class TrainingRun:
         trainer: set its `stop_requested` to end the run early; what has been learned by then is saved.
         classes: the names of the classes.
         parameters: how many numbers the model learns.
+        epochs: passes over the training images.
         resumed_from: whole epochs and batches of the next, where a checkpoint was loaded, else None.
 
     Raises:
@@ -71,6 +72,7 @@ class TrainingRun:
         callbacks: Sequence[Callback] = (),
     ) -> None:
         self.config, self.options = config, options or RunOptions()
+        self.epochs = int(config.epochs or 0)  # the configuration has put a number in the place of None
         self.folder = RunFolder(folder)
         self.checkpoints = CheckpointFolder(self.folder.checkpoints_path)
         going_on = resume and self.folder.holds_run()
@@ -127,7 +129,7 @@ class TrainingRun:
             FileError: if the folder cannot be written to; checkpoints from before are kept.
         """
         try:
-            for result in self.trainer.fit(self.train_loader, self.test_loader, self.config.epochs):
+            for result in self.trainer.fit(self.train_loader, self.test_loader, self.epochs):
                 on_epoch(result)
         except NonFiniteError as error:
             raise self._explained(error) from error
@@ -178,7 +180,7 @@ class TrainingRun:
             "epochs_done": len(results),
             "steps_done": trainer.progress.step,
             "interrupted": trainer.stop_requested,
-            "stopped_early": len(results) < self.config.epochs and not trainer.stop_requested,
+            "stopped_early": len(results) < self.epochs and not trainer.stop_requested,
             "classes": list(self.classes),
             "precision": evaluation.precision.tolist(),
             "recall": evaluation.recall.tolist(),
@@ -222,7 +224,7 @@ def _make(config: TrainConfig, options: RunOptions, show_progress: bool) -> _Par
         model,
         optimizer,
         len(classes),
-        schedule=make_schedule(config, optimizer, config.epochs * steps_per_epoch),
+        schedule=make_schedule(config, optimizer, int(config.epochs or 0) * steps_per_epoch),
         loss_function=functools.partial(cross_entropy, label_smoothing=config.label_smoothing),
         show_progress=show_progress,
         clip=config.clip,
