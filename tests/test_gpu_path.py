@@ -17,6 +17,7 @@ from gpunet.train import TrainConfig, TrainingRun
 
 STEPS = 20
 BATCH_NORMS = CONVOLUTIONS = 7  # of ResNet-8
+STRIDED = 2  # of the convolutions
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +58,8 @@ def test_training_goes_through_the_kernels_and_ends_where_numpy_ends(counters, t
     passes = ("moments", "merge_moments", "channels", "normalise", "sums", "merge_sums", "input_gradient")
     expected = {f"batch_norm_{each}": STEPS * BATCH_NORMS for each in passes}
     expected |= {f"adaptive_avg_pool2d_{each}": STEPS for each in ("forward", "backward")}
-    expected["lower_rows"] = STEPS * CONVOLUTIONS * 2  # of the input, and on the way back of it or of the gradient
+    # Of the input, and on the way back of the gradient: once for each phase of pixels, 4 with a stride of 2.
+    expected["lower_rows"] = STEPS * (CONVOLUTIONS * 2 + STRIDED * 3)
     assert counters.launches_of == expected
     assert_agree(weights, trained("numpy", tmp_path))
 

@@ -14,9 +14,9 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import queue
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 import numpy as np
@@ -45,6 +45,8 @@ def tiles(count: int, bytes_each: int) -> list[slice]:
     number = -(-count // fitting)
     if on_cpu:
         number = max(number, min(4, count, count * bytes_each // CPU_SMALLEST_TILE_BYTES))
+        if number > 4:
+            number = min(count, -(-number // 4) * 4)  # an even share for two threads, and for four
     return [slice(count * i // number, count * (i + 1) // number) for i in range(number)]
 
 
@@ -60,7 +62,9 @@ def run_tiles(work: Callable[[Tile], Result], slices: Sequence[Tile]) -> list[Re
 
 def _run_on_threads(work: Callable[[Tile], Result], slices: Sequence[Tile]) -> list[Result]:
     results: dict[int, Result] = {}
+    failures: list[BaseException] = []
     tickets = itertools.count()  # next() is atomic: whichever thread is free takes the next tile
+    done: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def worker() -> None:
         _inside_worker.flag = True
@@ -68,16 +72,19 @@ def _run_on_threads(work: Callable[[Tile], Result], slices: Sequence[Tile]) -> l
             with np.errstate(all="ignore"):  # each thread has its own; see gpunet.tensor.apply
                 while (index := next(tickets)) < len(slices):
                     results[index] = work(slices[index])
+        except BaseException as error:
+            failures.append(error)
         finally:
             _inside_worker.flag = False
+            done.put(None)
 
-    helpers = [_threads.pool().submit(worker) for _ in range(min(_threads.count, len(slices)) - 1)]
-    try:
-        worker()  # the calling thread takes its share
-    finally:
-        wait(helpers)  # all of them, also where one has failed: nothing goes on in the background
-        for helper in helpers:
-            helper.result()
+    helpers = min(_threads.count, len(slices)) - 1
+    _threads.start(worker, helpers)
+    worker()  # the calling thread takes its share
+    for _ in range(helpers + 1):  # all of them, also where one has failed: nothing goes on in the background
+        done.get()
+    if failures:
+        raise failures[0]
     return [results[index] for index in range(len(slices))]
 
 
@@ -100,23 +107,39 @@ _inside_worker = _InsideWorker()
 
 
 class _Threads:
-    """The number of threads, and the pool that is made when it is first needed."""
+    """The number of threads, and the helpers that are started when they are first needed.
+
+    They wait at a queue, which hands over work in a quarter of the time that an executor and its futures take.
+    """
 
     def __init__(self) -> None:
         self.count = _threads_from_environment()
-        self._pool: ThreadPoolExecutor | None = None
+        self.forget()
 
-    def pool(self) -> ThreadPoolExecutor:
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(max(1, self.count - 1), thread_name_prefix="gpunet-tile")
-        return self._pool
+    def start(self, job: Callable[[], None], helpers: int) -> None:
+        """Have so many helpers do this, each once, while the calling thread goes on."""
+        while self._running < self.count - 1:
+            threading.Thread(target=_help, args=(self._jobs,), name="gpunet-tile", daemon=True).start()
+            self._running += 1
+        for _ in range(helpers):
+            self._jobs.put(job)
 
     def resize(self, count: int) -> None:
-        self.forget_pool()
+        for _ in range(self._running):
+            self._jobs.put(None)
+        self.forget()
         self.count = count
 
-    def forget_pool(self) -> None:
-        self._pool = None
+    def forget(self) -> None:
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._running = 0
+
+
+def _help(jobs: queue.SimpleQueue[Callable[[], None] | None]) -> None:
+    """What a helper does until it is sent home."""
+    while (job := jobs.get()) is not None:
+        job()
+        del job  # and the arrays that it holds
 
 
 def _threads_from_environment() -> int:
@@ -135,7 +158,7 @@ def cores() -> int:
 
 _threads = _Threads()
 if hasattr(os, "register_at_fork"):  # threads do not survive a fork; the child makes its own
-    os.register_at_fork(after_in_child=_threads.forget_pool)
+    os.register_at_fork(after_in_child=_threads.forget)
 
 
 def set_num_threads(count: int) -> None:

@@ -8,7 +8,7 @@ from gpunet.backend import Array, xp
 from gpunet.ops.normal import normal_cdf, normal_pdf
 from gpunet.ops.operation import Operation
 
-__all__ = ["GELU", "LeakyReLU", "ReLU", "SiLU", "Sigmoid", "Tanh", "TanhGELU", "sigmoid"]
+__all__ = ["GELU", "LeakyReLU", "ReLU", "SiLU", "Sigmoid", "Tanh", "TanhGELU", "relu", "relu_gradient", "sigmoid"]
 
 
 def sigmoid(x: Array) -> Array:
@@ -16,15 +16,25 @@ def sigmoid(x: Array) -> Array:
     return xp.exp(xp.minimum(x, 0)) / (1 + xp.exp(-xp.abs(x)))
 
 
+def relu(x: Array, out: Array | None = None) -> Array:
+    """max(x, 0); NaN stays NaN. Against a single number NumPy's clip is twice as fast as its maximum."""
+    return xp.clip(x, 0, math.inf, out=out)
+
+
+def relu_gradient(grad: Array, y: Array, out: Array | None = None) -> Array:
+    """What reaches the input of a ReLU that gave y: the gradient where y is above 0, or NaN."""
+    return xp.multiply(grad, y != 0, out=out)
+
+
 class ReLU(Operation):
-    """`y = max(x, 0)`; NaN stays NaN. Keeps its output, which the next layer keeps anyway."""
+    """`y = max(x, 0)`. Keeps its output, which the next layer keeps anyway."""
 
     def forward(self, x: Array) -> Array:
-        self.y = xp.maximum(x, 0)
+        self.y = relu(x)
         return self.y
 
     def backward(self, grad: Array) -> tuple[Array]:
-        return (grad * ~(self.y <= 0),)  # not `y > 0`: the gradient passes where y is NaN
+        return (relu_gradient(grad, self.y),)
 
 
 class LeakyReLU(Operation):

@@ -6,26 +6,31 @@ off; going back, one visit for the sums and one for the gradient by x.
 
 from __future__ import annotations
 
+import math
+
 from gpunet.backend import Array, run_tiles, scratch, sum_over_tiles, tiles, xp
+from gpunet.ops.activation import relu, relu_gradient
+from gpunet.ops.rows import per_row, pixels_per_row
 
 __all__ = ["TilePasses"]
 
-ROW_LENGTH = 4096  # numbers; so many let NumPy's inner loop run, and the vectors stay in the first-level cache
+LARGE_MEAN = 4  # deviations: sums of x and x^2 lose the digits of a mean beyond that
 
 
 class TilePasses:
     """The passes over one input x, contiguous (N, ..., C).
 
     Inside, x is (N, R, r*C): rows of r pixels, so that what is done by channel runs over long rows.
+
+    Where a mean is large against the deviation, x * scale + shift and the sums would cancel, and the mean is taken off
+    first: `center` is then a row of means, and None where x can be used as it is.
     """
 
     def __init__(self, x: Array, relu: bool) -> None:
         self.shape, self.relu = x.shape, relu
         self.channels = x.shape[-1]
         self.count = x.size // self.channels
-        width = x.shape[-2] if x.ndim > 2 else 1
-        fitting = (r for r in range(width, 0, -1) if width % r == 0 and r * self.channels <= ROW_LENGTH)
-        self.pixels = next(fitting, 1)
+        self.pixels = pixels_per_row(x.shape[-2] if x.ndim > 2 else 1, self.channels)
         self.x = self._as_rows(x)
         self.tiles = tiles(len(x), x.nbytes // len(x))
 
@@ -33,61 +38,59 @@ class TilePasses:
         return x.reshape(len(x), -1, self.pixels * self.channels)
 
     def _per_row(self, vector: Array) -> Array:
-        """A number for each channel, repeated for the pixels of a row: (C,) -> (r*C,)."""
-        return xp.broadcast_to(vector.astype(self.x.dtype), (self.pixels, self.channels)).reshape(-1)
+        return per_row(vector.astype(self.x.dtype), self.pixels)
 
     def _per_channel(self, row: Array) -> Array:
         """Sums over a tile, still one for each place in a row: (r*C,) -> (C,) in float64."""
         return row.reshape(self.pixels, self.channels).sum(axis=0, dtype=xp.float64)
 
+    def _centred(self, tile: Array, out: Array | None = None) -> Array:
+        """The tile less its center."""
+        if self.center is None:
+            return tile
+        return xp.subtract(tile, self.center, out=scratch("centred", tile.shape, tile.dtype) if out is None else out)
+
     def moments(self) -> tuple[Array, Array]:
-        """Mean and biased variance per channel, float64, in one visit to each tile.
+        """Mean and biased variance per channel, float64: E[x^2] - E[x]^2, or where that loses digits about the mean."""
+        mean, var = self._moments_about(xp.zeros(self.channels))
+        if _lost_digits(mean, var):
+            mean, var = self._moments_about(mean)
+        return mean, var
 
-        Sums are taken of the deviations from a first guess, the mean of the tile's first row: E[x^2] - E[x]^2 would
-        lose every digit where the mean is large against the deviation. Tiles are merged in float64 by the formula of
-        Chan, Golub and LeVeque, "Algorithms for computing the sample variance", 1983.
-        """
+    def _moments_about(self, center: Array) -> tuple[Array, Array]:
+        center = center.astype(self.x.dtype)
+        self.center = self._per_row(center) if center.any() else None
 
-        def one_tile(batch: slice) -> tuple[int, Array, Array]:
-            tile = self.x[batch]
-            guess = (self._per_channel(tile[0, 0]) / self.pixels).astype(tile.dtype)
-            deviation = xp.subtract(tile, self._per_row(guess), out=scratch("deviation", tile.shape, tile.dtype))
-            rows = deviation.reshape(-1, deviation.shape[-1])
-            count = tile.size // self.channels
-            total = self._per_channel(rows.sum(axis=0))
-            squares = self._per_channel(xp.einsum("ij,ij->j", rows, rows))
-            return count, guess.astype(xp.float64) + total / count, squares - total * total / count
+        def one_tile(batch: slice) -> tuple[Array, Array]:
+            tile = self._centred(self.x[batch])
+            rows = tile.reshape(-1, tile.shape[-1])
+            return self._per_channel(rows.sum(axis=0)), self._per_channel(xp.einsum("ij,ij->j", rows, rows))
 
-        count, mean, squares = 0, 0.0, 0.0
-        for tile_count, tile_mean, tile_squares in run_tiles(one_tile, self.tiles):
-            together = count + tile_count
-            delta = tile_mean - mean
-            mean = mean + delta * (tile_count / together)
-            squares = squares + tile_squares + delta * delta * (count * tile_count / together)
-            count = together
-        return mean, xp.maximum(squares / count, 0)
+        total, squares = sum_over_tiles(one_tile, self.tiles)
+        offset = total / self.count
+        return center + offset, xp.maximum(squares / self.count - offset * offset, 0)
 
     def normalise(
         self, mean: Array, var: Array, eps: float, weight: Array | None, bias: Array | None, residual: Array | None
     ) -> Array:
         """Y = relu((x - mean) * scale + bias + residual), like x, with scale = weight / sqrt(var + eps)."""
-        self.inverse_std = (1 / xp.sqrt(var + eps)).astype(self.x.dtype)
-        self.scale = self.inverse_std if weight is None else self.inverse_std * weight  # (C,)
-        self.mean_row = self._per_row(mean)
-        scale, shift = self._per_row(self.scale), None if bias is None else self._per_row(bias)
+        self.inverse_std = 1 / xp.sqrt(var + eps)  # (C,), float64 as mean and var
+        self.scale = self.inverse_std if weight is None else self.inverse_std * weight
+        # What the mean is once the center has been taken off: all of it, or nothing.
+        self.center, self.mean = (self._per_row(mean), xp.zeros_like(mean)) if _lost_digits(mean, var) else (None, mean)
+        shift = -self.mean * self.scale if bias is None else bias - self.mean * self.scale
+        scale, shift = self._per_row(self.scale), self._per_row(shift)
         residual = None if residual is None else self._as_rows(residual)
         y = xp.empty_like(self.x)
 
         def one_tile(batch: slice) -> None:
-            # The mean goes first: x * scale + shift would cancel badly where the mean is large.
-            out = xp.subtract(self.x[batch], self.mean_row, out=y[batch])
-            out *= scale
-            if shift is not None:
-                out += shift
+            out = y[batch]
+            xp.multiply(self._centred(self.x[batch], out), scale, out=out)
+            out += shift
             if residual is not None:
                 out += residual[batch]
             if self.relu:
-                xp.maximum(out, 0, out=out)
+                relu(out, out=out)
 
         run_tiles(one_tile, self.tiles)
         self.y = y  # its sign says where ReLU lets the gradient pass
@@ -110,28 +113,34 @@ class TilePasses:
         def one_tile(batch: slice) -> tuple[Array, Array]:
             g = grad[batch]
             if self.relu:
-                g = xp.multiply(g, ~(self.y[batch] <= 0), out=masked[batch])
-            deviation = xp.subtract(self.x[batch], self.mean_row, out=scratch("deviation", g.shape, g.dtype))
+                g = relu_gradient(g, self.y[batch], out=masked[batch])
             rows = (-1, g.shape[-1])
-            product = xp.einsum("ij,ij->j", g.reshape(rows), deviation.reshape(rows))
+            product = xp.einsum("ij,ij->j", g.reshape(rows), self._centred(self.x[batch]).reshape(rows))
             return self._per_channel(product), self._per_channel(g.reshape(rows).sum(axis=0))
 
         products, dbias = sum_over_tiles(one_tile, self.tiles)
-        return products * self.inverse_std, dbias
+        return (products - self.mean * dbias) * self.inverse_std, dbias
 
     def _dx(self, grad: Array, dweight: Array, dbias: Array, statistics_move: bool) -> Array:
+        """Dx = scale * (g - mean(g) - xhat * mean(g * xhat)), with xhat = (x - mean) / std."""
         scale = self._per_row(self.scale)
         if not statistics_move:
             return grad * scale
-        slope = self._per_row(-self.scale * self.inverse_std * dweight / self.count)
-        shift = self._per_row(self.scale * dbias / self.count)
+        slope = -self.scale * self.inverse_std * dweight / self.count
+        shift = self._per_row(-self.scale * dbias / self.count - slope * self.mean)
+        slope = self._per_row(slope)
         dx = xp.empty_like(self.x)
 
         def one_tile(batch: slice) -> None:
-            out = xp.subtract(self.x[batch], self.mean_row, out=dx[batch])
-            out *= slope  # -scale * xhat * mean(g * xhat)
+            out = dx[batch]
+            xp.multiply(self._centred(self.x[batch], out), slope, out=out)
             out += xp.multiply(grad[batch], scale, out=scratch("scaled", out.shape, out.dtype))
-            out -= shift
+            out += shift
 
         run_tiles(one_tile, self.tiles)
         return dx
+
+
+def _lost_digits(mean: Array, var: Array) -> bool:
+    """Whether some mean is so large that sums of x and x^2 do not say the variance to float32's accuracy."""
+    return not ((mean * mean <= LARGE_MEAN**2 * var) & (var < math.inf)).all()

@@ -71,8 +71,9 @@ class Lowering:
     """The working memory in which tiles of one shape (n, H, W, C) are lowered, with every view of it made once.
 
     Attributes:
-        met_by: for each kernel row the lowered rows that it meets, as one matrix for each group,
-            (G, Ho*n*Wo, kw*C/G): slices of one array.
+        rows: all lowered rows, (G, stride, rows/stride, n, Wo, kw, C/G).
+        met_by: for each kernel row those that it meets, as one matrix for each group, (G, Ho*n*Wo, kw*C/G): slices of
+            `rows`.
     """
 
     def __init__(self, shape: tuple[int, int, int, int], dtype: Any, window: Window, groups: int) -> None:
@@ -96,37 +97,33 @@ class Lowering:
             self.rows[:, phase, start : start + self.out_height].reshape(groups, -1, kw * group_channels)
             for start, phase in starts
         ]
+        self.met = None if stride > 1 or self.by_kernel else self._met_by_all()
 
     @property
     def nbytes(self) -> int:
         """How much memory it takes."""
         return int(self.rows.nbytes) + (0 if self.padded is None else int(self.padded.nbytes))
 
+    def _met_by_all(self) -> Array:
+        """`met_by` as one array, (kh, G, Ho*n*Wo, kw*C/G): its slices overlap, and lie evenly where there is no stride.
+
+        On a CPU it saves calls, and each call a thread's wait for the interpreter. CuPy would copy the slices apart.
+        """
+        step = self.window.dilation[0] * self.rows.strides[2]
+        first = self.met_by[0]
+        return xp.lib.stride_tricks.as_strided(
+            first, shape=(len(self.met_by), *first.shape), strides=(step, *first.strides)
+        )
+
     def _windows_of(self, padded: Array) -> Array:
         """Every row as its windows: (G, stride, rows/stride, n, Wo, kw, C/G). They overlap, nothing is copied yet."""
         image, row, column, channel = padded.strides
         group_channels = padded.shape[3] // self.groups
-        stride, column_stride = self.window.stride
+        (sh, sw), kw, dw = self.window.stride, self.window.kernel[1], self.window.dilation[1]
         return xp.lib.stride_tricks.as_strided(
             padded,
-            shape=(
-                self.groups,
-                stride,
-                self.per_phase,
-                len(padded),
-                self.out_width,
-                self.window.kernel[1],
-                group_channels,
-            ),
-            strides=(
-                group_channels * channel,
-                row,
-                stride * row,
-                image,
-                column_stride * column,
-                self.window.dilation[1] * column,
-                channel,
-            ),
+            shape=(self.groups, sh, self.per_phase, len(padded), self.out_width, kw, group_channels),
+            strides=(group_channels * channel, row, sh * row, image, sw * column, dw * column, channel),
         )
 
     def fill(self, x: Array) -> None:
@@ -139,6 +136,20 @@ class Lowering:
             self.inside[...] = x
             self.rows[...] = self.windows
 
+    def times(self, filters: Array, out: Array) -> None:
+        """Fill out (kh, G, Ho*n*Wo, O/G): what each kernel row meets @ its filters (kh, G, kw*C/G, O/G)."""
+        if self.met is not None:
+            xp.matmul(self.met, filters, out=out)
+        else:
+            for met, matrix, product in zip(self.met_by, filters, out, strict=True):
+                xp.matmul(met, matrix, out=product)
+
+    def left_times(self, matrix: Array) -> Array:
+        """A matrix (G, M, Ho*n*Wo) @ what each kernel row meets: (kh, G, M, kw*C/G)."""
+        if self.met is not None:
+            return xp.matmul(matrix, self.met)
+        return xp.stack([xp.matmul(matrix, met) for met in self.met_by])
+
 
 def lower(x: Array, window: Window, groups: int) -> Lowering:
     """Lower the rows of a tile (n, H, W, C), in memory that this thread uses again for the next tile of its shape."""
@@ -148,34 +159,31 @@ def lower(x: Array, window: Window, groups: int) -> Lowering:
     return lowering
 
 
-class _Sums:
-    """Where the products of the kernel rows are added up: (G, Ho*n*Wo, O/G), and the same seen as images."""
+class _Products:
+    """The products of the kernel rows, (kh, G, Ho*n*Wo, O/G), each of them also seen as images."""
 
-    def __init__(self, groups: int, height: int, n: int, width: int, outputs: int, dtype: Any) -> None:
-        self.total, self.part = (xp.empty((groups, height * n * width, outputs), dtype=dtype) for _ in range(2))
-        self.total_images, self.part_images = (
-            rows.reshape(groups, height, n, width, outputs).transpose(2, 1, 3, 0, 4)  # (n, Ho, Wo, G, O/G)
-            for rows in (self.total, self.part)
-        )
+    def __init__(self, kh: int, groups: int, height: int, n: int, width: int, outputs: int, dtype: Any) -> None:
+        self.values = xp.empty((kh, groups, height * n * width, outputs), dtype=dtype)
+        by_row = self.values.reshape(kh, groups, height, n, width, outputs)
+        self.images = by_row.transpose(0, 3, 2, 4, 1, 5)  # (kh, n, Ho, Wo, G, O/G)
 
     @property
     def nbytes(self) -> int:
-        return 2 * int(self.total.nbytes)
+        """How much memory they take."""
+        return int(self.values.nbytes)
 
 
 def correlate(lowered: Lowering, filters: Array, y: Array) -> None:
     """Fill y (n, Ho, Wo, O) with the convolution of lowered rows with filters (kh, G, kw*C/G, O/G)."""
     n, out_height, out_width, _ = y.shape
     kh, groups, _, group_outputs = filters.shape
-    shape = (groups, out_height, n, out_width, group_outputs)
-    sums = kept(("sums", shape, y.dtype), lambda: _Sums(*shape, y.dtype))
-    xp.matmul(lowered.met_by[0], filters[0], out=sums.total)
-    for i in range(1, kh):
-        xp.matmul(lowered.met_by[i], filters[i], out=sums.part)
-        if i < kh - 1:
-            sums.total += sums.part
+    shape = (kh, groups, out_height, n, out_width, group_outputs)
+    products = kept(("products", shape, y.dtype), lambda: _Products(*shape, y.dtype))
+    lowered.times(filters, products.values)
+    for product in products.values[1:-1]:
+        products.values[0] += product
     grouped = y.reshape(n, out_height, out_width, groups, group_outputs)
     if kh == 1:
-        grouped[...] = sums.total_images
+        grouped[...] = products.images[0]
     else:  # the last addition puts everything in its place
-        xp.add(sums.total_images, sums.part_images, out=grouped)
+        xp.add(products.images[0], products.images[-1], out=grouped)

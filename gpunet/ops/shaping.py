@@ -64,7 +64,7 @@ class Index(Operation):
         return x[self.key]
 
     def backward(self, grad: Array) -> tuple[Array]:
-        whole = xp.zeros(self.shape, dtype=grad.dtype)
+        whole = xp.zeros_like(grad, shape=self.shape)  # channels-last, where the gradient is
         if self._may_repeat():
             xp.add.at(whole, self.key, grad)  # one element may have been taken several times
         else:

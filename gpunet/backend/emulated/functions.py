@@ -26,6 +26,7 @@ __all__ = [
     "ascontiguousarray",
     "bincount",
     "broadcast_to",
+    "clip",
     "concatenate",
     "copyto",
     "einsum",
@@ -42,6 +43,7 @@ __all__ = [
     "matmul",
     "max",
     "maximum",
+    "may_share_memory",
     "min",
     "minimum",
     "multiply",
@@ -244,6 +246,16 @@ tanh = ufunc(np.tanh)
 def where(condition: ndarray, x: Any, y: Any) -> ndarray:
     """`x` where the condition holds, else `y`."""
     return result(np.where, operand(condition), operand(x), operand(y))
+
+
+def clip(a: ndarray, a_min: Any, a_max: Any, out: ndarray | None = None) -> ndarray:
+    """The values, none below the one bound or above the other."""
+    return result(np.clip, operand(a), operand(a_min), operand(a_max), out=out)
+
+
+def may_share_memory(a: ndarray, b: ndarray) -> bool:
+    """Whether two arrays may lie in the same memory, going by where each begins and ends."""
+    return np.may_share_memory(operand(a), operand(b))
 
 
 def copyto(dst: ndarray, src: Any, casting: Any = "same_kind", where: ndarray | None = None) -> None:
