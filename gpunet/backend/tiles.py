@@ -37,11 +37,17 @@ Tile = TypeVar("Tile")  # a slice of the batch, or what else an operation cuts i
 Result = TypeVar("Result")
 
 
-def tiles(count: int, bytes_each: int) -> list[slice]:
-    """Cut `count` items into slices of nearly equal size, each within the byte budget of the active backend."""
+def tiles(count: int, bytes_each: int, bytes_shared: int = 0) -> list[slice]:
+    """Cut `count` items into slices of nearly equal size, each within the byte budget of the active backend.
+
+    Args:
+        bytes_shared: what every tile reads or makes besides its items, such as the filters: a tile that is smaller than
+            that would spend its time on it.
+    """
     bytes_each = max(1, bytes_each)
     on_cpu = active_backend() == "numpy"
-    fitting = max(1, (CPU_TILE_BYTES if on_cpu else GPU_TILE_BYTES) // bytes_each)  # items in a tile
+    budget = max(CPU_TILE_BYTES, bytes_shared) if on_cpu else GPU_TILE_BYTES
+    fitting = max(1, budget // bytes_each)  # items in a tile
     number = -(-count // fitting)
     if on_cpu:
         number = max(number, min(4, count, count * bytes_each // CPU_SMALLEST_TILE_BYTES))

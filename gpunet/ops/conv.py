@@ -60,7 +60,7 @@ class Conv2d(Operation):
                 relu(rows, out=rows)
 
         size = method.tile_bytes(x, y)
-        batches = tiles(n, size)
+        batches = tiles(n, size, method.filters.nbytes)
         # Where one image fills a tile, or there is only one, images are cut as well.
         cuts = tiles(y.shape[1], size // y.shape[1]) if len(batches) == n else [slice(0, y.shape[1])]
         run_tiles(one_tile, list(itertools.product(batches, bands(self.window, height, cuts))))
@@ -93,7 +93,8 @@ class Conv2d(Operation):
             return (*dfilters, self._as_rows(g).sum(axis=(0, 1, 2)) if needs_bias else None)
 
         size = max(self.method.tile_bytes(self.x, grad), self.method.tile_bytes(grad, self.x))
-        *dfilters, dbias_row = sum_over_tiles(one_tile, tiles(len(grad), size))
+        batches = tiles(len(grad), size, self.method.filters.nbytes)
+        *dfilters, dbias_row = sum_over_tiles(one_tile, batches)
         dweight = dbias = None
         if needs_weight:
             dweight = (xp.zeros_like if some_meet_nothing else xp.empty_like)(self.weight)

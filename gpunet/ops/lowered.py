@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from gpunet.backend import Array
-from gpunet.ops.lowering import correlate, filter_rows, image_rows, lower, lowered_bytes
+from gpunet.ops.lowering import (
+    correlate,
+    filter_rows,
+    image_rows,
+    lower,
+    lowered_bytes,
+    lowers_whole_windows,
+    whole_filters,
+)
 from gpunet.ops.phases import Phase, phases
 from gpunet.ops.window import Window
 
@@ -15,20 +23,22 @@ class Lowered:
 
     def __init__(self, weight: Array, window: Window, groups: int) -> None:
         self.weight, self.window, self.groups = weight, window, groups
-        self.filters = filter_rows(weight, groups)
+        self.whole = lowers_whole_windows(weight, groups)
+        self.filters = (whole_filters if self.whole else filter_rows)(weight, groups)
 
     def tile_bytes(self, x: Array, y: Array) -> int:
-        """How much one image takes, lowered."""
-        return lowered_bytes(x, self.window)
+        """How much one image takes, lowered, or as products."""
+        kh, lowered, product = self.window.kernel[0], lowered_bytes(x, self.window), y.nbytes // len(y)
+        return max(lowered * kh // self.window.stride[0], product) if self.whole else max(lowered, product * kh)
 
     def forward(self, x: Array, window: Window, y: Array) -> None:
         """Fill y (n, Ho, Wo, O) of a tile (n, H, W, C)."""
-        correlate(lower(x, window, self.groups), self.filters, y)
+        correlate(lower(x, window, self.groups, self.whole), self.filters, y)
 
     def gradients(self, x: Array, needs_x: bool) -> list[_TurnedGradient] | list[_WeightGradient]:
         """What computes the gradients by x, if needed, and by the filters: for each phase, where there are several."""
         if not needs_x:
-            return [_WeightGradient(self.window, self.groups)]
+            return [_WeightGradient(self.window, self.groups, self.whole)]
         return [_TurnedGradient(self.weight, phase, self.groups) for phase in phases(self.window, *x.shape[1:3])]
 
 
@@ -71,18 +81,18 @@ class _TurnedGradient:
 class _WeightGradient:
     """Where nobody needs the gradient by the input, as in a first layer: gᵀ @ rows over the lowered rows of x."""
 
-    def __init__(self, window: Window, groups: int) -> None:
-        self.window, self.groups = window, groups
+    def __init__(self, window: Window, groups: int, whole: bool) -> None:
+        self.window, self.groups, self.whole = window, groups, whole
 
     def __call__(self, x: Array, grad: Array, dx: Array | None, needs_weight: bool) -> Array | None:
-        """Return the gradient by the filters, (kh, G, O/G, kw*C/G)."""
+        """Return the gradient by the filters, (kh, G, O/G, kw*C/G), or (1, G, O/G, kh*kw*C/G)."""
         if not needs_weight:
             return None
         g = image_rows(grad, self.groups)  # (G, Ho*n*Wo, O/G)
-        return lower(x, self.window, self.groups).left_times(g.swapaxes(1, 2))
+        return lower(x, self.window, self.groups, self.whole).left_times(g.swapaxes(1, 2))
 
     def put(self, dfilters: Array, dweight: Array) -> None:
         """Write the gradient by the filters to its place in that by the weight (O, C/G, kh, kw)."""
         outputs, channels, kh, kw = dweight.shape
-        by_row = dfilters.reshape(kh, outputs, kw, channels)
-        dweight[...] = by_row.transpose(1, 3, 0, 2)
+        by_output = dfilters.reshape(len(dfilters), outputs, -1).swapaxes(0, 1).reshape(outputs, kh, kw, channels)
+        dweight[...] = by_output.transpose(0, 3, 1, 2)

@@ -11,6 +11,9 @@ Copies shrink by kh, and so does memory. Image rows are the leading axis of a ti
 that a slice of rows is one contiguous matrix. With a stride, rows are kept by their phase, r % stride: kernel row i
 then meets consecutive rows of one phase. Groups are a leading axis G of both factors.
 
+Where many outputs meet few channels, as in a first layer, adding up kh products takes longer than copying kh*kw*C
+numbers, and whole windows are lowered: the im2col of the textbook, with one product instead of kh.
+
 On a GPU `raw_lowering` lowers in one kernel, without the padded copy.
 """
 
@@ -23,7 +26,18 @@ from gpunet.backend import Array, kept, kernels, scratch, xp
 from gpunet.ops.raw_lowering import lower_rows
 from gpunet.ops.window import Window
 
-__all__ = ["Band", "Lowering", "bands", "correlate", "filter_rows", "image_rows", "lower", "lowered_bytes"]
+__all__ = [
+    "Band",
+    "Lowering",
+    "bands",
+    "correlate",
+    "filter_rows",
+    "image_rows",
+    "lower",
+    "lowered_bytes",
+    "lowers_whole_windows",
+    "whole_filters",
+]
 
 
 def lowered_bytes(x: Array, window: Window) -> int:
@@ -31,11 +45,23 @@ def lowered_bytes(x: Array, window: Window) -> int:
     return x.nbytes // len(x) * window.kernel[1] // window.stride[1]
 
 
+def lowers_whole_windows(weight: Array, groups: int) -> bool:
+    """Whether whole windows are lowered: only where no raw kernel lowers rows."""
+    outputs, channels, kh, kw = weight.shape
+    return kh > 1 and 2 * kw * channels < outputs // groups and not kernels.enabled()
+
+
 def filter_rows(weight: Array, groups: int) -> Array:
     """Filters (O, C/G, kh, kw) as one matrix for each kernel row: (kh, G, kw*C/G, O/G)."""
     outputs, channels, kh, kw = weight.shape
     grouped = weight.reshape(groups, outputs // groups, channels, kh, kw)
     return xp.ascontiguousarray(grouped.transpose(3, 0, 4, 2, 1)).reshape(kh, groups, kw * channels, outputs // groups)
+
+
+def whole_filters(weight: Array, groups: int) -> Array:
+    """Filters (O, C/G, kh, kw) as one matrix for each group: (1, G, kh*kw*C/G, O/G)."""
+    by_row = filter_rows(weight, groups).swapaxes(0, 1)  # (G, kh, kw*C/G, O/G)
+    return by_row.reshape(1, groups, -1, by_row.shape[3])
 
 
 def image_rows(x: Array, groups: int) -> Array:
@@ -70,15 +96,20 @@ def bands(window: Window, height: int, cuts: Sequence[slice]) -> list[Band]:
 class Lowering:
     """The working memory in which tiles of one shape (n, H, W, C) are lowered, with every view of it made once.
 
+    Args:
+        whole: lower the height of the windows as well.
+
     Attributes:
         rows: all lowered rows, (G, stride, rows/stride, n, Wo, kw, C/G).
         met_by: for each kernel row those that it meets, as one matrix for each group, (G, Ho*n*Wo, kw*C/G): slices of
-            `rows`.
+            `rows`. Of whole windows there is one, (G, Ho*n*Wo, kh*kw*C/G).
     """
 
-    def __init__(self, shape: tuple[int, int, int, int], dtype: Any, window: Window, groups: int) -> None:
+    def __init__(
+        self, shape: tuple[int, int, int, int], dtype: Any, window: Window, groups: int, whole: bool = False
+    ) -> None:
         n, height, width, channels = shape
-        self.window, self.groups = window, groups
+        self.window, self.groups, self.whole = window, groups, whole
         (kh, kw), (stride, _) = window.kernel, window.stride
         self.out_height, self.out_width = window.output_size(height, width)
         padded_height, padded_width = window.padded_size(height, width)
@@ -91,13 +122,19 @@ class Lowering:
             self.inside = window.inside(self.padded, height, width)
             self.windows = self._windows_of(self.padded)
         group_channels = channels // groups
+        self.met = None
+        if whole:
+            self.rows = xp.empty((groups, self.out_height, n, self.out_width, kh, kw, group_channels), dtype=dtype)
+            self.met_by = [self.rows.reshape(groups, -1, kh * kw * group_channels)]
+            return
         self.rows = xp.empty((groups, stride, self.per_phase, n, self.out_width, kw, group_channels), dtype=dtype)
         starts = [divmod(i * window.dilation[0], stride) for i in range(kh)]
         self.met_by = [
             self.rows[:, phase, start : start + self.out_height].reshape(groups, -1, kw * group_channels)
             for start, phase in starts
         ]
-        self.met = None if stride > 1 or self.by_kernel else self._met_by_all()
+        if stride == 1 and not self.by_kernel:
+            self.met = self._met_by_all()
 
     @property
     def nbytes(self) -> int:
@@ -116,15 +153,17 @@ class Lowering:
         )
 
     def _windows_of(self, padded: Array) -> Array:
-        """Every row as its windows: (G, stride, rows/stride, n, Wo, kw, C/G). They overlap, nothing is copied yet."""
+        """The view of padded images that is copied into `rows`. Windows overlap, and nothing is copied yet."""
         image, row, column, channel = padded.strides
-        group_channels = padded.shape[3] // self.groups
-        (sh, sw), kw, dw = self.window.stride, self.window.kernel[1], self.window.dilation[1]
-        return xp.lib.stride_tricks.as_strided(
-            padded,
-            shape=(self.groups, sh, self.per_phase, len(padded), self.out_width, kw, group_channels),
-            strides=(group_channels * channel, row, sh * row, image, sw * column, dw * column, channel),
-        )
+        n, group_channels = len(padded), padded.shape[3] // self.groups
+        (kh, kw), (sh, sw), (dh, dw) = self.window.kernel, self.window.stride, self.window.dilation
+        if self.whole:  # (G, Ho, n, Wo, kh, kw, C/G)
+            shape = (self.groups, self.out_height, n, self.out_width, kh, kw, group_channels)
+            strides = (group_channels * channel, sh * row, image, sw * column, dh * row, dw * column, channel)
+        else:  # (G, stride, rows/stride, n, Wo, kw, C/G)
+            shape = (self.groups, sh, self.per_phase, n, self.out_width, kw, group_channels)
+            strides = (group_channels * channel, row, sh * row, image, sw * column, dw * column, channel)
+        return xp.lib.stride_tricks.as_strided(padded, shape=shape, strides=strides)
 
     def fill(self, x: Array) -> None:
         """Lower a tile."""
@@ -151,10 +190,10 @@ class Lowering:
         return xp.stack([xp.matmul(matrix, met) for met in self.met_by])
 
 
-def lower(x: Array, window: Window, groups: int) -> Lowering:
+def lower(x: Array, window: Window, groups: int, whole: bool = False) -> Lowering:
     """Lower the rows of a tile (n, H, W, C), in memory that this thread uses again for the next tile of its shape."""
-    key = ("lowering", x.shape, x.dtype, window, groups)
-    lowering = kept(key, lambda: Lowering(x.shape, x.dtype, window, groups))
+    key = ("lowering", x.shape, x.dtype, window, groups, whole)
+    lowering = kept(key, lambda: Lowering(x.shape, x.dtype, window, groups, whole))
     lowering.fill(x)
     return lowering
 

@@ -12,7 +12,7 @@ class Pointwise:
     """y = x @ F over the channels of each pixel."""
 
     def __init__(self, weight: Array) -> None:
-        self.matrix = weight[:, :, 0, 0]  # (O, C)
+        self.filters = weight[:, :, 0, 0]  # (O, C)
 
     @staticmethod
     def fits(window: Window, groups: int) -> bool:
@@ -25,11 +25,11 @@ class Pointwise:
 
     def forward(self, x: Array, window: Window, y: Array) -> None:
         """Fill y (n, H, W, O) of a tile (n, H, W, C)."""
-        xp.matmul(_pixels(x), self.matrix.T, out=_pixels(y))
+        xp.matmul(_pixels(x), self.filters.T, out=_pixels(y))
 
     def gradients(self, x: Array, needs_x: bool) -> list[_Gradient]:
         """What computes the gradients by x, if needed, and by the filters."""
-        return [_Gradient(self.matrix)]
+        return [_Gradient(self.filters)]
 
 
 class _Gradient:

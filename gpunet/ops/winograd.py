@@ -19,13 +19,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunet.backend import Array, kept, kernels, scratch, xp
+from gpunet.backend import Array, kept, kernels, run_tiles, scratch, tiles, xp
 from gpunet.ops.window import Window
 
 __all__ = ["Winograd"]
 
 FEWEST_CHANNELS = 64  # in and out: with fewer, the transforms take what the products save
-FEWEST_OUTPUTS = 256  # positions in the batch: the filters are transformed once for all of them
+FEWEST_NUMBERS = 1 << 19  # in the output: with fewer, the many short steps and the filters' transform take more
 SMALLEST_SIDE = 4  # of the output; of a smaller one too much of the last tiles lies outside
 _TURNED = [3, 1, 2, 0]  # the rows of G f where f has been turned around
 
@@ -35,19 +35,18 @@ class Winograd:
 
     def __init__(self, weight: Array, window: Window) -> None:
         self.window = window
-        by_row = _filter_transform(weight.transpose(2, 3, 1, 0))  # (4, 3, C, O)
-        self.filters = _filter_transform(by_row.swapaxes(0, 1)).swapaxes(0, 1)  # (4, 4, C, O)
+        self.filters = _transformed_filters(weight.transpose(2, 3, 1, 0))  # (4, 4, C, O)
 
     @staticmethod
     def fits(weight: Array, window: Window, groups: int, y: Array) -> bool:
         """Whether this convolution can be computed so, and is then faster: measured on CPUs, so only there."""
         if kernels.enabled() or Window((3, 3), padding=window.padding) != window or groups != 1:
             return False
-        n, out_height, out_width, outputs = y.shape
+        _, out_height, out_width, outputs = y.shape
         (top, bottom), (left, right) = window.padding
         return (
             min(weight.shape[1], outputs) >= FEWEST_CHANNELS
-            and n * out_height * out_width >= FEWEST_OUTPUTS
+            and y.size >= FEWEST_NUMBERS
             and min(out_height, out_width) >= SMALLEST_SIDE
             and max(top, bottom, left, right) <= 2  # or the padding of the turned convolution would be negative
         )
@@ -87,9 +86,9 @@ class _Gradient:
             return None
         patches = _patches(x, self.window).matrices  # (16, tiles, C)
         key = ("winograd gradient", grad.shape, grad.dtype)
-        tiles = kept(key, lambda: _GradientTiles(grad.shape, grad.dtype))
-        tiles.fill(grad)
-        return xp.matmul(patches.swapaxes(1, 2), tiles.matrices)
+        of_outputs = kept(key, lambda: _GradientTiles(grad.shape, grad.dtype))
+        of_outputs.fill(grad)
+        return xp.matmul(patches.swapaxes(1, 2), of_outputs.matrices)
 
     def put(self, dfilters: Array, dweight: Array) -> None:
         """Write the gradient by the weight (O, C, 3, 3)."""
@@ -213,13 +212,29 @@ def _gradient_transform(even: Array, odd: Array, out: Array) -> None:
     xp.negative(odd, out=out[3])
 
 
-def _filter_transform(f: Array) -> Array:
+def _transformed_filters(filters: Array) -> Array:
+    """G f Gᵀ: filters (3, 3, C, O) to (4, 4, C, O)."""
+    _, _, channels, outputs = filters.shape
+    transformed = xp.empty((4, 4, channels, outputs), dtype=filters.dtype)
+
+    def some_channels(part: slice) -> None:
+        by_row = xp.empty((4, 3, part.stop - part.start, outputs), dtype=filters.dtype)
+        _filter_transform(filters[:, :, part], by_row)
+        _filter_transform(by_row.swapaxes(0, 1), transformed[:, :, part].swapaxes(0, 1))
+
+    run_tiles(some_channels, tiles(channels, transformed.nbytes // channels))
+    return transformed
+
+
+def _filter_transform(f: Array, out: Array) -> None:
     """G along the first axis: (3, ...) to (4, ...)."""
-    ends, middle = (f[0] + f[2]) / 2, f[1] / 2
-    return xp.stack([f[0], ends + middle, ends - middle, f[2]])
+    out[0], out[3] = f[0], f[2]
+    ends, middle = (f[0] + f[2]) * 0.5, f[1] * 0.5
+    xp.add(ends, middle, out=out[1])
+    xp.subtract(ends, middle, out=out[2])
 
 
 def _filters_back(u: Array) -> Array:
     """Gᵀ along the first axis: (4, ...) to (3, ...)."""
-    both = (u[1] + u[2]) / 2
-    return xp.stack([u[0] + both, (u[1] - u[2]) / 2, both + u[3]])
+    both = (u[1] + u[2]) * 0.5
+    return xp.stack([u[0] + both, (u[1] - u[2]) * 0.5, both + u[3]])
