@@ -92,7 +92,7 @@ class Conv2d(Operation):
             dfilters = [gradient(self.x[batch], g, dx_tile, needs_weight) for gradient in gradients]
             return (*dfilters, self._as_rows(g).sum(axis=(0, 1, 2)) if needs_bias else None)
 
-        size = max(self.method.tile_bytes(self.x, grad), self.method.tile_bytes(grad, self.x))
+        size = self.method.gradient_bytes(self.x, grad, needs_x)
         batches = tiles(len(grad), size, self.method.filters.nbytes)
         *dfilters, dbias_row = sum_over_tiles(one_tile, batches)
         dweight = dbias = None

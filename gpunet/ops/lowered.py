@@ -35,6 +35,13 @@ class Lowered:
         """Fill y (n, Ho, Wo, O) of a tile (n, H, W, C)."""
         correlate(lower(x, window, self.groups, self.whole), self.filters, y)
 
+    def gradient_bytes(self, x: Array, grad: Array, needs_x: bool) -> int:
+        """How much one image takes on the way back."""
+        if not needs_x:
+            return self.tile_bytes(x, grad)
+        (kh, kw), (sh, sw) = self.window.kernel, self.window.stride
+        return max(grad.nbytes * kw, x.nbytes * kh // (sh * sw)) // len(x)
+
     def gradients(self, x: Array, needs_x: bool) -> list[_TurnedGradient] | list[_WeightGradient]:
         """What computes the gradients by x, if needed, and by the filters: for each phase, where there are several."""
         if not needs_x:

@@ -27,6 +27,10 @@ class Pointwise:
         """Fill y (n, H, W, O) of a tile (n, H, W, C)."""
         xp.matmul(_pixels(x), self.filters.T, out=_pixels(y))
 
+    def gradient_bytes(self, x: Array, grad: Array, needs_x: bool) -> int:
+        """How much one image takes on the way back."""
+        return self.tile_bytes(x, grad)
+
     def gradients(self, x: Array, needs_x: bool) -> list[_Gradient]:
         """What computes the gradients by x, if needed, and by the filters."""
         return [_Gradient(self.filters)]

@@ -24,16 +24,26 @@ class _Pool2d(Operation):
         self.window = window
 
     def _spread(self, grad: Array, share: Callable[[slice, int], Array]) -> Array:
-        """Dx (N, H, W, C), where kernel element k of the windows of a tile receives `share(tile, k)`."""
+        """Dx (N, H, W, C): kernel element k of the windows of a tile receives its `share(tile, k)` of the gradient."""
         n, height, width, channels = self.shape
         positions = grad.shape[1:3]
         padded_size = self.window.padded_size(height, width)
         dx: Array = xp.empty(self.shape, dtype=grad.dtype)
+        # The common case: every pixel is in one window, and what that gives it is all there is.
+        tiled = (
+            padded_size == (height, width) == tuple(p * s for p, s in zip(positions, self.window.kernel, strict=True))
+        )
+        tiled = tiled and self.window.kernel == self.window.stride and self.window.dilation == (1, 1)
 
         def one_tile(batch: slice) -> None:
+            offsets = enumerate(self.window.offsets(positions))
+            if tiled:
+                for k, (rows, columns) in offsets:
+                    xp.multiply(grad[batch], share(batch, k), out=dx[batch, rows, columns])
+                return
             padded = xp.zeros((batch.stop - batch.start, *padded_size, channels), dtype=grad.dtype)
-            for k, (rows, columns) in enumerate(self.window.offsets(positions)):
-                padded[:, rows, columns] += share(batch, k)  # within one k no two windows overlap
+            for k, (rows, columns) in offsets:
+                padded[:, rows, columns] += grad[batch] * share(batch, k)  # within one k no two windows overlap
             dx[batch] = self.window.inside(padded, height, width)
 
         run_tiles(one_tile, tiles(n, dx.itemsize * height * width * channels))
@@ -53,39 +63,46 @@ class MaxPool2d(_Pool2d):
             y, self.winner = raw_pooling.max_pool2d_forward(x, self.window, remember)
             return as_nchw(y)
         positions = self.window.output_size(height, width)
-        y = xp.full((n, *positions, channels), -np.inf, dtype=x.dtype)
-        self.winner = self._first_inside(positions, y.shape) if remember else None
+        y = xp.empty((n, *positions, channels), dtype=x.dtype)
+        first = self._first_inside(positions)
+        if remember:
+            self.winner = xp.empty(y.shape, dtype=first.dtype)
 
         def one_tile(batch: slice) -> None:
             padded, best = self.window.pad(x[batch], -np.inf), y[batch]
+            winner = self.winner[batch] if remember else None
             for k, (rows, columns) in enumerate(self.window.offsets(positions)):
                 value = padded[:, rows, columns]  # (n, Ho, Wo, C)
-                if remember:
+                if k == 0:
+                    best[...] = value
+                    if winner is not None:
+                        winner[...] = first
+                    continue
+                if winner is not None:
                     # Elements come in rising order, so the last that won is the largest; a masked copy is much slower.
-                    wins = ((value > best) | (value != value)).astype(self.winner.dtype)
+                    wins = ((value > best) | (value != value)).astype(winner.dtype)
                     wins *= k
-                    xp.maximum(self.winner[batch], wins, out=self.winner[batch])
+                    xp.maximum(winner, wins, out=winner)
                 xp.maximum(best, value, out=best)
 
         run_tiles(one_tile, tiles(n, x.itemsize * height * width * channels))
         return as_nchw(y)
 
-    def _first_inside(self, positions: Pair, shape: tuple[int, ...]) -> Array:
-        """For each window its first element inside the image, which wins where all values are -inf."""
+    def _first_inside(self, positions: Pair) -> Array:
+        """For each window its first element inside the image, which wins where all values are -inf: (Ho, Wo, 1)."""
         kh, kw = self.window.kernel
         first = []
         for axis in range(2):
             outside = self.window.padding[axis][0] - np.arange(positions[axis]) * self.window.stride[axis]
             first.append(-(-np.maximum(outside, 0) // self.window.dilation[axis]))
-        winner = xp.empty(shape, dtype=xp.uint8 if kh * kw <= 256 else xp.int32)
-        winner[...] = xp.asarray(first[0][:, None, None] * kw + first[1][:, None])
-        return winner
+        elements = first[0][:, None, None] * kw + first[1][:, None]
+        return xp.asarray(elements, dtype=xp.uint8 if kh * kw <= 256 else xp.int32)
 
     def backward(self, grad: Array) -> tuple[Array]:
         grad = to_nhwc(grad)
         if kernels.enabled():
             return (as_nchw(raw_pooling.max_pool2d_backward(grad, self.winner, self.window, self.shape)),)
-        return (as_nchw(self._spread(grad, lambda batch, k: grad[batch] * (self.winner[batch] == k))),)
+        return (as_nchw(self._spread(grad, lambda batch, k: self.winner[batch] == k)),)
 
 
 class AvgPool2d(_Pool2d):
@@ -134,4 +151,4 @@ class AvgPool2d(_Pool2d):
         grad = to_nhwc(grad)
         if kernels.enabled():
             return (as_nchw(raw_pooling.avg_pool2d_backward(grad, self.window, self.shape, *self._divisor_rule)),)
-        return (as_nchw(self._spread(grad, lambda batch, k: grad[batch] * self.scale)),)
+        return (as_nchw(self._spread(grad, lambda batch, k: self.scale)),)

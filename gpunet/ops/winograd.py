@@ -59,6 +59,10 @@ class Winograd:
         """Fill y (n, Ho, Wo, O) of a tile (n, H, W, C)."""
         _convolve(x, self.filters.reshape(16, *self.filters.shape[2:]), window, y)
 
+    def gradient_bytes(self, x: Array, grad: Array, needs_x: bool) -> int:
+        """How much one image takes on the way back."""
+        return max(self.tile_bytes(x, grad), self.tile_bytes(grad, x))
+
     def gradients(self, x: Array, needs_x: bool) -> list[_Gradient]:
         """What computes the gradients by x, if needed, and by the filters."""
         return [_Gradient(self.filters, self.window)]
