@@ -5,7 +5,7 @@ from typing import Any as _Any
 
 import numpy as _np
 
-from gpunet import data, errors, functional, models, nn, optim, testing
+from gpunet import amp, data, errors, functional, models, nn, optim, testing
 from gpunet.backend import (
     active_backend,
     asarray,
@@ -40,6 +40,7 @@ __all__ = [
     "Tensor",
     "__version__",
     "active_backend",
+    "amp",
     "apply",
     "as_tensor",
     "asarray",

@@ -56,8 +56,7 @@ class Node:
             )
         operation, self.operation = self.operation, None
         try:
-            with np.errstate(all="ignore"):  # as in the forward pass
-                return operation.backward(grad)
+            return operation.backward(grad)
         except MemoryError as error:
             raise OutOfMemoryError.during(operation, [grad]) from error
 
@@ -109,24 +108,39 @@ def backward(root: Node | Leaf, grad: Array) -> None:
     """
     gradients: dict[Node | Leaf, Array] = {root: grad}
     waiting: list[tuple[int, Node]] = []
-
-    def arrive(target: Node | Leaf, part: Array) -> None:
-        earlier = gradients.get(target)
-        gradients[target] = part if earlier is None else earlier + part
-        if earlier is None and isinstance(target, Node):
-            heapq.heappush(waiting, (-target.sequence, target))
-
     if isinstance(root, Node):
         heapq.heappush(waiting, (-root.sequence, root))
-    with single_threaded_blas:  # here once, instead of in every operation
+    # Here once, instead of in every operation; NaN and infinity travel on without a word, as they do on a GPU.
+    with single_threaded_blas, np.errstate(all="ignore"):
         while waiting:
             node = heapq.heappop(waiting)[1]
             grad = gradients.pop(node)
             for target, part in zip(node.inputs, node.run_backward(grad), strict=True):
-                if target is not None and part is not None:
-                    # A leaf keeps its gradient, and optimizers write into it: it must not share memory with another.
-                    shared = isinstance(target, Leaf) and (part is grad or getattr(part, "base", None) is not None)
-                    arrive(target, part.copy(order="K") if shared else part)
-    for leaf, total in gradients.items():
-        if isinstance(leaf, Leaf):
-            leaf.grad = xp.asarray(total if leaf.grad is None else leaf.grad + total)
+                if target is None or part is None:
+                    continue
+                if target in gradients:
+                    part = _sum(gradients[target], part, grad)
+                elif isinstance(target, Node):
+                    heapq.heappush(waiting, (-target.sequence, target))
+                elif not _is_new(part, grad):
+                    part = part.copy(order="K")  # a leaf keeps its gradient, and clipping writes into it
+                gradients[target] = part
+        for leaf, total in gradients.items():
+            if isinstance(leaf, Leaf):
+                leaf.grad = xp.asarray(total) if leaf.grad is None else xp.add(leaf.grad, total, out=xp.asarray(total))
+
+
+def _sum(earlier: Array, part: Array, grad: Array) -> Array:
+    """The sum of two parts of a gradient, written over the second where an operation has just made it."""
+    return xp.add(earlier, part, out=part) if _is_new(part, grad) and part.ndim else earlier + part
+
+
+def _is_new(part: Array, grad: Array) -> bool:
+    """Whether what an operation returned is memory of its own, which may be written over.
+
+    That is not the gradient it was given, nor a view of it, nor an array that is stretched or that NumPy protects.
+    """
+    if part.base is None:
+        return part is not grad
+    whole = part.base.size == part.size and getattr(part.flags, "writeable", True)
+    return whole and not xp.may_share_memory(part, grad)

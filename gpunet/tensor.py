@@ -13,9 +13,11 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from gpunet import tape
+from gpunet.autocast import full_precision, half_precision
 from gpunet.backend import Array, active_backend, asarray, backend_of, check_active, to_cpu, xp
 from gpunet.errors import ArgumentError, DTypeError, GradientError, OutOfMemoryError, ShapeError
 from gpunet.ops.arithmetic import Abs, Add, Clamp, Divide, Exp, Log, Multiply, Negate, Power, Sqrt, Subtract
+from gpunet.ops.half import float32_inside
 from gpunet.ops.matmul import MatMul
 from gpunet.ops.operation import Operation
 from gpunet.ops.reduction import Extremum, Mean, Sum
@@ -254,15 +256,15 @@ class Tensor:
         return _binary(Divide(), _as_float(self), other)
 
     def __rtruediv__(self, other: Any) -> Tensor:
-        return _binary(Divide(), other, _as_float(self))
+        return _binary(Divide(), other, full_precision(_as_float(self)))
 
     def __pow__(self, other: Any) -> Tensor:
         if self.dtype.kind in "iu" and isinstance(other, int) and other < 0:
             raise ArgumentError(f"integers cannot be raised to the power {other}; convert with .float()")
-        return _binary(Power(), self, other)
+        return _binary(Power(), full_precision(self), other)
 
     def __rpow__(self, other: Any) -> Tensor:
-        return _binary(Power(), other, self)
+        return _binary(Power(), other, full_precision(self))
 
     def __neg__(self) -> Tensor:
         return apply(Negate(), self)
@@ -287,7 +289,8 @@ class Tensor:
         if not self.ndim or inner is None or self.shape[-1] != inner:
             raise ShapeError(f"matmul expects (..., m, k) @ (..., k, n), got {self.shape} @ {other.shape}")
         check_broadcast(self.shape[:-2], other.shape[:-2], "matmul")
-        return apply(MatMul(), *promote(self, other))
+        a, b = promote(half_precision(self), half_precision(other))
+        return apply(float32_inside(MatMul(), a.dtype), a, b)
 
     def pow(self, exponent: Any) -> Tensor:
         """`x ** exponent`, element by element."""
@@ -295,11 +298,11 @@ class Tensor:
 
     def exp(self) -> Tensor:
         """`e ** x`, element by element."""
-        return apply(Exp(), _as_float(self))
+        return apply(Exp(), full_precision(_as_float(self)))
 
     def log(self) -> Tensor:
         """The natural logarithm, element by element."""
-        return apply(Log(), _as_float(self))
+        return apply(Log(), full_precision(_as_float(self)))
 
     def sqrt(self) -> Tensor:
         """The square root, element by element."""
@@ -345,8 +348,8 @@ class Tensor:
 
     def sum(self, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
         """The sum of all values, or along one or several dimensions."""
-        summed = self.long() if self.dtype.kind in "bu" else self  # NumPy would make uint64 of uint8
-        return apply(Sum(_axes(dim, self.ndim, "sum"), keepdim), summed)
+        summed = full_precision(self.long() if self.dtype.kind in "bu" else self)  # NumPy would make uint64 of uint8
+        return apply(float32_inside(Sum(_axes(dim, self.ndim, "sum"), keepdim), summed.dtype), summed)
 
     def mean(self, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
         """The mean of all values, or along one or several dimensions.
@@ -356,7 +359,7 @@ class Tensor:
         """
         if not self.is_floating_point():
             raise DTypeError(f"mean expects floats, got {self.dtype}; convert with .float()")
-        return apply(Mean(_axes(dim, self.ndim, "mean"), keepdim), self)
+        return apply(Mean(_axes(dim, self.ndim, "mean"), keepdim), full_precision(self))
 
     def var(self, dim: int | Sequence[int] | None = None, correction: int = 1, keepdim: bool = False) -> Tensor:
         """The variance: `sum (x - mean)^2 / (n - correction)`; correction 0 is the biased one of batch norm."""
@@ -550,13 +553,13 @@ def apply(operation: Operation, *inputs: Any) -> Tensor:
         else:
             arrays.append(value)
             nodes.append(None)
-    operation.needs_grad = tuple(node is not None for node in nodes)
+    operation.needs_grad = needs_grad = tuple([node is not None for node in nodes])
     try:
         with np.errstate(all="ignore"):  # NaN and infinity travel on without a word, as they do on a GPU
             result = Tensor(xp.asarray(operation.forward(*arrays)))  # a NumPy reduction returns a scalar, not an array
     except MemoryError as error:
         raise OutOfMemoryError.during(operation, arrays) from error
-    if any(operation.needs_grad):
+    if True in needs_grad:
         result._node = tape.Node(operation, tuple(nodes))
     return result
 

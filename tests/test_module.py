@@ -137,6 +137,20 @@ def test_a_deleted_part_is_gone(part):
     assert getattr(module, part) == 3
 
 
+def test_an_attribute_is_what_the_lists_hold():
+    module = Block()
+    module.scale = Parameter([3.0])
+    module.register_buffer("late", tensor([1.0]))
+    module.linear = Linear(2, 2)
+    for each in (module, copy.deepcopy(module), copy.copy(module)):
+        parts = [*each.named_parameters(recurse=False), *each.named_buffers(recurse=False), *each.named_children()]
+        assert {"scale", "late", "linear"} <= {name for name, _ in parts}
+        assert all(getattr(each, name) is part for name, part in parts)
+    module.scale = None
+    assert module.scale is None
+    assert "scale" not in module.state_dict()
+
+
 def test_a_missing_attribute_is_named_with_its_class():
     with pytest.raises(AttributeError, match="Block has no attribute 'wieght'"):
         _ = Block().wieght

@@ -12,6 +12,7 @@ from safetensors import safe_open
 from gpunet.backend import to_cpu
 from gpunet.errors import ArgumentError, BackendError, NonFiniteError, StateDictError
 from gpunet.optim import SGD, Adam, AdamW, Optimizer, clip_grad_norm_, lr_scheduler
+from gpunet.optim.flat import LARGE
 from gpunet.optim.lr_scheduler import (
     CosineAnnealingLR,
     LinearLR,
@@ -177,6 +178,166 @@ def test_the_memory_order_of_a_parameter_does_not_matter(rng):
     plain.grad, swapped.grad = tensor(grad), tensor(grad)
     Adam([plain, swapped], weight_decay=0.1).step()
     assert np.array_equal(to_cpu(plain.data), to_cpu(swapped.data))
+
+
+TOGETHER = {
+    "SGD": (SGD, {"lr": 0.1}),
+    "momentum": (SGD, {"lr": 0.1, "momentum": 0.9, "dampening": 0.1, "weight_decay": 0.01}),
+    "nesterov": (SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
+    "AMSGrad": (Adam, {"lr": 0.1, "amsgrad": True, "weight_decay": 0.01}),
+    "AdamW": (AdamW, {"lr": 0.1}),
+}
+
+
+def parameters_of_all_sorts(dtype=np.float32):
+    """Small ones, one of filters in their order in memory, one of another type, one that is not dense, a large one."""
+    draw = np.random.default_rng(1).normal
+    params = [tensor(draw(size=shape), dtype, requires_grad=True) for shape in [(3,), (), (0,), (2, 5), (7, 1, 2)]]
+    filters = tensor(draw(size=(3, 3, 4, 6)), dtype, requires_grad=True)
+    filters.data = filters.data.transpose(3, 2, 0, 1)  # (6, 4, 3, 3)
+    wide = tensor(draw(size=4), np.float64, requires_grad=True)
+    sparse = tensor(draw(size=(4, 7)), dtype, requires_grad=True)
+    sparse.data = sparse.data[:, ::2]
+    large = tensor(draw(size=(5, LARGE // 5 + 1)), dtype, requires_grad=True)
+    return [*params, filters, wide, sparse, large]
+
+
+def give_gradients(params, step):
+    """Gradients; none to a third of the parameters, at each step to others, and to one not before the third step."""
+    draw = np.random.default_rng(step).normal
+    for number, param in enumerate(params):
+        grad = draw(size=param.shape)
+        has_one = step != number % 3 + 2 and (number != 1 or step > 2)
+        param.grad = tensor(grad, param.dtype) if has_one else None
+
+
+def no_change(params, optimizers):
+    """Nothing happens between two steps."""
+
+
+def resume(params, optimizers):
+    for optimizer in optimizers:
+        optimizer.load_state_dict(optimizer.state_dict())
+
+
+def replace_arrays(params, optimizers):
+    for param in params:
+        param.data = param.data.copy()
+
+
+def write_into_arrays(params, optimizers):
+    for param in params:
+        param.data *= 0.5
+    for optimizer in optimizers:
+        for state in optimizer.state.values():
+            for name, value in state.items():
+                if name != "step":
+                    value *= 0.5
+
+
+def replace_a_state(params, optimizers):
+    for optimizer in optimizers:
+        for param, state in optimizer.state.items():
+            if param is params[0]:
+                state.update({name: value * 2 for name, value in state.items()})
+
+
+def forget_a_state(params, optimizers):
+    for optimizer in optimizers:
+        optimizer.state.pop(params[3], None)
+
+
+@pytest.mark.parametrize(
+    "change", [no_change, resume, replace_arrays, write_into_arrays, replace_a_state, forget_a_state]
+)
+@pytest.mark.parametrize("case", TOGETHER)
+def test_many_parameters_are_updated_as_each_would_be_by_itself(case, change):
+    """To the same bits, whatever happens between the steps to the parameters and their states."""
+    kind, settings = TOGETHER[case]
+    together, apart = parameters_of_all_sorts(), parameters_of_all_sorts()
+    arrays = [param.data for param in together]
+    one, several = [kind(together, **settings)], [kind([param], **settings) for param in apart]
+    for step in range(7):
+        for params, optimizers in ((together, one), (apart, several)):
+            give_gradients(params, step)
+            for optimizer in optimizers:
+                optimizer.step()
+            change(params, optimizers)
+    assert all(map(np.array_equal, values(together), values(apart)))
+    if change is not replace_arrays:
+        assert all(param.data is array for param, array in zip(together, arrays, strict=True))
+    for param, alone, optimizer in zip(together, apart, several, strict=True):
+        state, expected = one[0].state.get(param, {}), optimizer.state.get(alone, {})
+        assert state.keys() == expected.keys()
+        for name, value in state.items():
+            assert np.array_equal(value if name == "step" else to_cpu(value), to_cpu(expected[name])), name
+            assert name == "step" or (value.shape == param.shape and value.dtype == param.dtype)
+
+
+def test_parameters_that_share_memory_are_updated_one_after_the_other():
+    one, transposed = (tensor(np.zeros((3, 2)), requires_grad=True) for _ in range(2))
+    transposed.data = one.data.T
+    other = tensor(np.zeros(4), requires_grad=True)
+    optimizer = SGD([one, other, transposed], lr=1.0)
+    one.grad = tensor(np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
+    transposed.grad = tensor(np.array([[10.0, 30.0, 50.0], [20.0, 40.0, 60.0]]))
+    other.grad = tensor(np.ones(4))
+    optimizer.step()
+    assert one.tolist() == [[-11, -22], [-33, -44], [-55, -66]]
+    assert other.tolist() == [-1] * 4
+
+
+@pytest.mark.parametrize("case", TOGETHER)
+def test_many_parameters_against_pytorch(case):
+    torch = pytest.importorskip("torch")
+    kind, settings = TOGETHER[case]
+    ours = parameters_of_all_sorts(np.float64)
+    theirs = [torch.tensor(np.array(to_cpu(param.data)), requires_grad=True) for param in ours]
+    optimizers = kind(ours, **settings), getattr(torch.optim, kind.__name__)(theirs, **settings)
+    for step in range(7):
+        give_gradients(ours, step)
+        for param, their in zip(ours, theirs, strict=True):
+            their.grad = None if param.grad is None else torch.tensor(np.array(to_cpu(param.grad.data)))
+        for optimizer in optimizers:
+            optimizer.step()
+    for param, their in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(to_cpu(param.data), their.detach().numpy(), rtol=1e-11, atol=1e-12)
+        for name, value in optimizers[0].state.get(param, {}).items():
+            expected = optimizers[1].state[their][name]
+            np.testing.assert_allclose(to_cpu(value) if name != "step" else value, expected, rtol=1e-11, atol=1e-12)
+
+
+def test_a_deep_copy_trains_by_itself():
+    params = make_params(dtype=np.float32)
+    optimizer = make_optimizer("Adam", params)
+    set_gradients(params, 1)
+    optimizer.step()
+    copied_params, copied = copy.deepcopy((params, optimizer))
+    before = values(copied_params)
+    for trained, its_params in ((optimizer, params), (copied, copied_params)):
+        set_gradients(its_params, 2)
+        trained.step()
+        if trained is optimizer:
+            assert all(map(np.array_equal, before, values(copied_params)))
+    assert all(map(np.array_equal, values(params), values(copied_params)))
+    np.testing.assert_equal(optimizer.state_dict(), copied.state_dict())
+
+
+def test_small_parameters_take_one_call_of_the_formula():
+    class Counting(SGD):
+        def _update(self, param, grad, state, group):
+            calls.append(param.shape)
+            super()._update(param, grad, state, group)
+
+    calls = []
+    params = [tensor(np.ones((2, 3)), requires_grad=True) for _ in range(20)]
+    large = tensor(np.ones((2, LARGE)), requires_grad=True)
+    optimizer = Counting([*params, large], momentum=0.9)
+    for _ in range(3):
+        for param in [*params, large]:
+            param.grad = tensor(np.ones(param.shape))
+        optimizer.step()
+    assert sorted(calls) == sorted([(2, LARGE), (120,)] * 3)
 
 
 def test_zero_grad():

@@ -234,6 +234,7 @@ def test_a_run_writes_its_files(tmp_path):
         "early_stop": None,
         "mixup": None,
         "image_size": None,
+        "amp": False,
         "backend": active_backend(),
         "data_dir": None,
         "classes": list("0123456789"),

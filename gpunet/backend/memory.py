@@ -7,9 +7,9 @@ threads read neighbouring channels. Element-wise operations keep the layout by t
 
 from __future__ import annotations
 
-from gpunet.backend.active import Array, xp
+from gpunet.backend.active import Array, active_backend, xp
 
-__all__ = ["as_nchw", "to_nhwc"]
+__all__ = ["address", "as_nchw", "to_nhwc"]
 
 
 def to_nhwc(x: Array) -> Array:
@@ -20,3 +20,8 @@ def to_nhwc(x: Array) -> Array:
 def as_nchw(x: Array) -> Array:
     """The (N, C, H, W) view of a (N, H, W, C) array: only the strides change."""
     return x.transpose(0, 3, 1, 2)
+
+
+def address(array: Array) -> int:
+    """Where the first element of an array lies in memory."""
+    return int(array.ctypes.data if active_backend() == "numpy" else array.data.ptr)

@@ -108,6 +108,7 @@ def _add_how_to_train(parser: argparse.ArgumentParser) -> None:
         ("--early-stop", whole_number_from(1), "N", "end after N epochs without a smaller loss on the test images"),
     ):
         group.add_argument(name, type=kind, metavar=metavar, help=text)
+    group.add_argument("--amp", action="store_true", help="mixed precision: float16 for tensor cores; slower on a CPU")
 
 
 def _add_how_to_run(parser: argparse.ArgumentParser) -> None:
@@ -215,10 +216,11 @@ def _saved_settings(folder: RunFolder) -> dict[str, Any]:
 
 
 def _line(result: EpochResult, epochs: int) -> str:
+    scale = "" if result.loss_scale is None else f"  loss scale {result.loss_scale:,.0f}"
     return (
         f"epoch {result.epoch:{len(str(epochs))}d}/{epochs}  loss {result.train_loss:.4f}  "
         f"accuracy {result.train_accuracy:6.2%}  test accuracy {result.test_accuracy:6.2%}  "
-        f"{result.images_per_second:,.0f} images/s"
+        f"{result.images_per_second:,.0f} images/s{scale}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gpunet.autocast import full_precision
 from gpunet.errors import ShapeError
 from gpunet.functional.checks import check_choice, check_float
 from gpunet.ops import activation
@@ -113,7 +114,8 @@ def softmax(input: Tensor, dim: int = -1) -> Tensor:
         DTypeError: if the input is not a Tensor of floats.
         ShapeError: if there is no such dimension or it is empty.
     """
-    return apply(softmax_ops.Softmax(_softmax_axis(input, dim, "softmax")), input)
+    axis = _softmax_axis(input, dim, "softmax")
+    return apply(softmax_ops.Softmax(axis), full_precision(input))
 
 
 def log_softmax(input: Tensor, dim: int = -1) -> Tensor:
@@ -126,7 +128,8 @@ def log_softmax(input: Tensor, dim: int = -1) -> Tensor:
         DTypeError: if the input is not a Tensor of floats.
         ShapeError: if there is no such dimension or it is empty.
     """
-    return apply(softmax_ops.LogSoftmax(_softmax_axis(input, dim, "log_softmax")), input)
+    axis = _softmax_axis(input, dim, "log_softmax")
+    return apply(softmax_ops.LogSoftmax(axis), full_precision(input))
 
 
 def _softmax_axis(input: Tensor, dim: int, layer: str) -> int:

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from gpunet.backend import check_active
+from gpunet.backend import check_active, xp
 from gpunet.errors import ArgumentError, DTypeError, LabelError, ShapeError
 from gpunet.ops.window import Pair, Window
 from gpunet.tensor import Tensor
@@ -42,6 +42,8 @@ def whole_number(value: Any, name: str, layer: str, minimum: int) -> int:
 
 def pair(value: IntPair, name: str, layer: str, minimum: int) -> Pair:
     """The value as (for rows, for columns)."""
+    if type(value) is int and value >= minimum:  # the usual case
+        return value, value
     values = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value, value)
     if len(values) != 2:
         raise ArgumentError(f"{layer}: {name} must be one whole number or two, got {value!r}")
@@ -64,6 +66,8 @@ def check_choice(value: str, choices: Sequence[str], name: str, layer: str) -> N
 
 def check_float(x: Any, layer: str, name: str = "input") -> None:
     """Make sure that the value is a Tensor of floats on the active backend."""
+    if isinstance(x, Tensor) and isinstance(x.data, xp.ndarray) and x.data.dtype.kind == "f":  # the usual case
+        return
     if not isinstance(x, Tensor):
         raise DTypeError(f"{layer}: {name} must be a Tensor, got {type(x).__name__}; make one with gpunet.tensor(...)")
     check_active(x.data, f"{layer}: {name}")
@@ -87,8 +91,8 @@ def check_images(x: Any, layer: str, channels: int | None = None) -> None:
 
 def check_same_dtype(layer: str, **tensors: Tensor | None) -> None:
     """Make sure that all the Tensors given hold the same type of float."""
-    given = {name: tensor.dtype for name, tensor in tensors.items() if tensor is not None}
-    if len(set(given.values())) > 1:
+    if len({tensor.data.dtype for tensor in tensors.values() if tensor is not None}) > 1:
+        given = {name: tensor.dtype for name, tensor in tensors.items() if tensor is not None}
         listed = ", ".join(f"{name} is {dtype}" for name, dtype in given.items())
         raise DTypeError(
             f"{layer}: all Tensors must hold the same type of float, but {listed}; convert with .to(dtype)"
@@ -97,8 +101,8 @@ def check_same_dtype(layer: str, **tensors: Tensor | None) -> None:
 
 def check_window_fits(window: Window, x: Tensor, layer: str) -> None:
     """Make sure that at least one window lies within the padded images."""
-    for axis, (name, size) in enumerate(zip(("height", "width"), x.shape[2:], strict=True)):
-        before, after = window.padding[axis]
+    for axis, name in ((0, "height"), (1, "width")):
+        size, (before, after) = x.shape[2 + axis], window.padding[axis]
         if window.extent[axis] > size + before + after:
             raise ShapeError(
                 f"{layer}: the window is larger than the padded input: {name} {size} + padding {before} + {after} "

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+
+from gpunet.autocast import half_precision
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.functional import activation
 from gpunet.functional.checks import (
@@ -15,6 +18,7 @@ from gpunet.functional.checks import (
     whole_number,
 )
 from gpunet.ops.conv import Conv2d
+from gpunet.ops.half import float32_inside
 from gpunet.ops.linear import Linear
 from gpunet.ops.window import Pair, Window
 from gpunet.tape import is_grad_enabled
@@ -75,25 +79,29 @@ def conv2d(
             f"(weight of shape {weight.shape}, groups={groups}), got {channels} in shape {input.shape}"
         )
     _check_bias(bias, outputs, "conv2d")
+    input, weight, bias = half_precision(input), half_precision(weight), half_precision(bias)
     check_same_dtype("conv2d", input=input, weight=weight, bias=bias)
     check_window_fits(window, input, "conv2d")
     inputs = [tensor for tensor in (input, weight, bias) if tensor is not None]
     if residual is not None:
-        _check_residual(residual, input, window, outputs)
+        residual = _checked_residual(residual, input, window, outputs)
     added = [] if residual is None else [residual]
     if not (is_grad_enabled() and any(tensor.requires_grad for tensor in inputs + added)):
-        return apply(Conv2d(window, groups, None if residual is None else residual.data, relu), *inputs)
-    output = apply(Conv2d(window, groups), *inputs)
+        evaluation = Conv2d(window, groups, None if residual is None else residual.data, relu)
+        return apply(float32_inside(evaluation, input.dtype), *inputs)
+    output = apply(float32_inside(Conv2d(window, groups), input.dtype), *inputs)
     output = output if residual is None else output + residual
     return activation.relu(output) if relu else output
 
 
-def _check_residual(residual: Tensor, input: Tensor, window: Window, outputs: int) -> None:
+def _checked_residual(residual: Tensor, input: Tensor, window: Window, outputs: int) -> Tensor:
     check_float(residual, "conv2d", "residual")
+    residual = half_precision(residual)
     check_same_dtype("conv2d", input=input, residual=residual)
     expected = (input.shape[0], outputs, *window.output_size(input.shape[2], input.shape[3]))
     if residual.shape != expected:
         raise ShapeError(f"conv2d: residual must have the shape of the output, {expected}, got {residual.shape}")
+    return residual
 
 
 def conv_window(kernel: Pair, stride: IntPair, padding: IntPair | str, dilation: IntPair) -> Window:
@@ -102,15 +110,18 @@ def conv_window(kernel: Pair, stride: IntPair, padding: IntPair | str, dilation:
     dilations = pair(dilation, "dilation", "conv2d", 1)
     if not isinstance(padding, str):
         rows, columns = pair(padding, "padding", "conv2d", 0)
-        return Window(kernel, strides, ((rows, rows), (columns, columns)), dilations)
+        return _window(kernel, strides, ((rows, rows), (columns, columns)), dilations)
     check_choice(padding, ("same", "valid"), "padding", "conv2d")
     if padding == "valid":
-        return Window(kernel, strides, dilation=dilations)
+        return _window(kernel, strides, dilation=dilations)
     if strides != (1, 1):
         raise ArgumentError(f"conv2d: padding 'same' needs a stride of 1, got {strides}")
     extra = [d * (k - 1) for d, k in zip(dilations, kernel, strict=True)]  # an odd one goes to the end, as in PyTorch
     sides = ((extra[0] // 2, extra[0] - extra[0] // 2), (extra[1] // 2, extra[1] - extra[1] // 2))
-    return Window(kernel, strides, sides, dilations)
+    return _window(kernel, strides, sides, dilations)
+
+
+_window = functools.lru_cache(1024)(Window)  # a layer meets the same object again, and what is kept under it
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -134,8 +145,9 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if 0 in input.shape:
         raise ShapeError(f"linear: the batch is empty, input has shape {input.shape}")
     _check_bias(bias, outputs, "linear")
+    input, weight, bias = half_precision(input), half_precision(weight), half_precision(bias)
     check_same_dtype("linear", input=input, weight=weight, bias=bias)
-    return apply(Linear(), input, weight, *(() if bias is None else (bias,)))
+    return apply(float32_inside(Linear(), input.dtype), input, weight, *(() if bias is None else (bias,)))
 
 
 def _check_bias(bias: Tensor | None, outputs: int, layer: str) -> None:

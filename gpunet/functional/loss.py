@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpunet.autocast import full_precision
 from gpunet.backend import xp
 from gpunet.errors import ArgumentError, DTypeError, LabelError, ShapeError
 from gpunet.functional.activation import log_softmax
@@ -51,7 +52,7 @@ def cross_entropy(
     Reference:
         Szegedy et al., "Rethinking the Inception architecture for computer vision", 2015 (label smoothing).
     """
-    _check_scores(input, "cross_entropy")
+    input = _checked_scores(input, "cross_entropy")
     _check_reduction(reduction, "cross_entropy")
     smoothing = probability(label_smoothing, "label_smoothing", "cross_entropy")
     _check_class_weight(weight, input, "cross_entropy")
@@ -86,7 +87,7 @@ def nll_loss(
         DTypeError: for log-probabilities or labels of a wrong type.
         ShapeError: if the shapes do not match or the batch is empty.
     """
-    _check_scores(input, "nll_loss")
+    input = _checked_scores(input, "nll_loss")
     _check_reduction(reduction, "nll_loss")
     _check_class_weight(weight, input, "nll_loss")
     q, row_weight = _label_target(input, target, weight, 0.0, ignore_index, "nll_loss")
@@ -107,7 +108,7 @@ def binary_cross_entropy(
         LabelError: if input or target lie outside [0, 1].
         ShapeError: if the shapes differ or there are no elements.
     """
-    _check_pair(input, target, "binary_cross_entropy")
+    input, target = _checked_pair(input, target, "binary_cross_entropy")
     _check_reduction(reduction, "binary_cross_entropy")
     check_probabilities(input, "binary_cross_entropy", "input")
     check_probabilities(target, "binary_cross_entropy", "target")
@@ -135,7 +136,7 @@ def binary_cross_entropy_with_logits(
         LabelError: if the target lies outside [0, 1].
         ShapeError: if the shapes differ or there are no elements.
     """
-    _check_pair(input, target, "binary_cross_entropy_with_logits")
+    input, target = _checked_pair(input, target, "binary_cross_entropy_with_logits")
     _check_reduction(reduction, "binary_cross_entropy_with_logits")
     check_probabilities(target, "binary_cross_entropy_with_logits", "target")
     _check_stretches(weight, input, "binary_cross_entropy_with_logits", "weight")
@@ -163,7 +164,7 @@ def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: b
     Reference:
         Kullback and Leibler, "On information and sufficiency", 1951.
     """
-    _check_pair(input, target, "kl_div")
+    input, target = _checked_pair(input, target, "kl_div")
     check_choice(reduction, ("mean", "batchmean", "sum", "none"), "reduction", "kl_div")
     if not log_target:
         check_probabilities(target, "kl_div", "target")
@@ -182,7 +183,7 @@ def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     Raises:
         ShapeError: if the shapes differ or there are no elements.
     """
-    _check_pair(input, target, "mse_loss", target_is_constant=False)
+    input, target = _checked_pair(input, target, "mse_loss", target_is_constant=False)
     _check_reduction(reduction, "mse_loss")
     difference = input - target
     return _reduce(difference * difference, reduction)
@@ -203,12 +204,13 @@ def _check_reduction(reduction: str, layer: str) -> None:
     check_choice(reduction, ("mean", "sum", "none"), "reduction", layer)
 
 
-def _check_scores(input: Tensor, layer: str) -> None:
+def _checked_scores(input: Tensor, layer: str) -> Tensor:
     check_float(input, layer)
     if input.ndim < 2:
         raise ShapeError(f"{layer}: input must have shape (N, C) or (N, C, d1, ...), got {input.shape}")
     if 0 in input.shape:
         raise ShapeError(f"{layer}: the batch is empty, input has shape {input.shape}")
+    return full_precision(input)
 
 
 def _check_class_weight(weight: Tensor | None, input: Tensor, layer: str) -> None:
@@ -260,7 +262,7 @@ def _label_target(
 def _probability_target(input: Tensor, target: Tensor, weight: Tensor | None, smoothing: float) -> Any:
     if target.shape == (input.shape[0], *input.shape[2:]):
         raise DTypeError(f"cross_entropy: class labels must be integers, got {target.dtype}; convert with .long()")
-    _check_pair(input, target, "cross_entropy")
+    _, target = _checked_pair(input, target, "cross_entropy")
     check_probabilities(target, "cross_entropy", "target")
     q = target.data
     if smoothing:
@@ -268,9 +270,10 @@ def _probability_target(input: Tensor, target: Tensor, weight: Tensor | None, sm
     return q if weight is None else q * weight.data.reshape((-1,) + (1,) * (input.ndim - 2))
 
 
-def _check_pair(input: Tensor, target: Tensor, layer: str, target_is_constant: bool = True) -> None:
+def _checked_pair(input: Tensor, target: Tensor, layer: str, target_is_constant: bool = True) -> tuple[Tensor, Tensor]:
     check_float(input, layer)
     check_float(target, layer, "target")
+    input, target = full_precision(input), full_precision(target)
     check_same_dtype(layer, input=input, target=target)
     if input.shape != target.shape:
         raise ShapeError(f"{layer}: input and target must have the same shape, got {input.shape} and {target.shape}")
@@ -278,3 +281,4 @@ def _check_pair(input: Tensor, target: Tensor, layer: str, target_is_constant: b
         raise ShapeError(f"{layer}: the batch is empty, input has shape {input.shape}")
     if target_is_constant and target.requires_grad:
         raise ArgumentError(f"{layer}: no gradient flows to the target; pass target.detach()")
+    return input, target

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from gpunet.backend import Array
+from gpunet.autocast import is_autocast_enabled
+from gpunet.backend import Array, xp
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.functional.checks import check_float, check_same_dtype
 from gpunet.ops.batchnorm import BatchNorm, BatchNormInference
-from gpunet.tensor import Tensor, apply
+from gpunet.ops.half import float32_inside
+from gpunet.tensor import Tensor, apply, promote
 
 __all__ = ["batch_norm"]
 
@@ -28,7 +30,8 @@ def batch_norm(
 
     In training, mean and (biased) variance are those of the batch, over all dimensions but the second; the running
     statistics, where given, move towards them in place: `running = (1 - momentum) * running + momentum * batch`, with
-    the unbiased variance. In evaluation the running statistics are used.
+    the unbiased variance. In evaluation the running statistics are used. A float16 input may have float32 weight, bias
+    and running statistics, as in mixed precision; it is normalised in float32, and the output is float16.
 
     Args:
         residual: added to y, as at the end of a residual block.
@@ -40,7 +43,8 @@ def batch_norm(
     Raises:
         ShapeError: for a wrong rank or length, an empty batch, or training on a single value per channel.
         ArgumentError: if there are no running statistics in evaluation, or only one of the two or of weight and bias.
-        DTypeError: if the Tensors are not floats of one type.
+        DTypeError: if the Tensors are not floats of one type; only the input may be float16 where weight and bias are
+            float32.
 
     Reference:
         Ioffe and Szegedy, "Batch Normalization: accelerating deep network training by reducing internal covariate
@@ -67,14 +71,20 @@ def batch_norm(
         check_float(residual, "batch_norm", "residual")
         if residual.shape != input.shape:
             raise ShapeError(f"batch_norm: residual must have the shape of input, {input.shape}, got {residual.shape}")
-    check_same_dtype("batch_norm", input=input, weight=weight, bias=bias, residual=residual)
+        if is_autocast_enabled():
+            input, residual = promote(input, residual)
+    if weight is not None and (input.dtype, weight.dtype) == (xp.float16, xp.float32):  # as under autocast
+        check_same_dtype("batch_norm", weight=weight, bias=bias)
+        check_same_dtype("batch_norm", input=input, residual=residual)
+    else:
+        check_same_dtype("batch_norm", input=input, weight=weight, bias=bias, residual=residual)
     affine = weight is not None
     others = [tensor for tensor in (weight, bias, residual) if tensor is not None]
     if not training:
         if running_mean is None or running_var is None:
             raise ArgumentError("batch_norm: evaluation needs running_mean and running_var")
         evaluation = BatchNormInference(eps, affine, relu, running_mean.data, running_var.data)
-        return apply(evaluation, input, *others)
+        return apply(float32_inside(evaluation, input.dtype), input, *others)
     count = input.numel() // channels
     if count == 1:
         raise ShapeError(
@@ -82,7 +92,7 @@ def batch_norm(
             f"use a larger batch, or eval()"
         )
     operation = BatchNorm(eps, affine, relu)
-    output = apply(operation, input, *others)
+    output = apply(float32_inside(operation, input.dtype), input, *others)
     if running_mean is not None and running_var is not None:
         _move(running_mean, operation.batch_mean, momentum)
         _move(running_var, operation.batch_var * (count / (count - 1)), momentum)

@@ -1,7 +1,8 @@
 """Module: the base of all layers and networks.
 
 A Module keeps what it learns (parameters), what it remembers besides (buffers, such as running means) and the Modules
-it is made of in three dictionaries, filled by plain assignment: `self.conv = Conv2d(...)`.
+it is made of in three dictionaries, filled by plain assignment: `self.conv = Conv2d(...)`. All are ordinary attributes,
+too, so that reading them takes no detour.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from gpunet.backend import Array, asarray
+from gpunet.backend import Array, asarray, single_threaded_blas
 from gpunet.errors import ArgumentError, DTypeError, GpunetError, StateDictError
 from gpunet.nn.parameter import Parameter
 from gpunet.tensor import Tensor
@@ -62,7 +63,8 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run `forward`; an error raised on the way is told in which layer it arose."""
         try:
-            return self.forward(*args, **kwargs)
+            with single_threaded_blas:  # here once, instead of in every operation
+                return self.forward(*args, **kwargs)
         except GpunetError as error:
             self._locate(error)
             raise
@@ -94,24 +96,19 @@ class Module:
         if store is None:
             object.__setattr__(self, name, value)
             return
-        for other in (*stores, self.__dict__):
+        for other in stores:
             if other is not store:
                 other.pop(name, None)
-        store[name] = value
+        store[name] = self.__dict__[name] = value
 
     def __getattr__(self, name: str) -> Any:  # only called where ordinary lookup found nothing
-        for store in ("_parameters", "_buffers", "_modules"):
-            if name in self.__dict__.get(store, ()):
-                return self.__dict__[store][name]
         hint = "" if "_parameters" in self.__dict__ else "; call super().__init__() in its __init__ first"
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{hint}")
 
     def __delattr__(self, name: str) -> None:
-        for store in (self._parameters, self._buffers, self._modules):
-            if name in store:
-                del store[name]
-                return
         object.__delattr__(self, name)
+        for store in (self._parameters, self._buffers, self._modules):
+            store.pop(name, None)
 
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
         """Add a parameter under a name; None reserves the name for a parameter that this layer does without.
@@ -145,7 +142,7 @@ class Module:
             raise ArgumentError(f"{where}: a name must not be empty or have a dot in it, got {name!r}")
         if name not in store and hasattr(self, name):
             raise ArgumentError(f"{where}: there is an attribute {name!r} already")
-        store[name] = value
+        store[name] = self.__dict__[name] = value
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The Modules that this one directly consists of, with their names."""

@@ -52,14 +52,13 @@ class TilePasses:
 
     def moments(self) -> tuple[Array, Array]:
         """Mean and biased variance per channel, float64: E[x^2] - E[x]^2, or where that loses digits about the mean."""
-        mean, var = self._moments_about(xp.zeros(self.channels))
+        mean, var = self._moments_about(None)
         if _lost_digits(mean, var):
             mean, var = self._moments_about(mean)
         return mean, var
 
-    def _moments_about(self, center: Array) -> tuple[Array, Array]:
-        center = center.astype(self.x.dtype)
-        self.center = self._per_row(center) if center.any() else None
+    def _moments_about(self, guess: Array | None) -> tuple[Array, Array]:
+        self.center = None if guess is None else self._per_row(guess)
 
         def one_tile(batch: slice) -> tuple[Array, Array]:
             tile = self._centred(self.x[batch])
@@ -68,7 +67,8 @@ class TilePasses:
 
         total, squares = sum_over_tiles(one_tile, self.tiles)
         offset = total / self.count
-        return center + offset, xp.maximum(squares / self.count - offset * offset, 0)
+        mean = offset if guess is None else guess.astype(self.x.dtype) + offset  # rounded, as it was taken off
+        return mean, xp.maximum(squares / self.count - offset * offset, 0)
 
     def normalise(
         self, mean: Array, var: Array, eps: float, weight: Array | None, bias: Array | None, residual: Array | None

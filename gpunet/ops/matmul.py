@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpunet.backend import Array, xp
+from gpunet.backend import Array, run_tiles, tiles, xp
 from gpunet.ops.broadcast import unbroadcast
 from gpunet.ops.operation import Operation
 
@@ -14,7 +14,7 @@ class MatMul(Operation):
 
     def forward(self, a: Array, b: Array) -> Array:
         self.a, self.b = a, b
-        return xp.matmul(a, b)
+        return _product(a, b)
 
     def backward(self, grad: Array) -> tuple[Array | None, ...]:
         # With vectors written as matrices, (..., m, k) @ (..., k, n): da = g bᵀ and db = aᵀ g.
@@ -25,6 +25,19 @@ class MatMul(Operation):
         if self.a.ndim == 1:
             grad = grad[..., None, :]  # (..., m, n)
         needs_a, needs_b = self.needs_grad
-        da = unbroadcast(xp.matmul(grad, b.swapaxes(-1, -2)), a.shape).reshape(self.a.shape) if needs_a else None
-        db = unbroadcast(xp.matmul(a.swapaxes(-1, -2), grad), b.shape).reshape(self.b.shape) if needs_b else None
+        da = unbroadcast(_product(grad, b.swapaxes(-1, -2)), a.shape).reshape(self.a.shape) if needs_a else None
+        db = unbroadcast(_product(a.swapaxes(-1, -2), grad), b.shape).reshape(self.b.shape) if needs_b else None
         return da, db
+
+
+def _product(a: Array, b: Array) -> Array:
+    """The product of two arrays; of two matrices the rows are shared among the threads."""
+    if a.ndim != 2 or b.ndim != 2:
+        return xp.matmul(a, b)
+    y: Array = xp.empty((len(a), b.shape[1]), dtype=a.dtype)
+
+    def some_rows(rows: slice) -> None:
+        xp.matmul(a[rows], b, out=y[rows])
+
+    run_tiles(some_rows, tiles(len(a), y.itemsize * sum(b.shape), b.nbytes))
+    return y

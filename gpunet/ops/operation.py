@@ -16,8 +16,8 @@ class Operation:
     `backward` turns the gradient of the loss by the output into its gradients by the inputs, in their order. Settings
     such as a stride are arguments of the constructor, so that inputs are arrays (or plain numbers) alone.
 
-    An array that `backward` returns belongs to the caller: return the gradient it was given, a view, or a new array,
-    but never the same new array for two inputs.
+    An array that `backward` returns belongs to the caller: return the gradient it was given or a view of it, which the
+    caller leaves as it is, or new memory, over which the caller may write. Never the same new memory for two inputs.
     """
 
     needs_grad: tuple[bool, ...] = ()

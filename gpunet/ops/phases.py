@@ -7,6 +7,7 @@ kernel, and between the pixels of a phase and the positions of the window there 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from typing import NamedTuple
@@ -54,11 +55,12 @@ class Phase(NamedTuple):
         )
 
 
-def phases(window: Window, height: int, width: int) -> list[Phase]:
+@functools.lru_cache(1024)
+def phases(window: Window, height: int, width: int) -> tuple[Phase, ...]:
     """The phases of images of this size; pixels that no window meets are in none."""
     positions = window.output_size(height, width)
     rows, columns = _along(window, 0, height, positions[0]), _along(window, 1, width, positions[1])
-    return [Phase(*pair) for pair in itertools.product(rows, columns)]
+    return tuple(Phase(*pair) for pair in itertools.product(rows, columns))
 
 
 def _along(window: Window, axis: int, size: int, number: int) -> list[_AxisPhase]:

@@ -6,7 +6,7 @@ residual that may be added before it are part of the same pass over memory. The 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gpunet.backend import Array, xp
 from gpunet.backend.kernel_table import (
@@ -21,7 +21,19 @@ from gpunet.backend.kernel_table import (
 )
 from gpunet.backend.kernels import BLOCK, launch, vector_width
 
-__all__ = ["Channels", "KernelPasses", "Sums", "backward_sums", "channels", "input_gradient", "moments", "normalise"]
+__all__ = [
+    "Channels",
+    "KernelPasses",
+    "Share",
+    "Sums",
+    "backward_sums",
+    "channels",
+    "input_gradient",
+    "lanes_and_groups",
+    "moments",
+    "normalise",
+    "share_among_blocks",
+]
 
 MOST_LANES = 32  # packs side by side in a block: a warp
 MOST_BLOCKS = 1024  # of a sum: enough for any GPU
@@ -47,7 +59,7 @@ class Sums(NamedTuple):
     slope: Array
 
 
-class _Share(NamedTuple):
+class Share(NamedTuple):
     """How the rows and channels are shared among blocks; batchnorm.cu has the picture."""
 
     rows: int
@@ -60,24 +72,26 @@ class _Share(NamedTuple):
 
     @property
     def threads(self) -> int:
+        """Of all blocks together."""
         return self.chunks * self.groups * BLOCK
 
 
-def _share(x: Array, arrays: tuple[Array, ...], summing: bool) -> _Share:
+def share_among_blocks(x: Array, arrays: tuple[Array, ...], summing: bool) -> Share:
+    """How the kernels share x (N, ..., C); the arrays are what they read and write beside it."""
     channels = x.shape[-1]
     rows = x.size // channels if channels else 0
     vector = vector_width(channels, x, *arrays)
-    lanes, groups = _lanes(channels // vector)
+    lanes, groups = lanes_and_groups(channels // vector)
     per_thread = FEWEST_ROWS if summing else PASS_ROWS
     chunk_rows = per_thread * (BLOCK // lanes)
     chunks = -(-rows // chunk_rows)
     if summing and chunks * groups > MOST_BLOCKS:
         chunk_rows = -(-rows // max(1, MOST_BLOCKS // groups))
         chunks = -(-rows // chunk_rows)
-    return _Share(rows, channels, lanes, chunk_rows, chunks, groups, vector)
+    return Share(rows, channels, lanes, chunk_rows, chunks, groups, vector)
 
 
-def _lanes(packs: int) -> tuple[int, int]:
+def lanes_and_groups(packs: int) -> tuple[int, int]:
     """How many packs lie side by side in a block, a power of two, and how many groups of that many there are."""
     lanes = min(MOST_LANES, 1 << max(0, packs - 1).bit_length())
     return lanes, -(-packs // lanes)
@@ -85,12 +99,12 @@ def _lanes(packs: int) -> tuple[int, int]:
 
 def moments(x: Array) -> tuple[Array, Array]:
     """Mean and biased variance per channel of x (N, ..., C), with at least one row: float64, (C,)."""
-    share = _share(x, (), summing=True)
+    share = share_among_blocks(x, (), summing=True)
     partial_mean, partial_squares = (xp.empty((share.chunks, share.channels), dtype=xp.float64) for _ in range(2))
     mean, var = (xp.empty(share.channels, dtype=xp.float64) for _ in range(2))
     cut = (share.rows, share.channels, share.lanes, share.chunk_rows)
     launch(BATCH_NORM_MOMENTS, x, partial_mean, partial_squares, *cut, threads=share.threads, vector=share.vector)
-    lanes, groups = _lanes(share.channels)
+    lanes, groups = lanes_and_groups(share.channels)
     cut = (share.rows, share.channels, lanes, share.chunk_rows)
     launch(
         BATCH_NORM_MERGE_MOMENTS, partial_mean, partial_squares, mean, var, *cut, share.chunks, threads=groups * BLOCK
@@ -114,7 +128,7 @@ def normalise(x: Array, known: Channels, residual: Array | None = None, relu: bo
     """Y = (x - center) * scale + shift, plus the residual if there is one, through a ReLU if wanted: like x."""
     y = xp.empty_like(x)
     other = x if residual is None else residual  # x: not looked at
-    share = _share(x, (y, other), summing=False)
+    share = share_among_blocks(x, (y, other), summing=False)
     cut = (share.rows, share.channels, share.lanes, share.chunk_rows)
     flags = (int(residual is not None), int(relu))
     vectors = (known.center, known.scale, known.shift)
@@ -122,22 +136,22 @@ def normalise(x: Array, known: Channels, residual: Array | None = None, relu: bo
     return y
 
 
-def backward_sums(grad: Array, x: Array, known: Channels, relu_output: Array | None = None) -> Sums:
+def backward_sums(grad: Array, x: Array, known: Channels, relu_output: Array | None = None, dtype: Any = None) -> Sums:
     """The sums over all rows that the gradients need, where `relu_output` is y if a ReLU was part of it.
 
-    The gradients by bias and weight are of the type of x.
+    The gradients by bias and weight are of the type of x, or of `dtype`: that of weight and bias.
     """
     y = x if relu_output is None else relu_output  # x: not looked at
-    share = _share(x, (grad, y), summing=True)
+    share = share_among_blocks(x, (grad, y), summing=True)
     partial = [xp.empty((share.chunks, share.channels), dtype=xp.float64) for _ in range(2)]
     cut = (share.rows, share.channels, share.lanes, share.chunk_rows)
     flags = (int(relu_output is not None),)
     launch(
         BATCH_NORM_SUMS, grad, x, y, known.center, *partial, *cut, *flags, threads=share.threads, vector=share.vector
     )
-    gradients = [xp.empty(share.channels, dtype=x.dtype) for _ in range(2)]
+    gradients = [xp.empty(share.channels, dtype=dtype or x.dtype) for _ in range(2)]
     sums = Sums(*gradients, *(xp.empty(share.channels, dtype=known.center.dtype) for _ in range(2)))
-    lanes, groups = _lanes(share.channels)
+    lanes, groups = lanes_and_groups(share.channels)
     cut = (share.rows, share.channels, lanes, share.chunks)
     launch(BATCH_NORM_MERGE_SUMS, *partial, known.inverse_std, *sums, *cut, threads=groups * BLOCK)
     return sums
@@ -155,7 +169,7 @@ def input_gradient(
     dx = xp.empty_like(x)
     y = x if relu_output is None else relu_output  # x: not looked at
     dresidual = xp.empty_like(x) if residual else dx  # dx: not written through
-    share = _share(x, (grad, y, dx, dresidual), summing=False)
+    share = share_among_blocks(x, (grad, y, dx, dresidual), summing=False)
     cut = (share.rows, share.channels, share.lanes, share.chunk_rows)
     flags = (int(relu_output is not None), int(residual))
     arrays = (grad, x, y, dx, dresidual, known.center, known.scale, sums.mean_gradient, sums.slope)
@@ -177,6 +191,7 @@ class KernelPasses:
         self, mean: Array, var: Array, eps: float, weight: Array | None, bias: Array | None, residual: Array | None
     ) -> Array:
         """Y = relu((x - mean) * scale + bias + residual), like x, with scale = weight / sqrt(var + eps)."""
+        self.dtype = self.x.dtype if weight is None else weight.dtype
         self.known = channels(mean, var, weight, bias, eps, self.x)
         y = normalise(self.x, self.known, residual, self.relu)
         self.y = y if self.relu else None
@@ -186,7 +201,7 @@ class KernelPasses:
         self, grad: Array, needs_x: bool, has_residual: bool, statistics_move: bool
     ) -> tuple[Array | None, Array, Array, Array]:
         """The gradients by x, weight, bias and residual; `statistics_move` where mean and var depend on x."""
-        sums = backward_sums(grad, self.x, self.known, self.y)
+        sums = backward_sums(grad, self.x, self.known, self.y, self.dtype)
         if statistics_move:
             dx, dresidual = input_gradient(grad, self.x, self.known, sums, self.y, has_residual)
         else:  # nobody trains through fixed statistics, so there is no kernel for it

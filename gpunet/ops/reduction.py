@@ -20,6 +20,11 @@ class _Reduction(Operation):
         """Put the reduced axes back with size 1, so that `y` broadcasts against the input."""
         return y.reshape(tuple(1 if axis in self.axes else size for axis, size in enumerate(self.shape)))
 
+    def _to_all(self, grad: Array) -> Array:
+        """The same gradient for all elements that were reduced to one."""
+        stretched = self._stretch(grad)
+        return stretched if stretched.shape == self.shape else xp.broadcast_to(stretched, self.shape)
+
 
 class Sum(_Reduction):
     """`y = sum of x over the axes`."""
@@ -29,7 +34,7 @@ class Sum(_Reduction):
         return x.sum(axis=self.axes, keepdims=self.keepdims)
 
     def backward(self, grad: Array) -> tuple[Array]:
-        return (xp.broadcast_to(self._stretch(grad), self.shape),)
+        return (self._to_all(grad),)
 
 
 class Mean(_Reduction):
@@ -43,7 +48,7 @@ class Mean(_Reduction):
         count = 1
         for axis in self.axes:
             count *= self.shape[axis]
-        return (xp.broadcast_to(self._stretch(grad / count), self.shape),)
+        return (self._to_all(grad / count),)
 
 
 class Extremum(_Reduction):

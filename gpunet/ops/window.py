@@ -6,8 +6,7 @@ Window position (r, s) covers the padded rows `r*stride + i*dilation` for i < ke
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from gpunet.backend import Array, xp
 
@@ -16,8 +15,7 @@ __all__ = ["Pair", "Window"]
 Pair: TypeAlias = tuple[int, int]
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(NamedTuple):
     """Kernel size, stride, padding and dilation, each as (for rows, for columns)."""
 
     kernel: Pair

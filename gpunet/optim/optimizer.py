@@ -1,6 +1,7 @@
 """The base of all optimizers: parameter groups, the loop over parameters, and what must be kept to resume.
 
-An optimizer itself is one formula: `_update` changes the array of one parameter in place, given its gradient.
+An optimizer itself is one formula: `_update` changes an array of weights in place, given their gradient. What is small
+is updated together; see `flat`.
 """
 
 from __future__ import annotations
@@ -14,15 +15,10 @@ from gpunet.backend import Array, asarray, check_active, to_cpu, xp
 from gpunet.errors import ArgumentError, StateDictError
 from gpunet.functional.checks import whole_number
 from gpunet.optim.checks import not_negative
+from gpunet.optim.flat import Alone, Options, State, Together, arrange
 from gpunet.tensor import Tensor
 
 __all__ = ["Optimizer", "Options", "Params", "State"]
-
-Options: TypeAlias = dict[str, Any]
-"""The settings of a parameter group, such as "lr", by name; in `param_groups` also its "params"."""
-
-State: TypeAlias = dict[str, Any]
-"""What an optimizer remembers about one parameter: arrays of its shape, and the whole number "step"."""
 
 Params: TypeAlias = Iterable[Tensor] | Iterable[Options]
 """Parameters, or parameter groups: dicts with "params" and the settings that differ from the defaults."""
@@ -59,6 +55,7 @@ class Optimizer:
         self.defaults = self._checked_options(defaults)
         self.param_groups: list[Options] = []
         self.state: dict[Tensor, State] = {}
+        self._arranged: dict[int, tuple[list[Tensor], list[Alone | Together]]] = {}  # the last step of each group
         for group in self._as_groups(params):
             self.add_param_group(group)
         if not any(group["params"] for group in self.param_groups):
@@ -75,9 +72,11 @@ class Optimizer:
         raise NotImplementedError
 
     def _update(self, param: Array, grad: Array, state: State, group: Options) -> None:
-        """One step of one parameter: changes `param` in place and `state`, which is empty at first; never `grad`.
+        """One step: changes `param` in place and `state`, which is empty at first; never `grad`.
 
-        Settings in `group` are checked and plain Python numbers, which leave float32 arrays float32.
+        What happens to a weight may depend on nothing but its own values: small parameters come several at a time, as
+        one line of numbers. Settings in `group` are checked and plain Python numbers, which leave float32 arrays
+        float32.
         """
         raise NotImplementedError
 
@@ -91,17 +90,14 @@ class Optimizer:
             BackendError: if a parameter, its gradient or its state belongs to another backend than the active one.
         """
         updates = []
-        for group in self.param_groups:
+        for number, group in enumerate(self.param_groups):
             options = self._checked_options(group)
-            for param in group["params"]:
-                grad = param.grad
-                if grad is not None:
-                    state = self.state.setdefault(param, {})
-                    self._check_backend(param, grad, state)
-                    updates.append((param.data, grad.data, state, options))
+            grads = self._gradients(group["params"])
+            for part in self._arrange(number, list(grads)):
+                updates.append((part, [grads[param] for param in part.params], options))
         with np.errstate(all="ignore"):  # NaN and infinity travel on without a word, as they do on a GPU
-            for update in updates:
-                self._update(*update)
+            for part, its_grads, options in updates:
+                part.update(self._update, its_grads, options)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, before the next backward pass adds to them.
@@ -276,12 +272,34 @@ class Optimizer:
             seen.add(param)
         return params
 
-    def _check_backend(self, param: Tensor, grad: Tensor, state: State) -> None:
-        check_active(param.data, f"a parameter of {self._name}")
-        check_active(grad.data, f"a gradient that {self._name} was given")
-        for name, value in state.items():
-            if name != "step":
-                check_active(value, f"{name}, which {self._name} keeps (load_state_dict(state_dict()) would move it),")
+    def _gradients(self, params: list[Tensor]) -> dict[Tensor, Array]:
+        """The parameters that have a gradient, and theirs."""
+        grads = {}
+        for param in params:
+            grad = param.grad
+            if grad is not None:
+                check_active(param.data, f"a parameter of {self._name}")
+                check_active(grad.data, f"a gradient that {self._name} was given")
+                grads[param] = grad.data
+        return grads
+
+    def _arrange(self, number: int, params: list[Tensor]) -> list[Alone | Together]:
+        """How the parameters of a group are updated: as at the last step, unless something about them has changed."""
+        before, parts = self._arranged.get(number, ([], []))
+        if list(map(id, params)) == list(map(id, before)) and all(part.is_current(self.state) for part in parts):
+            return parts
+        for param in params:
+            for name, value in self.state.setdefault(param, {}).items():
+                if name != "step":
+                    what = f"{name}, which {self._name} keeps (load_state_dict(state_dict()) would move it),"
+                    check_active(value, what)
+        parts = arrange(params, self.state)
+        self._arranged[number] = params, parts
+        return parts
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For `copy.deepcopy`, which would copy views and what they are views of apart."""
+        return {**self.__dict__, "_arranged": {}}
 
 
 def _host_copy(value: Any) -> Any:

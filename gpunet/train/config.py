@@ -79,6 +79,7 @@ class TrainConfig:
         mixup: mix pairs of images and of labels, in shares from Beta(mixup, mixup); None for no mixing.
         image_size: of the images of a folder, which have none of their own.
         early_stop: end after that many epochs without a smaller loss on the test images; None for all epochs.
+        amp: train in mixed precision; see `gpunet.train.Trainer`.
 
     Raises:
         ArgumentError: if a value makes no sense.
@@ -101,6 +102,7 @@ class TrainConfig:
     early_stop: int | None = None
     mixup: float | None = None
     image_size: int | None = None
+    amp: bool = False
 
     def __post_init__(self) -> None:
         for name in ("data", "model", "optimizer", "schedule", "augment"):
@@ -126,6 +128,7 @@ class TrainConfig:
         for name in ("early_stop", "image_size"):
             if getattr(self, name) is not None:
                 self._set(name, whole_number(getattr(self, name), name, "train", 1))
+        _check_switch(self.amp, "amp")
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -168,13 +171,17 @@ class RunOptions:
             whole_number(self.checkpoint_steps, "checkpoint_steps", "train", 1)
         if self.checkpoint_seconds is not None:
             positive(self.checkpoint_seconds, "checkpoint_seconds", "train")
-        if not isinstance(self.tensorboard, bool):
-            raise ArgumentError(f"train: tensorboard must be true or false, got {self.tensorboard!r}")
+        _check_switch(self.tensorboard, "tensorboard")
 
 
 def _check_text(value: Any, name: str) -> None:
     if not isinstance(value, str) or not value or "\0" in value:
         raise ArgumentError(f"train: {name} must be a text, got {value!r:.200}")
+
+
+def _check_switch(value: Any, name: str) -> None:
+    if not isinstance(value, bool):
+        raise ArgumentError(f"train: {name} must be true or false, got {value!r:.200}")
 
 
 def make_optimizer(config: TrainConfig, model: Module) -> Optimizer:

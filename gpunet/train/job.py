@@ -179,6 +179,7 @@ class TrainingRun:
             **asdict(self.config),
             "epochs_done": len(results),
             "steps_done": trainer.progress.step,
+            "steps_skipped": trainer.progress.skipped_steps,
             "interrupted": trainer.stop_requested,
             "stopped_early": len(results) < self.epochs and not trainer.stop_requested,
             "classes": list(self.classes),
@@ -231,6 +232,7 @@ def _make(config: TrainConfig, options: RunOptions, show_progress: bool) -> _Par
         ema=config.ema,
         accumulate=config.accumulate,
         callbacks=[] if config.early_stop is None else [EarlyStopping(config.early_stop)],
+        amp=config.amp,
     )
     return _Parts(trainer, train_loader, test_loader, classes, recipe)
 

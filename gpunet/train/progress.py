@@ -21,7 +21,8 @@ class EpochResult:
         learning_rate: at the end of the epoch.
         images_per_second: while training.
         seconds: of training and test together.
-        gradient_norms: the L2 norm of each parameter's gradient at the last step of the epoch.
+        gradient_norms: the L2 norm of each parameter's gradient at the last step of the epoch; none if it was skipped.
+        loss_scale: of mixed precision, at the end of the epoch; None without.
     """
 
     epoch: int
@@ -33,10 +34,11 @@ class EpochResult:
     images_per_second: float
     seconds: float
     gradient_norms: dict[str, float] = field(default_factory=dict)
+    loss_scale: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The figures by name."""
-        return asdict(self)
+        """The figures by name, without those that there are none of."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
     @classmethod
     def from_dict(cls, figures: Any) -> EpochResult:
@@ -46,6 +48,8 @@ class EpochResult:
             StateDictError: if there are others, or one is not a number.
         """
         names = {each.name for each in fields(cls)}
+        if isinstance(figures, Mapping) and "loss_scale" not in figures:
+            names.remove("loss_scale")
         if not isinstance(figures, Mapping) or set(figures) != names:
             raise StateDictError(f"the figures of an epoch must be {', '.join(sorted(names))}, got {figures!r:.200}")
         norms = figures["gradient_norms"]
@@ -63,6 +67,7 @@ class Progress:
 
     Attributes:
         step: how often the optimizer has changed the weights, in all epochs.
+        skipped_steps: how often it has not, because gradients had overflowed in mixed precision.
         results: of the epochs that are over; their number is that of whole epochs.
         batch: how many batches of the epoch in work are done.
         images: how many images of the epoch in work have been seen.
@@ -73,6 +78,7 @@ class Progress:
     """
 
     step: int = 0
+    skipped_steps: int = 0
     results: list[EpochResult] = field(default_factory=list)
     batch: int = 0
     images: int = 0

@@ -1,7 +1,7 @@
 """From a trainer to a checkpoint and back: everything that the next step depends on.
 
-Weights, buffers, the optimizer, the schedule, the running average, both random streams, the place in the training set,
-the figures so far and what callbacks remember. A resumed run goes on with the same bits.
+Weights, buffers, the optimizer, the schedule, the scale of the loss, the running average, both random streams, the
+place in the training set, the figures so far and what callbacks remember. A resumed run goes on with the same bits.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ def take(trainer: Trainer) -> Checkpoint:
         "results": [result.as_dict() for result in progress.results],
         "optimizer": {"counts": counts, "param_groups": optimizer["param_groups"]},
         "schedule": _schedule_state(trainer),
+        "amp": {"scaler": trainer.scaler.state_dict(), "skipped_steps": progress.skipped_steps},
         "random": random_state(),
         "callbacks": [[_name(each), each.state_dict()] for each in _remembering(trainer)],
         "backend": active_backend(),
@@ -77,12 +78,16 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     progress = _progress(checkpoint, tensors)
     optimizer = _optimizer_state(_entry(state, "optimizer", dict), tensors)
     callbacks = _callback_states(trainer, _entry(state, "callbacks", list))
+    scaler = _entry(_entry(state, "amp", dict), "scaler", dict)
     if (trainer.averages is None) != (not tensors.of("average")):
         raise StateDictError("the checkpoint and the run differ in whether they average the weights (ema)")
+    if trainer.scaler.is_enabled() != bool(scaler):
+        raise StateDictError("the checkpoint and the run differ in whether they use mixed precision (amp)")
     tensors.check_names({"model", "average", "optimizer", "epoch"})
     trainer.model.load_state_dict(tensors.of("model"))
     trainer.optimizer.load_state_dict(optimizer)
     _load_schedule(trainer, state.get("schedule"))
+    trainer.scaler.load_state_dict(scaler)
     if trainer.averages is not None:
         trainer.averages.load_state_dict(tensors.of("average"))
     for callback, saved in callbacks:
@@ -128,6 +133,7 @@ def _progress(checkpoint: Checkpoint, tensors: _Grouped) -> Progress:
         raise StateDictError(f"the checkpoint is damaged: the sums of its epoch are {kinds}")
     progress = Progress(
         step=_entry(state, "step", int),
+        skipped_steps=_entry(_entry(state, "amp", dict), "skipped_steps", int),
         results=results,
         batch=checkpoint.position[1],
         images=_entry(state, "images", int),

@@ -11,6 +11,7 @@ from typing import Any, NoReturn, Protocol
 
 from tqdm import tqdm
 
+from gpunet.amp import GradScaler, autocast
 from gpunet.backend import Array, active_backend, to_cpu, xp
 from gpunet.data import DataLoader
 from gpunet.errors import NonFiniteError, StateDictError
@@ -29,6 +30,7 @@ from gpunet.train.progress import EpochResult, Progress
 __all__ = ["Callback", "Schedule", "Trainer"]
 
 STEPS_BETWEEN_LOOKS = 10  # reading the loss waits for a GPU to finish, so it is read only now and then
+SMALLEST_SCALE = 1  # of the loss, in mixed precision: gradients that overflow without being scaled up have exploded
 
 
 class Schedule(Protocol):
@@ -54,7 +56,7 @@ class Callback:
         """Training begins, or goes on from a checkpoint."""
 
     def on_step_end(self, trainer: Trainer) -> None:
-        """The optimizer has made a step; the gradients are still there."""
+        """The optimizer has made a step; the gradients are still there. Not called where mixed precision skips one."""
 
     def on_epoch_end(self, trainer: Trainer, result: EpochResult) -> None:
         """An epoch is over, and evaluated."""
@@ -85,9 +87,14 @@ class Trainer:
         accumulate: batches whose gradients are averaged for one step of the optimizer. An epoch ends with a step of
             fewer where the number of batches is not a multiple.
         callbacks: called in their order.
+        amp: train in mixed precision: the forward pass and the loss under `autocast`, and a `GradScaler`, which may be
+            given instead of True. A step whose gradients overflow is skipped, and so are the schedule and the average
+            of the weights. Weights are float32, and evaluated without autocast: the figures of an epoch are those that
+            anybody gets who loads them.
 
     Attributes:
         progress: how far the training has come.
+        scaler: scales the loss in mixed precision; not enabled without.
         averages: the running average of the weights, or None.
         stop_requested: set it, from a signal handler or a callback, to end after the step that is being worked on.
         finished: set it in `on_epoch_end` to make that epoch the last.
@@ -124,6 +131,7 @@ class Trainer:
         ema: float | None = None,
         accumulate: int = 1,
         callbacks: Sequence[Callback] = (),
+        amp: bool | GradScaler = False,
     ) -> None:
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
         self.classes, self.loss_function = classes, loss_function
@@ -132,6 +140,7 @@ class Trainer:
         self.averages = None if ema is None else AveragedWeights(model, ema)
         self.accumulate = whole_number(accumulate, "accumulate", "Trainer", 1)
         self.callbacks = list(callbacks)
+        self.scaler = amp if isinstance(amp, GradScaler) else GradScaler(enabled=amp)
         self.progress = Progress()
         self.stop_requested = False
         self.finished = False
@@ -190,6 +199,7 @@ class Trainer:
             images_per_second=progress.images / progress.seconds,
             seconds=seconds,
             gradient_norms=progress.gradient_norms,
+            loss_scale=self.scaler.get_scale() if self.scaler.is_enabled() else None,
         )
 
     def evaluate(self, loader: DataLoader) -> Evaluation:
@@ -248,7 +258,7 @@ class Trainer:
                         f"loss {mean:.3f}, accuracy {int(progress.right) / progress.images:.1%}, "
                         f"{progress.images / progress.seconds:,.0f} images/s"
                     )
-                if part + 1 < parts:
+                if progress.step < step:  # there are batches to come that make it up, or it was skipped
                     continue
                 if progress.batch == len(loader):
                     progress.gradient_norms = self._gradient_norms()
@@ -265,34 +275,45 @@ class Trainer:
             parts: how many those are; the gradients of all are averaged, and the last makes the step.
 
         Raises:
-            NonFiniteError: where the loss, or the norm of gradients to clip, is not finite and is read (`look_always`).
+            NonFiniteError: where the loss, or the norm of gradients to clip, is not finite and is read (`look_always`);
+                in mixed precision, where gradients are not finite however little the loss is scaled.
         """
         if part == 0:
             self.optimizer.zero_grad()
-        logits = self.model(images)
-        loss = self.loss_function(logits, labels)
+        with autocast(self.scaler.is_enabled()):
+            logits = self.model(images)
+            loss = self.loss_function(logits, labels)
         looks = self.look_always or active_backend() == "numpy"
         if looks and not math.isfinite(value := float(loss.data)):
             self._fail("loss", value, self.progress.batch + 1, self.progress.step + 1, images, labels)
-        (loss if parts == 1 else loss / parts).backward()
+        self.scaler.scale(loss if parts == 1 else loss / parts).backward()
         if part + 1 == parts:
             self._update(images, labels, looks)
         return loss.data, _right(logits, labels)
 
     def _update(self, images: Tensor, labels: Tensor, looks: bool) -> None:
-        """One step of the optimizer, with the gradients that there are."""
+        """One step of the optimizer, with the gradients that there are; none where mixed precision skips it."""
+        self.scaler.unscale_(self.optimizer)
         if self.clip is not None:
-            parameters = [each for group in self.optimizer.param_groups for each in group["params"]]
-            norm = clip_grad_norm_(parameters, self.clip)
-            if looks and not math.isfinite(value := norm.item()):
-                what = "norm of the gradients"
-                self._fail(what, value, self.progress.batch + 1, self.progress.step + 1, images, labels)
-        self.optimizer.step()
+            norm = self._clip(self.clip)
+            if looks and not self.scaler.is_enabled() and not math.isfinite(norm.item()):
+                self._fail_of_gradients(norm, images, labels)
+        stepped = self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if not stepped:
+            if self.scaler.get_scale() < SMALLEST_SCALE:
+                self._fail_of_gradients(self._clip(math.inf), images, labels)
+            self.progress.skipped_steps += 1
+            return
         self.progress.step += 1
         if self.schedule is not None and not isinstance(self.schedule, ReduceLROnPlateau):
             self.schedule.step()
         if self.averages is not None:
             self.averages.update(self.progress.step)
+
+    def _clip(self, limit: float) -> Tensor:
+        """The norm of all gradients together, from before they were brought down to the limit."""
+        return clip_grad_norm_((each for group in self.optimizer.param_groups for each in group["params"]), limit)
 
     def _look(self, loader: DataLoader) -> float:
         """The mean loss of the epoch so far; an error if a batch since the last look has broken it."""
@@ -306,11 +327,16 @@ class Trainer:
         return loss
 
     def _fail(self, what: str, value: float, batch: int, step: int, images: Tensor, labels: Tensor) -> NoReturn:
-        cause = find_cause(self.model, self.loss_function, images, labels)
+        with autocast(self.scaler.is_enabled()):
+            cause = find_cause(self.model, self.loss_function, images, labels)
         raise NonFiniteError(
             f"the {what} became {value} in step {step}, with batch {batch} of epoch {self.progress.epoch} "
             f"(learning rate {self.learning_rate:.3g}): {cause}; try a smaller learning rate"
         )
+
+    def _fail_of_gradients(self, norm: Tensor, images: Tensor, labels: Tensor) -> NoReturn:
+        batch, step = self.progress.batch + 1, self.progress.step + 1
+        self._fail("norm of the gradients", norm.item(), batch, step, images, labels)
 
     def _gradient_norms(self) -> dict[str, float]:
         """The L2 norm of each parameter's gradient, copied from the device all at once."""
