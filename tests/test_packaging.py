@@ -84,7 +84,7 @@ def test_the_wheel_holds_nothing_else(wheel_names):
     strangers = [name for name in wheel_names if not name.startswith("gpunet/") and ".dist-info/" not in name]
     assert strangers == []
     endings = {Path(name).suffix for name in wheel_names if name.startswith("gpunet/")}
-    assert endings <= {".py", ".cu", ".cuh", ".safetensors", ".typed", ".h", ".hpp", ".cpp"}
+    assert endings <= {".py", ".cu", ".cuh", ".safetensors", ".typed", ".h", ".hpp", ".cpp", ".json", ".css", ".js"}
     assert [name for name in wheel_names if "test_" in name or "__pycache__" in name] == []
 
 

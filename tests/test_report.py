@@ -5,8 +5,6 @@ import html
 import json
 import re
 import shutil
-import subprocess
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -20,44 +18,9 @@ from gpunet.report.markup import Markup, joined, tag
 from gpunet.report.sections import MOST_CLASSES, classes, command, curves
 from gpunet.report.style import STYLE
 from gpunet.train import TrainConfig, TrainingRun
+from tests.browser import Page, browser, contrast
 
-VOID = {"meta", "br", "img", "link", "input", "hr"}
 EXACT = ["test_accuracy", "test_loss", "epochs_done", "parameters", "seconds", "images_per_second"]
-
-
-class Page(HTMLParser):
-    """A page taken apart; every tag must be closed in its place."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.tags, self.texts = [], [], {}
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, name, attributes):
-        assert len({key for key, _ in attributes}) == len(attributes), (name, attributes)
-        self.tags.append((name, dict(attributes)))
-        if name not in VOID:
-            self.open.append((name, dict(attributes).get("id")))
-
-    def handle_startendtag(self, name, attributes):
-        raise AssertionError(f"<{name}/> is no HTML")
-
-    def handle_endtag(self, name):
-        assert self.open.pop()[0] == name
-
-    def handle_data(self, data):
-        for _, identity in self.open:
-            if identity:
-                self.texts[identity] = self.texts.get(identity, "") + data
-
-    def all(self, name):
-        return [attributes for tag_name, attributes in self.tags if tag_name == name]
-
-    def with_id(self, identity):
-        (found,) = [attributes for _, attributes in self.tags if attributes.get("id") == identity]
-        return found
 
 
 @pytest.fixture(autouse=True)
@@ -141,17 +104,6 @@ def test_everything_has_words_too(folder):
     assert all(each["aria-label"] for each in page.all("div") if each.get("class") == "scroll")
     identities = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(set(identities)) == len(identities)
-
-
-def luminance(colour):
-    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def contrast(one, two):
-    light, dark = sorted((luminance(one), luminance(two)), reverse=True)
-    return (light + 0.05) / (dark + 0.05)
 
 
 @pytest.mark.parametrize("mode", [0, 1], ids=["light", "dark"])
@@ -417,23 +369,7 @@ parent.document.documentElement.setAttribute("data-measured", JSON.stringify(rep
 
 @pytest.fixture(scope="module")
 def browse(tmp_path_factory):
-    """Opens a page in headless Chromium: the document as it stands there, and what was written to the console."""
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if program is None:
-        pytest.skip("there is no Chromium to be found")
-
-    def open_page(path, dark=False):
-        flags = [
-            "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--enable-logging=stderr",
-            f"--user-data-dir={tmp_path_factory.mktemp('profile')}", "--window-size=1300,900",
-            f"--blink-settings=preferredColorScheme={0 if dark else 1}", "--dump-dom",
-        ]  # fmt: skip
-        done = subprocess.run([program, *flags, path.as_uri()], capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
-        return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-
-    return open_page
+    return browser(tmp_path_factory.mktemp)
 
 
 @pytest.mark.slow
@@ -457,7 +393,8 @@ def test_a_browser_lays_it_out(browse, folder, tmp_path, width, dark):
     text = html.escape(text.replace("</body>", f"{MEASURE}</body>"))
     frame = f'<iframe style="border:0; width:{width}px; height:900px" srcdoc="{text}"></iframe>'
     watched = tmp_path / "watched.html"
-    watched.write_text(f'<!DOCTYPE html><html style="color-scheme:light dark"><body>{frame}</body></html>', "utf-8")
+    head = '<!DOCTYPE html><html style="color-scheme:light dark"><meta charset="utf-8">'
+    watched.write_text(f"{head}<body>{frame}</body></html>", "utf-8")
     shown, console = browse(watched, dark)
     assert console == []
     measured = json.loads(Page(shown).all("html")[0]["data-measured"])

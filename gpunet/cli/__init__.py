@@ -1,4 +1,4 @@
-"""The command line: `gpunet train`, `evaluate`, `report`, `predict`, `doctor`, `kernels`, `bench`.
+"""The commands: `gpunet train`, `evaluate`, `report`, `predict`, `explain`, `gradients`, `doctor`, `kernels`, `bench`.
 
 Exit codes: 0 done, 1 an error that the message explains, 2 a command that was not understood, 130 stopped by Ctrl-C,
 143 by SIGTERM.
@@ -11,7 +11,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from gpunet.cli import bench, doctor, evaluate, kernels, predict, report, train
+from gpunet.cli import bench, doctor, evaluate, explain, gradients, kernels, predict, report, train
 from gpunet.cli.output import ignore_closed_pipe
 from gpunet.errors import GpunetError
 from gpunet.version import __version__
@@ -58,6 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_command(commands)
     report.add_command(commands)
     predict.add_command(commands)
+    explain.add_command(commands)
+    gradients.add_command(commands)
     doctor.add_command(commands)
     kernels.add_command(commands)
     bench.add_command(commands)

@@ -7,7 +7,7 @@ import sys
 
 __all__ = ["ignore_closed_pipe", "in_colour", "say"]
 
-_CODES = {"red": 31, "green": 32, "yellow": 33}
+_CODES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "cyan": 36}
 
 
 def say(text: str) -> None:
@@ -19,7 +19,10 @@ def say(text: str) -> None:
 
 
 def in_colour(text: str, colour: str) -> str:
-    """The text in red, green or yellow where it goes to a terminal; as it is where NO_COLOR is set (no-color.org)."""
+    """The text in a colour or style where it goes to a terminal; as it is where NO_COLOR is set (no-color.org).
+
+    The colours are red, green, yellow and cyan, the styles bold and dim.
+    """
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not sys.stdout.isatty():
         return text
     return f"\x1b[{_CODES[colour]}m{text}\x1b[0m"

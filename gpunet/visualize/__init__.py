@@ -1,18 +1,32 @@
-"""Looking into a network: where it looked, what its layers saw, and the pictures made of that."""
+"""Looking into a network: where it looked, what its layers saw, the surface of its loss, and the figures of all that.
+
+Functions whose names begin with `plot_` return a figure of matplotlib, which is only imported when one is called.
+"""
 
 from gpunet.visualize.grad_cam import grad_cam
 from gpunet.visualize.layers import FeatureMaps, feature_maps, first_filters
+from gpunet.visualize.loss_surface import LossSurface, loss_surface
 from gpunet.visualize.pictures import grey_picture, mosaic, overlay
+from gpunet.visualize.plot_feature_maps import plot_feature_maps
+from gpunet.visualize.plot_filters import plot_filters
+from gpunet.visualize.plot_grad_cam import plot_grad_cam
+from gpunet.visualize.plot_loss_surface import plot_loss_surface
 from gpunet.visualize.png import data_uri, encode_png
 
 __all__ = [
     "FeatureMaps",
+    "LossSurface",
     "data_uri",
     "encode_png",
     "feature_maps",
     "first_filters",
     "grad_cam",
     "grey_picture",
+    "loss_surface",
     "mosaic",
     "overlay",
+    "plot_feature_maps",
+    "plot_filters",
+    "plot_grad_cam",
+    "plot_loss_surface",
 ]

@@ -1,0 +1,79 @@
+"use strict";
+
+/* A convolution as one matrix product: im2col(I) · F = O, with what the chosen element is made of marked in it. */
+
+class Im2col {
+  constructor() {
+    const grid = (name, symbol, hue) => new Grid(name, { symbol, hue });
+    this.rows = grid("rows", "im2col(I)", "one");
+    this.filters = grid("filters", "F", "two");
+    this.output = grid("product", "O", "three");
+    this.upstream = grid("upstream", "∂L/∂O", "three");
+    this.signs = ["·", "="].map((sign) => make("span", { class: "sign", "aria-hidden": "true" }, sign));
+    part("product").append(this.rows.element, this.signs[0], this.filters.element, this.signs[1],
+      this.output.element, this.upstream.element);
+  }
+
+  /** Show the matrices; `view` says what is chosen at `place`: an element of O, or of the gradient by I or F. */
+  update(image, filters, window, { output, gradient }, view, place) {
+    const positions = outputPositions(window, sizeOf(image[0]));
+    const elements = image.flatMap((_, c) => makePlane(window.kernel, (i, j) => [c, i, j]).flat());
+    const nameOfElement = (element) => (image.length > 1 ? element : element.slice(1)).join(",");
+    const [rowNames, columnNames] = [positions.map((position) => position.join(",")), elements.map(nameOfElement)];
+    const asColumns = (planes) => [positions.map(([k, l]) => planes.map((plane) => plane[k][l]))]; // (Ho*Wo, O)
+    const flat = filters.map((filter) => filter.flat(2));
+    const marks = this.#marks(image, filters, window, gradient, view, place, positions, elements);
+    this.rows.update([lower(image, window)], { rowNames, columnNames, marks: marks.rows });
+    const transposed = elements.map((_, row) => flat.map((filter) => filter[row])); // (C*kh*kw, O)
+    this.filters.update([transposed], { rowNames: columnNames, marks: marks.filters });
+    this.output.update(asColumns(output), { rowNames, marks: marks.results });
+    this.upstream.update(asColumns(gradient), { rowNames, marks: marks.results });
+    const isForward = view.name === "forward";
+    for (const each of [this.output.element, ...this.signs]) each.hidden = !isForward;
+    this.upstream.element.hidden = isForward;
+    for (const each of [this.rows, this.filters, this.output, this.upstream]) each.reveal();
+    this.#tellSizes(view, image, window, { M: positions.length, K: elements.length, N: filters.length });
+  }
+
+  /** Which cells of the rows, the filters and the result belong to the chosen element. */
+  #marks(image, filters, window, gradient, view, [p, a, b], positions, elements) {
+    const rowOf = (k, l) => positions.findIndex((each) => each[0] === k && each[1] === l);
+    const columnOf = (c, i, j) => (c * window.kernel[0] + i) * window.kernel[1] + j;
+    const marked = (places) => new Map(places.map((place) => [String([0, ...place]), {}]));
+    if (view.name === "forward") { // O[p,a,b]: a row times a column
+      const row = rowOf(a, b);
+      return {
+        rows: marked(elements.map((_, column) => [row, column])), filters: marked(elements.map((_, each) => [each, p])),
+        results: marked([[row, p]]),
+      };
+    }
+    if (view.name === "weight") { // a column of im2col times the gradient
+      const [o, c] = [Math.floor(p / image.length), p % image.length], column = columnOf(c, a, b);
+      return {
+        rows: marked(positions.map((_, row) => [row, column])), filters: marked([[column, o]]),
+        results: marked(positions.map((_, row) => [row, o])),
+      };
+    }
+    const terms = convInputTerms(gradient, filters, window, sizeOf(image[0]), [p, a, b]);
+    return { // the pixel, wherever it stands
+      rows: marked(terms.map(({ k, l, i, j }) => [rowOf(k, l), columnOf(p, i, j)])),
+      filters: marked(terms.map(({ o, i, j }) => [columnOf(p, i, j), o])),
+      results: marked(terms.map(({ o, k, l }) => [rowOf(k, l), o])),
+    };
+  }
+
+  #tellSizes(view, image, window, { M, K, N }) {
+    const pixels = total(image.map((plane) => plane.length * plane[0].length)), lowered = loweredNumbers(image, window);
+    const bytes = (numbers) => word("bytes", { bytes: 4 * numbers });
+    const times = (numbers) => word("times_image", { times: show(numbers / pixels), bytes: 4 * pixels });
+    const tile = (name, value, detail) => make("div", {}, make("dt", {}, word(name)),
+      make("dd", {}, named(value), make("span", { class: "soft" }, detail)));
+    part("product-sizes").replaceChildren(
+      make("p", { class: "equation" }, word(`product_${view.name}`)),
+      make("dl", { class: "tiles" },
+        tile("product_size", `(${M} × ${K}) · (${K} × ${N})`, `= (${M} × ${N})`),
+        tile("product_work", String(2 * M * K * N), `= 2·${M}·${K}·${N}`),
+        tile("product_bytes", bytes(M * K), `= ${M}·${K}·4, ${times(M * K)}`),
+        tile("lowered_bytes", bytes(lowered), lowered === 0 ? word("lowered_none") : `= ${times(lowered)}`)));
+  }
+}

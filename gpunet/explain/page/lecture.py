@@ -1,0 +1,122 @@
+"""Pages in files: one exercise, or the whole lecture with a list of its pages, in one language or in several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gpunet.errors import ArgumentError, FileError
+from gpunet.explain.exercise import IMAGE_OPERATIONS, OPERATIONS, Exercise, lecture_exercise
+from gpunet.explain.explanation import explain
+from gpunet.explain.page.build import Neighbours, document, links, operation_page, page_words
+from gpunet.explain.page.thumbnail import thumbnail
+from gpunet.explain.words import LANGUAGES, words
+from gpunet.report.markup import Markup, tag
+from gpunet.train.files import write_bytes
+
+__all__ = ["write_lecture", "write_page"]
+
+_INDEX = "index.html"
+
+
+def write_page(exercise: Exercise, path: Path, language: str = "en") -> Path:
+    """Write the page of an exercise: one file that opens from disk and needs nothing beside itself.
+
+    Returns:
+        the file that was written.
+
+    Raises:
+        ArgumentError: if there is no such language.
+        FileError: if the file cannot be written.
+    """
+    return _write(path, operation_page(exercise, language))
+
+
+def write_lecture(folder: Path, languages: Sequence[str] = LANGUAGES) -> Path:
+    """Write a page for each operation, with the lecture's numbers, and a list of them.
+
+    Several languages get a folder each, and a page above them to choose from.
+
+    Returns:
+        the page to begin with, index.html in the folder.
+
+    Raises:
+        ArgumentError: if there is no such language, or none is named.
+        FileError: if a folder cannot be made or a file cannot be written.
+    """
+    if not languages:
+        raise ArgumentError(f"write_lecture: name a language; there are {', '.join(LANGUAGES)}")
+    for language in languages:
+        page_words(language)  # an unknown one is found before anything is written
+    several = len(languages) > 1
+    for language in languages:
+        pages = _pages(language, languages if several else ())
+        inside = folder / language if several else folder
+        try:
+            inside.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileError(f"cannot make the folder {inside}: {error.strerror or error}") from error
+        for name, text in pages.items():
+            _write(inside / name, text)
+    return _write(folder / _INDEX, _choice(languages)) if several else folder / _INDEX
+
+
+def _write(path: Path, text: str) -> Path:
+    if not path.parent.is_dir():
+        raise FileError(f"cannot write {path}: there is no folder {path.parent}")
+    write_bytes(path, text.encode())
+    return path
+
+
+def _pages(language: str, languages: Sequence[str]) -> dict[str, str]:
+    """All pages of a language by the names of their files, the list last; `languages` are those to switch between."""
+    texts = words(language)
+    pages = {}
+    for place, operation in enumerate(OPERATIONS):
+        before, after = OPERATIONS[max(place - 1, 0) : place], OPERATIONS[place + 1 : place + 2]
+        previous, following = (
+            next(((f"{name}.html", texts[f"{name}.title"]) for name in names), None) for names in (before, after)
+        )
+        others = {other: f"../{other}/{operation}.html" for other in languages}
+        neighbours = Neighbours(_INDEX, previous, following, others)
+        pages[f"{operation}.html"] = operation_page(lecture_exercise(operation), language, neighbours)
+    pages[_INDEX] = _list_of_pages(language, {other: f"../{other}/{_INDEX}" for other in languages})
+    return pages
+
+
+def _list_of_pages(language: str, languages: dict[str, str]) -> str:
+    texts, labels = words(language), page_words(language)
+
+    def card(operation: str) -> Markup:
+        picture = thumbnail(explain(lecture_exercise(operation)))
+        title, summary = (
+            tag("b", texts[f"{operation}.title"]),
+            tag("span", texts[f"{operation}.summary"], class_="soft"),
+        )
+        return tag("li", tag("a", picture, title, summary, href=f"{operation}.html"))
+
+    groups = (("images", OPERATIONS[: len(IMAGE_OPERATIONS)]), ("numbers", OPERATIONS[len(IMAGE_OPERATIONS) :]))
+    lists = [
+        tag("h2", labels[f"group.{name}"]) + tag("ol", *map(card, operations), class_="pages")
+        for name, operations in groups
+    ]
+    header = tag(
+        "header",
+        links(Neighbours(languages=languages), labels) if languages else None,
+        tag("p", labels["lecture.kicker"], class_="kicker"),
+        tag("h1", labels["lecture"]),
+        tag("p", labels["lecture.summary"], class_="summary"),
+    )
+    return document(labels["lecture"], language, [header, tag("main", *map(Markup, lists))])
+
+
+def _choice(languages: Sequence[str]) -> str:
+    """The page from which one goes on to a language."""
+    cards = []
+    for language in languages:
+        labels = page_words(language)
+        title = tag("b", labels[f"language.{language}"], ": ", labels["lecture"])
+        summary = tag("span", labels["lecture.summary"], class_="soft")
+        cards.append(tag("li", tag("a", title, summary, href=f"{language}/{_INDEX}", lang=language, hreflang=language)))
+    main = tag("main", tag("h1", "gpunet explain"), tag("ul", *cards, class_="pages"))
+    return document("gpunet explain", languages[0], [main])

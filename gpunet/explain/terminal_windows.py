@@ -1,0 +1,188 @@
+"""Convolution and pooling on a terminal: the output size, the window at its positions, the matrices, the way back."""
+
+from __future__ import annotations
+
+from gpunet.explain.exercise import Exercise
+from gpunet.explain.explanation import Explanation, Size
+from gpunet.explain.grids import Block, grid, matrix, number, titled
+from gpunet.explain.matrices import Matrices
+from gpunet.explain.windows import Step
+from gpunet.explain.writing import INDENT, Writer, bracketed, element
+
+__all__ = ["chosen_element", "gradient_sums", "matrices", "output_size", "windows"]
+
+MOST_LINES = 24  # of frames
+
+
+def output_size(explanation: Explanation, writer: Writer) -> list[str]:
+    """The formula of the output size with the numbers in it."""
+    if explanation.sizes is None:
+        return []
+    dilated = any(size.dilation != 1 for size in explanation.sizes)
+    formula = "⌊(H - D(K-1) - 1 + 2P) / S⌋ + 1" if dilated else "⌊(H - K + 2P) / S⌋ + 1"
+    rows, columns = explanation.sizes
+    both = [("rows_and_columns", rows)] if rows == columns else [("rows", rows), ("columns", columns)]
+    names = [writer.words(key) for key, _ in both]
+    width = max(map(len, [*names, "H'"]))
+    left = "H'".ljust(width)
+    lines = [f"{INDENT}{left} = {writer.paint(formula, 'cyan')}"]
+    for name, (_, size) in zip(names, both, strict=True):
+        lines.append(f"{INDENT}{name:{width}} = {_size_in_numbers(size, dilated)} = {size.output}")
+    return [*writer.heading("size"), *lines]
+
+
+def _size_in_numbers(size: Size, dilated: bool) -> str:
+    kernel = f"{size.dilation}·({size.kernel}-1) - 1" if dilated else f"{size.kernel}"
+    return f"⌊({size.input} - {kernel} + 2·{size.padding}) / {size.stride}⌋ + 1"
+
+
+# ------------------------------------------------------------------------------------------------------------ windows
+
+
+def windows(explanation: Explanation, writer: Writer) -> list[str]:
+    """The image at every position of the window, or at the first and the chosen ones where there are many."""
+    if not explanation.steps:
+        return []
+    exercise = explanation.exercise
+    channel = exercise.chosen[0]
+    steps = [step for step in explanation.steps if step.sum.place[0] == channel]
+    frames = [_frame(step, explanation, writer) for step in steps]
+    across = max(1, (writer.width - len(INDENT) + 3) // (frames[0].width + 3))
+    most = across * max(1, MOST_LINES // (len(frames[0].lines) + 1))
+    shown = list(range(min(most, len(steps))))
+    chosen = next(index for index, step in enumerate(steps) if step.sum.place == exercise.chosen)
+    if chosen not in shown:
+        shown[-1] = chosen
+    lines = writer.heading("windows")
+    image_channel = _image_channel(exercise)
+    if len(exercise.input) > 1:
+        lines += writer.sentence("channels", channel=image_channel, count=len(exercise.input))
+    lines += writer.blocks([frames[index] for index in shown])
+    if len(steps) > len(shown):
+        lines += writer.sentence("windows.more", count=len(steps) - len(shown))
+    if _padded(exercise) != (range(exercise.input.shape[1]), range(exercise.input.shape[2])):
+        never = exercise.operation == "max_pool2d"
+        lines += writer.sentence("windows.padding", value=writer.words("padding.never" if never else "padding.zero"))
+    return lines
+
+
+def _image_channel(exercise: Exercise) -> int:
+    """The channel of the image that is shown: a convolution looks at all of them, pooling at one."""
+    return 0 if exercise.operation == "conv2d" else exercise.chosen[0]
+
+
+def _padded(exercise: Exercise) -> tuple[range, range]:
+    """The rows and columns of the padded image; the image itself begins at 0."""
+    height, width = exercise.input.shape[1:]
+    if exercise.window is None:
+        return range(height), range(width)
+    (top, bottom), (left, right) = exercise.window.padding
+    return range(-top, height + bottom), range(-left, width + right)
+
+
+def _frame(step: Step, explanation: Explanation, writer: Writer) -> Block:
+    exercise = explanation.exercise
+    rows, columns = _padded(exercise)
+    image = exercise.input[_image_channel(exercise)]
+    height, width = image.shape
+    cells = [[image[i, j] if 0 <= i < height and 0 <= j < width else None for j in columns] for i in rows]
+    marked = {(i - rows.start, j - columns.start) for i in step.rows for j in step.columns}
+    colour = "green" if step.sum.place == exercise.chosen else "yellow"
+    block = grid(cells, writer.paint, marked, colour)
+    name = element("O", step.sum.place, explanation.output.shape)
+    return titled(f"{name} = {number(step.sum.result)}", block, writer.paint)
+
+
+def chosen_element(explanation: Explanation, writer: Writer) -> list[str]:
+    """The products of the chosen element."""
+    step = explanation.chosen_step
+    if step is None:
+        return []
+    exercise = explanation.exercise
+    name = element("O", exercise.chosen, explanation.output.shape)
+    lines = writer.heading("element")
+    if exercise.output_size is not None:
+        lines += _adaptive_span(exercise, writer)
+    terms, result = step.sum.terms, number(step.sum.result)
+    if exercise.operation == "conv2d":
+        lines += writer.products(name, terms, step.sum.result)
+    elif exercise.operation == "max_pool2d":
+        values = ", ".join(number(term.value) for term in terms)
+        lines += writer.wrapped(f"{name} = max({values}) = {result}", INDENT * 3)
+    else:
+        values = " + ".join(bracketed(term.value) for term in terms)
+        lines += writer.wrapped(f"{name} = ({values}) / {len(terms)} = {result}", INDENT * 3)
+    last = tuple(size - 1 for size in explanation.output.shape)
+    if last == (0, 0, 0):
+        return lines
+    return lines + writer.sentence("element.choose", example=element("O", last, explanation.output.shape)[2:-1])
+
+
+def _adaptive_span(exercise: Exercise, writer: Writer) -> list[str]:
+    """Where the window of the chosen element begins and ends."""
+    lines = []
+    sizes = zip(
+        ("rows", "columns"), exercise.chosen[1:], exercise.input.shape[1:], exercise.output_size or (), strict=True
+    )
+    for key, index, size, cells in sizes:
+        first, last = index * size // cells, -(-(index + 1) * size // cells) - 1
+        lines += writer.wrapped(
+            f"{writer.words(key):8} ⌊{index}·{size}/{cells}⌋ .. ⌈{index + 1}·{size}/{cells}⌉-1 = {first} .. {last}"
+        )
+    return lines
+
+
+# ----------------------------------------------------------------------------------------------------------- matrices
+
+
+def matrices(explanation: Explanation, writer: Writer) -> list[str]:
+    """A convolution as one matrix product, and as gpunet's."""
+    found = explanation.matrices
+    if found is None:
+        return []
+    words, paint = writer.words, writer.paint
+    outputs, *positions = explanation.output.shape
+    row = explanation.exercise.chosen[1] * positions[1] + explanation.exercise.chosen[2]
+    m, k, n = found.textbook.size
+    output = explanation.output.reshape(outputs, -1).T  # (Ho*Wo, O)
+    blocks = [
+        titled(f"{words('matrices.window_rows')} {m}x{k}", matrix(found.textbook.left[0], paint, row), paint),
+        titled(f"{words('matrices.filters')} {k}x{n}", matrix(found.textbook.right[0], paint), paint),
+        titled(f"{words('matrices.output')} {m}x{n}", matrix(output, paint, row), paint),
+    ]
+    size = {"m": m, "k": k, "n": n, "flops": f"{found.textbook.flops:,}", "image": f"{found.image_bytes:,}"}
+    lines = [*writer.heading("matrices"), *writer.blocks(blocks)]
+    lines += writer.sentence("matrices.textbook", **size, **_bytes(found.textbook.left_bytes, found))
+    return [*lines, "", *_gpunet_matrices(found, writer)]
+
+
+def _gpunet_matrices(found: Matrices, writer: Writer) -> list[str]:
+    m, k, n = found.gpunet.size
+    if found.lowered is None:
+        return writer.sentence("matrices.pointwise", m=m, k=k, n=n)
+    words, paint = writer.words, writer.paint
+    rows, columns = found.lowered.shape
+    blocks = [titled(f"{words('matrices.lowered')} {rows}x{columns}", matrix(found.lowered, paint), paint)]
+    for number_of_row, right in enumerate(found.gpunet.right):
+        title = f"{words('matrices.filter_row', row=number_of_row)} {k}x{n}"
+        blocks.append(titled(title, matrix(right, paint), paint))
+    lines = writer.blocks(blocks)
+    size = {"m": m, "k": k, "n": n, "count": len(found.gpunet.left), "flops": f"{found.gpunet.flops:,}"}
+    return lines + writer.sentence("matrices.gpunet", **size, **_bytes(found.gpunet.left_bytes, found))
+
+
+def _bytes(count: int, found: Matrices) -> dict[str, str]:
+    return {"bytes": f"{count:,}", "times": number(count / found.image_bytes)}
+
+
+# ----------------------------------------------------------------------------------------------------------- backward
+
+
+def gradient_sums(explanation: Explanation, writer: Writer) -> list[str]:
+    """The gradient by a pixel and by an element of the filter, as sums."""
+    shapes = {name: gradient.shape for name, gradient in explanation.gradients.items()}
+    names = {"input": "dI", "weight": "dF"}
+    lines: list[str] = []
+    for each in explanation.sums:
+        lines += writer.products(element(names[each.of], each.place, shapes[each.of]), each.terms, each.result)
+    return lines

@@ -1,0 +1,894 @@
+"""The pages of `gpunet explain`: files that are whole and need nothing else, and arithmetic that is gpunet's.
+
+What runs in a browser is slow; each browser is started once and opens many pages, in frames as wide as a phone.
+"""
+
+import base64
+import hashlib
+import html
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import gpunet.functional as F
+import gpunet.ops.dropout
+from gpunet.backend import asarray, use_backend
+from gpunet.errors import ArgumentError, FileError, GpunetError
+from gpunet.explain import OPERATIONS, exercise, explain, lecture_exercise
+from gpunet.explain import page as pages
+from gpunet.explain.page.build import document, operation_page, page_words
+from gpunet.explain.words import LANGUAGES, places_in
+from gpunet.report.markup import tag
+from gpunet.tensor import tensor
+from tests.browser import Page, browser, contrast
+
+FOLDER = Path(pages.__file__).parent
+SCRIPTS = {path.name: path.read_text("utf-8") for path in FOLDER.glob("*.js")}
+STYLE = (FOLDER / "page.css").read_text("utf-8")
+IMAGES = OPERATIONS[:6]
+WINDOWS = ("conv2d", "max_pool2d", "avg_pool2d")
+LOSSES = ("cross_entropy", "binary_cross_entropy", "kl_div")
+MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
+
+
+@pytest.fixture(autouse=True)
+def _on_numpy():
+    with use_backend("numpy"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def lecture(tmp_path_factory):
+    """The whole lecture in both languages: the folder."""
+    folder = tmp_path_factory.mktemp("lecture") / "pages"
+    assert pages.write_lecture(folder) == folder / "index.html"
+    return folder
+
+
+# Files
+
+
+def test_every_operation_has_a_page_in_every_language(lecture):
+    found = sorted(str(path.relative_to(lecture)) for path in lecture.rglob("*") if path.is_file())
+    names = [f"{name}.html" for name in (*OPERATIONS, "index")]
+    assert found == sorted(["index.html", *(f"{language}/{name}" for language in LANGUAGES for name in names)])
+
+
+def test_one_language_needs_no_folder_of_its_own(tmp_path):
+    assert pages.write_lecture(tmp_path, ["es"]) == tmp_path / "index.html"
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{name}.html" for name in (*OPERATIONS, "index"))
+    text = (tmp_path / "conv2d.html").read_text("utf-8")
+    assert Page(text).all("html") == [{"lang": "es"}]
+    assert "English" not in Page(text[: text.index("<main")] + "</body></html>").texts
+
+
+def test_pages_are_whole_and_come_from_nowhere_else(lecture):
+    for path in lecture.rglob("*.html"):
+        text = path.read_text("utf-8")
+        page = Page(text)
+        assert text.startswith("<!DOCTYPE html>\n")
+        assert len(page.all("h1")) == 1
+        assert "//" not in re.sub(r"<(script|style|pre)\b.*?</\1>", "", text, flags=re.DOTALL), (
+            path
+        )  # kernels have comments
+        for name, attributes in page.tags:
+            assert name not in ("link", "iframe", "object", "embed", "base", "form", "img")
+            assert not {key for key in attributes if key.startswith("on") or key in ("src", "srcset", "style")}
+        addresses = re.findall(r"https?://[^\s\"'`]+", text)
+        assert set(addresses) <= {
+            "http://www.w3.org/1998/Math/MathML",
+            "http://www.w3.org/2000/svg",
+        }  # names, not places
+        assert not re.search(r"url\(|@import|\bfetch\(|XMLHttpRequest|\bimport\(|\beval\(|innerHTML|new Function", text)
+
+
+def test_the_policy_allows_what_is_in_the_page_and_nothing_else(lecture):
+    for path in lecture.rglob("*.html"):
+        text = path.read_text("utf-8")
+        (policy,) = [each["content"] for each in Page(text).all("meta") if "http-equiv" in each]
+        rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+        assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == "'none'"
+        assert "unsafe" not in policy
+        for name, start in (("style-src", "<style>"), ("script-src", "<script>")):
+            contents = re.findall(rf"{start}(.*?)</{start[1:]}", text, re.DOTALL)
+            hashes = [base64.b64encode(hashlib.sha256(each.encode()).digest()).decode() for each in contents]
+            assert rules[name] == (" ".join(f"'sha256-{each}'" for each in hashes) or "'none'")
+
+
+def test_links_lead_to_pages(lecture):
+    for path in lecture.rglob("*.html"):
+        for attributes in Page(path.read_text("utf-8")).all("a"):
+            assert (path.parent / attributes["href"]).is_file(), (path, attributes)
+    way, name = [], "conv2d.html"
+    while name is not None:
+        way.append(name.removesuffix(".html"))
+        page = Page((lecture / "es" / name).read_text("utf-8"))
+        name = next((each["href"] for each in page.all("a") if each.get("rel") == "next"), None)
+    assert tuple(way) == OPERATIONS
+    switch = [each["href"] for each in page.all("a") if each.get("hreflang") == "en"]
+    assert set(switch) == {f"../en/{OPERATIONS[-1]}.html"}
+
+
+def test_nothing_that_is_given_becomes_markup():
+    evil = "</script><script>alert('1')</script><!--"
+    text = document(evil, "en", [tag("p", evil)], {"evil": evil}, ["arithmetic.js"])
+    page = Page(text)
+    assert [each.get("id") for each in page.all("script")] == ["exercise", None]
+    (data,) = re.findall(r'id="exercise">(.*?)</script>', text)
+    assert json.loads(data) == {"evil": evil}
+    for name, script in SCRIPTS.items():
+        assert "</" not in script, name
+        assert "<!--" not in script, name
+
+
+def test_a_single_page_has_no_links(tmp_path):
+    out = pages.write_page(exercise("max_pool2d", kernel_size=3, stride=1), tmp_path / "page.html", "es")
+    assert Page(out.read_text("utf-8")).all("a") == []
+
+
+def test_where_nothing_can_be_written(tmp_path, monkeypatch):
+    chosen = lecture_exercise("softmax")
+    with pytest.raises(FileError, match="no folder"):
+        pages.write_page(chosen, tmp_path / "nowhere" / "page.html")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileError, match="cannot make the folder"):
+        pages.write_lecture(tmp_path / "file")
+    with pytest.raises(ArgumentError, match="language"):
+        pages.write_page(chosen, tmp_path / "page.html", "fr")
+    with pytest.raises(ArgumentError, match="language"):
+        pages.write_lecture(tmp_path / "folder", ["es", "fr"])
+    assert not (tmp_path / "folder").exists()  # nothing is begun that cannot be ended
+    out = pages.write_page(chosen, tmp_path / "page.html")
+    before = out.read_bytes()
+
+    def fail(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(FileError, match="No space left"):
+        pages.write_page(lecture_exercise("sigmoid"), out)
+    assert out.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "page.html"]
+
+
+def test_the_kernels_are_those_of_the_sources(lecture):
+    root = Path(gpunet.__file__).parents[1]
+    for operation in ("conv2d", "max_pool2d", "adaptive_avg_pool2d", "batch_norm"):
+        text = (lecture / "en" / f"{operation}.html").read_text("utf-8")
+        shown = [html.unescape(each) for each in re.findall(r"<pre[^>]*><code>(.*?)</code></pre>", text, re.DOTALL)]
+        launches = {each.kernel: each for each in explain(lecture_exercise(operation)).gpu.launches}
+        assert len(shown) == len(launches)
+        for code, launch in zip(shown, launches.values(), strict=True):
+            source = (root / launch.file).read_text("utf-8")
+            assert code in source
+            assert code.count("{") == code.count("}") > 0
+            assert f"{launch.kernel}(" in code
+            assert "__global__" in code
+
+
+# Words and colours
+
+
+def test_both_languages_have_the_same_words():
+    english, spanish = page_words("en"), page_words("es")
+    assert set(english) == set(spanish)
+    assert {key: places_in(text) for key, text in english.items()} == {key: places_in(t) for key, t in spanish.items()}
+    same = {key for key, text in english.items() if text == spanish[key] and re.search("[a-z]{3}", text)}
+    assert same == {"language.en", "language.es", "lecture.kicker", "stride", "padding", "gpu.kernel", "bytes"}
+
+
+def test_every_word_is_used_and_exists():
+    known = set(page_words("en"))
+    python = "".join(path.read_text("utf-8") for path in FOLDER.glob("*.py"))
+    scripts = "".join(SCRIPTS.values())
+    quoted = set(re.findall(r"[\"'`]([\w.]+)[\"'`]", python + scripts))
+    made = {f"picture_{name}" for name in OPERATIONS} | {f"product_{view}" for view in ("forward", "input", "weight")}
+    made |= {f"language.{name}" for name in LANGUAGES} | {"group.images", "group.numbers"}
+    made |= {f"gpu.{name}" for name in ("kernel", "direction", "threads", "grid", "block", "shared")}
+    assert known - quoted - made == set()
+    asked = set(re.findall(r"\bword\(\"(\w+)\"", scripts)) | set(re.findall(r"labels[\[(]\"([\w.]+)\"", python))
+    asked |= set(re.findall(r"key: \"(\w+)\"", scripts)) | set(re.findall(r"\? \"(cell_\w+)\"", scripts))
+    assert asked - known == set()
+
+
+@pytest.mark.parametrize("mode", [0, 1], ids=["light", "dark"])
+def test_contrast(mode):
+    """WCAG 2.2: 4.5 for text."""
+    ground = [("#fdfdfc", "#f4f3ef"), ("#1a1a19", "#0d0d0d")][mode]  # of gpunet.report.style
+    colours = dict(re.findall(r"--([\w-]+): (#\w{6});", re.findall(r":root \{(.*?)\}", STYLE, re.DOTALL)[mode]))
+    for text in ("hue-one", "hue-two", "hue-three", "hue-four", "wrong"):
+        for behind in (*ground, colours["cell"]):
+            assert contrast(colours[text], behind) >= 4.5, (text, behind)
+
+
+# What gpunet computes
+
+
+def run(function, *arrays, gradient=None):
+    """The output of a function of Tensors, and the gradients by them, in float64 and as nested lists."""
+    leaves = [tensor(np.asarray(array, np.float64), requires_grad=True) for array in arrays]
+    output = function(*leaves)
+    output.backward(None if gradient is None else tensor(np.asarray(gradient, np.float64)))
+    return output.numpy(), [np.zeros(leaf.shape) if leaf.grad is None else leaf.grad.numpy() for leaf in leaves]
+
+
+def near(found, expected, what=""):
+    np.testing.assert_allclose(np.asarray(found, np.float64), expected, rtol=1e-9, atol=1e-9, err_msg=str(what))
+
+
+def images(function, image, *others, gradient=None):
+    """As `run`, for one image (C, H, W)."""
+    upstream = None if gradient is None else np.asarray(gradient, np.float64)[None]
+    output, (by_image, *by_others) = run(function, np.asarray(image, np.float64)[None], *others, gradient=upstream)
+    return output[0], [by_image[0], *by_others]
+
+
+def with_draws(draws):
+    """`dropout` with these numbers in place of random ones."""
+
+    def function(x, p):
+        with pytest.MonkeyPatch.context() as patch:  # drawn in the order of memory, (N, H, W, C)
+            patch.setattr(gpunet.ops.dropout, "uniform", lambda shape: asarray(np.moveaxis(draws, 0, -1)[None]))
+            return F.dropout(x, p)
+
+    return function
+
+
+def loss(function, case):
+    """A loss of the case's numbers and targets."""
+    target = tensor(np.array(case["target"], np.float64))
+    return run(lambda x: function(x, target), case["x"])
+
+
+def window_settings(case, *names):
+    return [tuple(case["window"][name]) for name in names]
+
+
+REFERENCES = {
+    "conv2d": lambda c: images(
+        lambda x, w: F.conv2d(x, w, None, *window_settings(c, "stride", "padding", "dilation")),
+        c["image"], c["filters"], gradient=c["gradient"],
+    ),
+    "max_pool2d": lambda c: images(
+        lambda x: F.max_pool2d(x, *window_settings(c, "kernel", "stride", "padding", "dilation")),
+        c["image"], gradient=c["gradient"],
+    ),
+    "avg_pool2d": lambda c: images(
+        lambda x: F.avg_pool2d(
+            x, *window_settings(c, "kernel", "stride", "padding"), count_include_pad=c["count_padding"]
+        ),
+        c["image"], gradient=c["gradient"],
+    ),
+    "adaptive_avg_pool2d": lambda c: images(
+        lambda x: F.adaptive_avg_pool2d(x, tuple(c["size"])), c["image"], gradient=c["gradient"]
+    ),
+    "dropout": lambda c: images(
+        lambda x: with_draws(np.asarray(c["draws"], np.float64))(x, c["p"]), c["image"], gradient=c["gradient"]
+    ),
+    "batch_norm": lambda c: images(
+        lambda x, gamma, beta: F.batch_norm(x, None, None, gamma, beta, training=True, eps=c["eps"]),
+        c["image"], c["gamma"], c["beta"], gradient=c["gradient"],
+    ),
+    "softmax": lambda c: run(F.softmax, c["x"], gradient=c["gradient"]),
+    "sigmoid": lambda c: run(F.sigmoid, c["x"], gradient=c["gradient"]),
+    "cross_entropy": lambda c: loss(lambda x, t: F.cross_entropy(x.unsqueeze(0), t.unsqueeze(0)), c),
+    "binary_cross_entropy": lambda c: loss(F.binary_cross_entropy, c),
+    "kl_div": lambda c: loss(lambda q, p: F.kl_div(q.log(), p, reduction="sum"), c),
+}  # fmt: skip
+
+# The same cases in JavaScript: {output, gradients}, and by `sums` what the terms that are spelled out add up to.
+IN_PAGE = """
+const mean = (numbers) => total(numbers) / numbers.length;
+const byTerms = (image, terms) => image.map((plane, c) => makePlane(sizeOf(plane), (row, column) =>
+  sumOfProducts(terms(plane, c, row, column))));
+const pooled = ({ image, gradient }, size, shares) => ({
+  output: pool(image, size, shares), gradients: [poolInputGradient(image, gradient, shares)],
+  sums: [byTerms(image, (plane, c, row, column) => poolInputTerms(plane, gradient[c], shares, row, column))] });
+const windowed = (shares) => (c) => pooled(c, outputSize(c.window, sizeOf(c.image[0])), shares(c));
+
+const RUN = {
+  conv2d: ({ image, filters, gradient, window }) => {
+    const terms = (plane, ...place) => convInputTerms(gradient, filters, window, sizeOf(plane), place);
+    const byImage = convInputGradient(image, filters, gradient, window);
+    const byFilters = convFilterGradient(image, filters, gradient, window);
+    return {
+      output: conv(image, filters, window), gradients: [byImage, byFilters], sums: [byTerms(image, terms)],
+      lowered: loweredNumbers(image, window), rows: lower(image, window) };
+  },
+  max_pool2d: windowed((c) => (plane, position) => maxShares(plane, c.window, position)),
+  avg_pool2d: windowed((c) => (plane, position) => averageShares(plane, c.window, position, c.count_padding)),
+  adaptive_avg_pool2d: (c) => pooled(c, c.size, (plane, position) => adaptiveShares(plane, c.size, position)),
+  dropout: ({ image, draws, p, gradient }) => {
+    const times = (planes) => planes.map((plane, c) => makePlane(sizeOf(plane), (i, j) =>
+      plane[i][j] * dropoutFactor(draws[c][i][j], p)));
+    return { output: times(image), gradients: [times(gradient)] };
+  },
+  batch_norm: ({ image, gamma, beta, eps, gradient }) => {
+    const forth = image.map((plane, c) => batchNorm(plane.flat(), gamma[c], beta[c], eps));
+    const back = image.map((plane, c) => batchNormGradient(plane.flat(), gradient[c].flat(), gamma[c], eps));
+    const gradients = ["input", "gamma", "beta"].map((by) => back.map((c) => c[by]));
+    return { output: forth.map((c) => c.output), gradients };
+  },
+  softmax: ({ x, gradient }) => ({ output: softmax(x).output, gradients: [softmaxGradient(x, gradient).input] }),
+  sigmoid: ({ x, gradient }) => ({
+    output: x.map((each) => sigmoid(each)), gradients: [x.map((each, i) => sigmoidGradient(each, gradient[i]))] }),
+  cross_entropy: ({ x, target }) => ({
+    output: crossEntropy(x, target).loss, gradients: [crossEntropyGradient(x, target, 1)] }),
+  binary_cross_entropy: ({ x, target }) => ({
+    output: mean(x.map((y, i) => binaryCrossEntropy(y, target[i]))),
+    gradients: [x.map((y, i) => binaryCrossEntropyGradient(y, target[i], 1 / x.length))] }),
+  kl_div: ({ x, target }) => ({
+    output: total(divergenceTerms(target, x)), gradients: [divergenceGradient(target, x)] }),
+};
+const answers = Object.fromEntries(Object.entries(CASES).map(([name, cases]) => [name, cases.map(RUN[name])]));
+document.documentElement.setAttribute("data-answer", JSON.stringify(answers));
+"""
+
+
+def pairs(rng, low, high):
+    return rng.integers(low, high + 1, 2).tolist()
+
+
+def window_case(rng, operation):
+    """A window that fits an image, both drawn; small whole numbers, so that there are ties."""
+    fits = False
+    while not fits:
+        size, kernel, dilation = rng.integers(1, 9, 2), rng.integers(1, 5, 2), rng.integers(1, 4, 2)
+        padding, stride = rng.integers(0, 4, 2), rng.integers(1, 4, 2)
+        if operation == "avg_pool2d":
+            dilation[:] = 1
+        extent = dilation * (kernel - 1) + 1
+        out = (size + 2 * padding - extent) // stride + 1
+        fits = (extent <= size + 2 * padding).all() and (out <= 12).all()
+        if operation != "conv2d":  # no window may see nothing but padding, between its elements either
+            fits &= (2 * padding <= extent).all() and (size >= dilation).all()
+    channels, outputs = rng.integers(1, 4, 2)
+    case = {"image": rng.integers(0, 4, (channels, *size)).tolist(), "count_padding": bool(rng.integers(2))}
+    if operation == "conv2d":
+        case["filters"] = rng.standard_normal((outputs, channels, *kernel)).tolist()
+    case["window"] = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
+    case["window"] = {name: each.tolist() for name, each in case["window"].items()}
+    case["gradient"] = rng.standard_normal((outputs if operation == "conv2d" else channels, *out)).tolist()
+    return case
+
+
+def image_case(rng, operation):
+    shape = (rng.integers(1, 4), *(rng.integers(1, 8, 2) + (operation == "batch_norm")))
+    case = {"image": rng.normal(1, 3, shape).tolist(), "gradient": rng.standard_normal(shape).tolist()}
+    if operation == "adaptive_avg_pool2d":
+        case["size"] = pairs(rng, 1, 9)
+        case["gradient"] = rng.standard_normal((shape[0], *case["size"])).tolist()
+    elif operation == "dropout":
+        case |= {"draws": rng.random(shape).tolist(), "p": float(rng.choice([0, 0.25, 0.5, 0.9, 1]))}
+    else:
+        case |= {"gamma": rng.standard_normal(shape[0]).tolist(), "beta": rng.standard_normal(shape[0]).tolist()}
+        case["eps"] = float(rng.choice([1e-5, 0.5]))
+    return case
+
+
+def vector_case(rng, operation):
+    count = int(rng.integers(2, 9))
+    x = rng.normal(0, rng.choice([1, 10, 300]), count)
+    target = rng.dirichlet(np.ones(count)) if rng.integers(2) else np.eye(count)[rng.integers(count)]
+    if operation == "kl_div":
+        x = rng.dirichlet(np.ones(count)) + 1e-6
+    elif operation == "binary_cross_entropy":
+        x, target = rng.uniform(1e-6, 1 - 1e-6, count), rng.choice([0.0, 1.0, 0.3], count)
+    return {"x": x.tolist(), "target": target.tolist(), "gradient": rng.standard_normal(count).tolist()}
+
+
+def cases_of(rng, operation):
+    if operation in WINDOWS:
+        return [window_case(rng, operation) for _ in range(60)]
+    return [(image_case if operation in IMAGES else vector_case)(rng, operation) for _ in range(30)]
+
+
+CASES = {name: cases_of(np.random.default_rng(place), name) for place, name in enumerate(OPERATIONS)}
+
+
+# In a browser
+
+
+@pytest.fixture(scope="module")
+def browse(tmp_path_factory):
+    return browser(tmp_path_factory.mktemp)
+
+
+def answer_of(shown):
+    text, console = shown
+    assert console == []
+    return json.loads(Page(text).all("html")[0]["data-answer"])
+
+
+@pytest.fixture(scope="module")
+def in_page(browse, tmp_path_factory):
+    """What the page's arithmetic makes of all the cases."""
+    path = tmp_path_factory.mktemp("arithmetic") / "page.html"
+    script = f"{SCRIPTS['arithmetic.js']}\nconst CASES = {json.dumps(CASES)};\n{IN_PAGE}"
+    path.write_text(f'<!DOCTYPE html><html><meta charset="utf-8"><script>{script}</script></html>', "utf-8")
+    return answer_of(browse(path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_the_arithmetic_of_the_page_is_gpunets(in_page, operation):
+    for case, found in zip(CASES[operation], in_page[operation], strict=True):
+        output, gradients = REFERENCES[operation](case)
+        near(np.reshape(found["output"], output.shape), output, case)
+        for one, other in zip(found["gradients"], gradients, strict=True):
+            near(np.reshape(one, other.shape), other, case)
+        for one, other in zip(found.get("sums", []), gradients, strict=False):
+            near(one, other, case)
+
+
+@pytest.mark.slow
+def test_the_matrices_of_the_page_are_gpunets(in_page):
+    for case, found in zip(CASES["conv2d"], in_page["conv2d"], strict=True):
+        window = case["window"]
+        made = explain(
+            exercise(
+                "conv2d", input=case["image"], weight=case["filters"],
+                **{name: window[name] for name in ("stride", "padding", "dilation")},
+            )
+        ).matrices  # fmt: skip
+        near(found["rows"], made.textbook.left[0])
+        assert found["lowered"] * 4 == (0 if made.lowered is None else made.gpunet.left_bytes)
+
+
+# Whole pages
+
+DRIVER = """
+const control = (name, place) => `[data-grid="${name}"] [data-place="${place}"] :is(input, button)`;
+
+function numbers(figure) {
+  const planes = [];
+  for (const cell of figure.querySelectorAll("[data-place]:not(.outside)")) {
+    const [p, row, column] = cell.dataset.place.split(",");
+    ((planes[p] ??= [])[row] ??= [])[column] = Number(cell.dataset.value);
+  }
+  return planes;
+}
+
+function look(d) {
+  const all = (selector) => [...d.querySelectorAll(selector)];
+  const text = (selector) => d.querySelector(selector)?.textContent;
+  const cells = (selector) => all(`#stage ${selector}`).map((cell) =>
+    [cell.closest("[data-grid]").dataset.grid, cell.dataset.place]);
+  const settings = {};
+  for (const each of all("[data-field]")) {
+    const value = each.type === "checkbox" ? each.checked : Number(each.value.replace(",", "."));
+    (settings[each.dataset.field] ??= []).push(value);
+  }
+  return {
+    settings, grids: Object.fromEntries(all("[data-grid]").map((figure) => [figure.dataset.grid, numbers(figure)])),
+    touched: cells(".touched"), chosen: cells(".chosen"), lines: all("[data-grid=rows] .touched").length,
+    notes: all("#stage .note").map((note) => note.textContent).filter(Boolean),
+    sum: text("#sum"), result: Number(d.querySelector("#sum .result")?.dataset.value), formulas: text("#formulas"),
+    problem: text("#problem"), notices: text("#notices"), wrong: all("[aria-invalid=true]").length,
+    messages: all(".cell-problem:not([hidden])").map((each) => each.textContent),
+    where: text(".where"), sizes: text("#product-sizes"), text: d.querySelector("#workbench").innerText,
+    view: d.querySelector("#views :checked")?.value, focused: d.activeElement?.closest("[data-place]")?.dataset.place,
+  };
+}
+
+function type(d, selector, text) {
+  const input = d.querySelector(selector);
+  input.focus();
+  input.value = text;
+  input.dispatchEvent(new Event("input", { bubbles: true }));
+}
+function set(d, name, text) {
+  for (const each of d.querySelectorAll(`[data-field=${name}]`)) type(d, `#${each.id}`, text);
+}
+function press(d, key, selector = "body") {
+  d.querySelector(selector).dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
+}
+const click = (d, selector) => d.querySelector(selector).click();
+const wait = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+
+onload = async () => {
+  const frames = [...document.querySelectorAll("iframe")];
+  const d = Object.fromEntries(frames.map((frame) => [frame.name, frame.contentDocument]));
+  const answer = await (async () => { SCRIPT })();
+  document.documentElement.setAttribute("data-answer", JSON.stringify(answer));
+};
+"""
+
+
+def drive(browse, folder, texts, script, width=1280, **options):
+    """Open pages in frames, as they are and with their policy, and run a script; `d.NAME` are their documents."""
+    frames = "".join(
+        f'<iframe name="{name}" style="border:0; width:{width}px; height:900px" srcdoc="{html.escape(text)}"></iframe>'
+        for name, text in texts.items()
+    )
+    path = folder / "driver.html"
+    head = '<!DOCTYPE html><html style="color-scheme: light dark"><meta charset="utf-8">'
+    path.write_text(f"{head}<body>{frames}<script>{DRIVER.replace('SCRIPT', script)}</script></body></html>", "utf-8")
+    return answer_of(browse(path, **options))
+
+
+SOME_EXERCISES = {
+    "conv2d": [
+        {"input": (2, 5, 6), "kernel_size": (3, 2), "out_channels": 3, "stride": (2, 1), "padding": (1, 2)},
+        {"input": (7, 7), "kernel_size": 2, "dilation": 3, "padding": 1, "chosen": (2, 3)},
+        {"input": (3, 4, 4), "kernel_size": 1, "out_channels": 2},
+    ],
+    "max_pool2d": [
+        {"input": (2, 6, 5), "kernel_size": 3, "stride": 2, "padding": 1},
+        {"input": (8, 8), "kernel_size": 2, "stride": 1, "dilation": 2},
+    ],
+    "avg_pool2d": [{"input": (2, 7, 5), "kernel_size": (3, 2), "stride": (1, 2), "padding": (1, 1)}],
+    "adaptive_avg_pool2d": [{"input": (2, 7, 5), "output_size": (4, 3)}, {"input": (3, 3), "output_size": 5}],
+    "dropout": [{"input": (2, 3, 5), "p": 0.3, "seed": 3}],
+    "batch_norm": [{"input": (3, 2, 4), "weight": [1, -2, 0.5], "bias": [0, 3, -1], "eps": 0.5, "gradient": "normal"}],
+    "softmax": [{"input": [0.5, -3, 2, 7, 7], "chosen": (3,)}],
+    "sigmoid": [{"input": [-9, 0.25, 4]}],
+    "cross_entropy": [{"target": [0.1, 0.2, 0.3, 0.4]}, {"input": [1, 2, 3], "target": 0}],
+    "binary_cross_entropy": [{"input": [0.999, 0.5], "target": [0.2, 1]}],
+    "kl_div": [{"input": [0.25, 0.75], "target": [0.5, 0.5]}],
+}
+
+
+def exercises():
+    made = {f"lecture_{operation}": lecture_exercise(operation) for operation in OPERATIONS}
+    for operation, list_of_settings in SOME_EXERCISES.items():
+        for number, settings in enumerate(list_of_settings):
+            if settings.get("gradient") == "normal":
+                shape = settings["input"]
+                settings = {**settings, "gradient": np.random.default_rng(0).standard_normal(shape).tolist()}
+            made[f"{operation}_{number}"] = exercise(operation, **settings)
+    return made
+
+
+@pytest.mark.slow
+def test_pages_show_what_gpunet_computes(browse, tmp_path):
+    made = exercises()
+    texts = {name: operation_page(each, "en") for name, each in made.items()}
+    script = "return Object.fromEntries(Object.entries(d).map(([name, page]) => [name, look(page)]));"
+    for name, shown in drive(browse, tmp_path, texts, script).items():
+        one, grids = made[name], shown["grids"]
+        explained = explain(one)
+        near(
+            np.reshape(grids["loss" if one.operation in LOSSES else "output"], explained.output.shape), explained.output
+        )
+        shape = explained.gradients["input"].shape
+        near(np.reshape(grids["input_gradient"], shape), explained.gradients["input"], name)
+        near(np.reshape(grids["input"], shape), one.input, name)
+        for key, by in (("weight_gradient", "weight"), ("gamma_gradient", "weight"), ("beta_gradient", "bias")):
+            if key in grids:
+                near(np.reshape(grids[key], explained.gradients[by].shape), explained.gradients[by], name)
+        if one.operation not in LOSSES:
+            near(shown["result"], explained.output[one.chosen], name)
+        padded = [0] * (3 - len(one.chosen)) + list(one.chosen)
+        assert [place for _, place in shown["chosen"]] == [",".join(map(str, padded))], name
+        if explained.sizes is not None:
+            for size in explained.sizes:
+                numbers = f"{size.input}+2·{size.padding}{MINUS}"
+                assert numbers in shown["formulas"].replace(" ", ""), name
+                assert f"⌋+1={size.output}" in shown["formulas"].replace(" ", ""), name
+
+
+# A walk: changes one after the other, and after each the page as it stands. "padding 1" is typed into that field,
+# "input 0,1,2 1,5" into that cell of a grid; a word alone is a button, or a setting that is switched.
+WALKS = {
+    "conv2d": f"input 0,1,2 1,5; weight 0,1,0 -2.25; padding 1; stride 2; gradient 0,1,1 {MINUS}3; kernel 3; "
+    "channels 2; filters 3; weight 5,0,1 4; dilation 2; height 9; width 3; kernel 5; padding 6; padding 3; random; "
+    "channels 1; dilation 1; kernel 1; padding 0; stride 1; reset",
+    "max_pool2d": "input 0,0,0 3; input 0,0,1 3.0; stride 1; gradient 0,0,1 .5; padding 1; padding 2; kernel 4; "
+    "dilation 2; padding 3; height 1; height 12; padding 2; random; width 11; channels 3",
+    "avg_pool2d": "stride 1; padding 1; count_padding; gradient 0,2,0 7; kernel 3; random; kernel 9; reset",
+    "adaptive_avg_pool2d": "output_size 2; width 7; gradient 0,1,1 -1; output_size 12; random; channels 2",
+    "dropout": "p 0.25; draws 0,0,3 0.25; gradient 0,0,3 8; p 0; p 1; p 0,5; draw; height 6; random",
+    "batch_norm": "gamma 0,0,0 2; beta 0,0,0 -1; eps 0.5; channels 2; gamma 0,0,1 3; random; height 1; "
+    "width 1; width 3",
+    "softmax": "input 0,0,1 2.5; gradient 0,0,2 -4; count 7; random",
+    "sigmoid": "input 0,0,1 -30; gradient 0,0,1 2; count 1; random",
+    "cross_entropy": "label 0; input 0,0,3 9; target 0,0,3 0.5; normalise; count 6; random; label 5",
+    "binary_cross_entropy": "input 0,0,0 0.001; target 0,0,1 0.4; count 8; random",
+    "kl_div": "target 0,0,0 0.2; normalise; input 0,0,1 0; input 0,0,1 0.3; random; count 3; input 0,0,2 0.5",
+}
+WALKS = {operation: walk.split("; ") for operation, walk in WALKS.items()}
+
+
+def action(page, step):
+    """A step as JavaScript."""
+    words = step.split(" ")
+    if len(words) == 3:
+        return f"type({page}, control('{words[0]}', '{words[1]}'), '{words[2]}')"
+    if len(words) == 2:
+        return f"set({page}, '{words[0]}', '{words[1]}')"
+    return f"click({page}, '[data-do={step}], [type=checkbox][data-field={step}]')"
+
+
+@pytest.fixture(scope="module")
+def walks(browse, tmp_path_factory):
+    """The pages of the lecture after each step of their walks."""
+    with use_backend("numpy"):
+        texts = {operation: operation_page(lecture_exercise(operation), "es") for operation in OPERATIONS}
+    script = "const seen = {};\n"
+    for operation, steps in WALKS.items():
+        page = f"d.{operation}"
+        script += f"seen.{operation} = [];\n"
+        for step in steps:
+            script += f"{action(page, step)};\nseen.{operation}.push(look({page}));\n"
+    return drive(browse, tmp_path_factory.mktemp("walks"), texts, script + "return seen;")
+
+
+def case_of(operation, seen):
+    """What the page shows as its input, as a case for the references."""
+    grids, settings = seen["grids"], {name: values[0] for name, values in seen["settings"].items()}
+    case = {"image": grids["input"], "gradient": grids.get("gradient"), **settings}
+    if operation not in IMAGES:
+        row = {name: grids[name][0][0] for name in ("input", "target", "gradient") if name in grids}
+        return {"x": row["input"], **row}
+    if operation in WINDOWS:
+        names = ("kernel", "stride", "padding", "dilation")
+        case["window"] = {name: [settings.get(name, 1)] * 2 for name in names}
+    if operation == "conv2d":
+        kernel = settings["kernel"]
+        case["filters"] = np.reshape(grids["weight"], (settings["filters"], settings["channels"], kernel, kernel))
+    elif operation == "adaptive_avg_pool2d":
+        case["size"] = [settings["output_size"]] * 2
+    elif operation == "dropout":
+        case["draws"] = grids["draws"]
+    elif operation == "batch_norm":
+        case |= {"gamma": grids["gamma"][0][0], "beta": grids["beta"][0][0]}
+    return case
+
+
+def is_refused(operation, case):
+    """Whether gpunet's own exercises refuse these settings."""
+    settings = {"input": case.get("image", case.get("x"))}
+    if operation in WINDOWS:
+        settings |= case["window"]
+        settings["kernel_size"] = settings.pop("kernel")
+        if operation == "avg_pool2d":
+            del settings["dilation"]
+    elif operation == "kl_div":
+        settings["target"] = case["target"]
+    try:
+        exercise(operation, **settings)
+    except GpunetError:
+        return True
+    return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_what_a_reader_changes_changes_output_and_gradient(walks, operation):
+    refused = 0
+    for step, seen in zip(WALKS[operation], walks[operation], strict=True):
+        case = case_of(operation, seen)
+        if operation in WINDOWS or operation == "batch_norm":
+            assert bool(seen["problem"]) == is_refused(operation, case), step
+        assert "NaN" not in seen["text"], step
+        assert "undefined" not in seen["text"], step
+        assert seen["wrong"] == 0, step
+        if seen["problem"]:
+            refused += 1
+            assert seen["grids"].get("output", []) == [], step
+            continue
+        output, gradients = REFERENCES[operation](case)
+        near(np.reshape(seen["grids"]["loss" if operation in LOSSES else "output"], output.shape), output, step)
+        names = {"conv2d": ["weight_gradient"], "batch_norm": ["gamma_gradient", "beta_gradient"]}.get(operation, [])
+        for name, expected in zip(["input_gradient", *names], gradients, strict=True):
+            near(np.reshape(seen["grids"][name], expected.shape), expected, (step, name))
+    assert refused == {"conv2d": 2, "max_pool2d": 3, "avg_pool2d": 1, "batch_norm": 1, "kl_div": 1}.get(operation, 0)
+
+
+@pytest.mark.slow
+def test_the_walk_of_the_convolution(walks):
+    """What was typed has arrived, and formula, matrix and sizes follow."""
+    steps = dict(zip(WALKS["conv2d"], walks["conv2d"], strict=True))
+    assert steps["input 0,1,2 1,5"]["grids"]["input"][0][1][2] == 1.5
+    assert steps[f"gradient 0,1,1 {MINUS}3"]["grids"]["gradient"][0][1][1] == -3
+    before, after = steps["padding 1"], steps["stride 2"]
+    assert f"4+2·1{MINUS}1·(2{MINUS}1){MINUS}1" in after["formulas"].replace(" ", "")
+    assert "⌋+1=5" in before["formulas"].replace(" ", "")
+    assert "⌋+1=3" in after["formulas"].replace(" ", "")
+    assert np.shape(before["grids"]["rows"]) == (1, 25, 4)
+    assert np.shape(after["grids"]["rows"]) == (1, 9, 4)
+    assert f"(9 {TIMES} 4) · (4 {TIMES} 1)" in after["sizes"]
+    assert "144 bytes" in after["sizes"]
+    near(np.ravel(after["grids"]["product"]), np.ravel(after["grids"]["output"]))
+    assert "ancho: con tamaño 5 y dilatación 2 abarca 9" in steps["kernel 5"]["problem"]
+    assert steps["reset"]["grids"]["input"] == [[[1, 2, 1, 0], [2, 3, 1, 1], [3, 0, 0, 2], [1, 1, 2, 3]]]
+    assert steps["reset"]["grids"]["output"] == [[[8, 9, 4], [8, 3, 3], [6, 4, 7]]]
+
+
+@pytest.mark.slow
+def test_the_sum_of_a_distribution_is_told(walks):
+    steps = dict(zip(WALKS["cross_entropy"], walks["cross_entropy"], strict=True))
+    assert "suma 1.5 y no 1" in steps["target 0,0,3 0.5"]["notices"]
+    assert steps["normalise"]["notices"] == ""
+    assert steps["label 5"]["grids"]["target"] == [[[0, 0, 0, 0, 0, 1]]]
+    steps = dict(zip(WALKS["kl_div"], walks["kl_div"], strict=True))
+    assert "infinita" in steps["input 0,0,1 0"]["problem"]
+
+
+@pytest.mark.slow
+def test_filters_keep_their_channels_when_there_are_more(browse, tmp_path):
+    texts = {"page": operation_page(exercise("conv2d", input=(2, 4, 4), out_channels=2), "en")}
+    script = "const seen = look(d.page); set(d.page, 'channels', '3'); return [seen, look(d.page)];"
+    before, after = (np.array(seen["grids"]["weight"]) for seen in drive(browse, tmp_path, texts, script))
+    assert (before.shape, after.shape) == ((4, 2, 2), (6, 2, 2))
+    np.testing.assert_array_equal(after.reshape(2, 3, 2, 2)[:, :2], before.reshape(2, 2, 2, 2))
+
+
+@pytest.mark.slow
+def test_the_numbers_of_the_start_come_back(browse, tmp_path):
+    """Also those of a filter that has had fewer channels, and of a target that has been a class."""
+    made = {
+        "conv": exercise("conv2d", **SOME_EXERCISES["conv2d"][0]),
+        "entropy": exercise("cross_entropy", target=[0.1, 0.2, 0.3, 0.4]),
+        "drop": lecture_exercise("dropout"),
+    }
+    script = """
+    const opened = Object.values(d).map((page) => look(page).grids);
+    set(d.conv, "channels", "1"); set(d.conv, "filters", "4"); set(d.conv, "stride", "3"); set(d.entropy, "label", "0");
+    set(d.drop, "height", "2"); click(d.drop, "[data-do=draw]");
+    const changed = Object.values(d).map((page) => look(page).grids);
+    for (const page of Object.values(d)) click(page, "[data-do=reset]");
+    return [opened, changed, Object.values(d).map((page) => look(page).grids)];
+    """
+    texts = {name: operation_page(each, "en") for name, each in made.items()}
+    for opened, changed, back in zip(*drive(browse, tmp_path, texts, script), strict=True):
+        assert opened == back
+        assert opened != changed
+
+
+# Stepping, choosing, keys, and what cannot be read
+
+
+@pytest.fixture(scope="module")
+def stepped(browse, tmp_path_factory):
+    """The convolution of the lecture, in English, after each of some actions."""
+    script = """
+    const p = d.page, seen = {};
+    const see = (name) => { seen[name] = look(p); };
+    see("start");
+    click(p, "[data-do=next]"); see("next");
+    click(p, "[data-do=back]"); click(p, "[data-do=back]"); see("around");
+    click(p, "[data-do=first]"); press(p, "ArrowRight"); press(p, "ArrowRight"); press(p, "ArrowLeft"); see("keys");
+    const slider = p.querySelector("[type=range]");
+    slider.value = 5; slider.dispatchEvent(new Event("input")); see("slider");
+    click(p, control("output", "0,2,1")); see("click");
+    p.querySelector(control("output", "0,2,1")).focus();
+    press(p, "ArrowUp", control("output", "0,2,1")); see("up");
+    click(p, control("input_gradient", "0,1,2")); see("input");
+    click(p, control("weight_gradient", "0,1,0")); see("weight");
+    click(p, "[value=forward]"); see("forward");
+    p.querySelector(control("input", "0,0,0")).focus();
+    press(p, "ArrowRight", control("input", "0,0,0")); seen.moved = look(p).focused;
+    press(p, "ArrowDown", control("input", "0,0,1")); seen.moved_down = look(p).focused;
+    p.activeElement.blur();
+    press(p, " ");
+    seen.playing = p.querySelector("[data-do=play]").getAttribute("aria-label");
+    await wait(2500); see("played"); press(p, " "); await wait(2500); see("paused");
+    type(p, control("input", "0,0,0"), "one"); see("no_number");
+    type(p, control("weight", "0,0,0"), ""); see("two_wrong");
+    type(p, control("weight", "0,0,0"), "1"); type(p, control("input", "0,0,0"), "99999"); see("too_large");
+    type(p, control("input", "0,0,0"), "1.5e0"); see("mended");
+    set(p, "stride", "0"); see("no_stride");
+    set(p, "stride", "1.5"); see("half_stride");
+    set(p, "stride", "two"); see("word");
+    set(p, "stride", "1"); see("stride");
+    type(p, control("input", "0,0,0"), "x"); click(p, "[data-do=reset]"); see("reset");
+    seen.network = p.defaultView.performance.getEntriesByType("resource").length;
+    seen.stops = p.querySelectorAll("[data-grid=input] [tabindex='0']").length;
+    const named = (each) => each.getAttribute("aria-label") || each.labels?.length || each.textContent.trim();
+    seen.unlabelled = [...p.querySelectorAll("input, button, select")].filter((each) => !named(each)).length;
+    return seen;
+    """
+    with use_backend("numpy"):
+        texts = {"page": operation_page(lecture_exercise("conv2d"), "en")}
+    return drive(browse, tmp_path_factory.mktemp("steps"), texts, script, seconds=30)
+
+
+def chosen(seen):
+    return [place for _, place in seen["chosen"]]
+
+
+@pytest.mark.slow
+def test_stepping(stepped):
+    assert [chosen(stepped[name]) for name in ("start", "next", "around", "keys", "slider", "click", "up")] == [
+        [place] for place in ("0,0,0", "0,0,1", "0,2,2", "0,0,1", "0,1,2", "0,2,1", "0,1,1")
+    ]
+    assert stepped["next"]["sum"] == "O[0,1] = 2·1 + 1·0 + 3·2 + 1·1 = 9"
+    assert stepped["next"]["where"] == "2 / 9"
+    window = {("input", place) for place in ("0,0,1", "0,0,2", "0,1,1", "0,1,2")}
+    filters = {("weight", place) for place in ("0,0,0", "0,0,1", "0,1,0", "0,1,1")}
+    assert set(map(tuple, stepped["next"]["touched"])) == window | filters
+    assert stepped["next"]["notes"] == [f"{TIMES}{factor}" for factor in (1, 0, 2, 1)]
+    assert stepped["next"]["lines"] == 4  # one row of im2col
+
+
+@pytest.mark.slow
+def test_the_way_back(stepped):
+    seen = stepped["input"]
+    assert seen["view"] == "input"
+    assert seen["sum"] == "∂L/∂I[1,2] = 1·1 + 1·2 + 1·0 + 1·1 = 4"
+    fed = {place for grid, place in seen["touched"] if grid == "output"}
+    assert fed == {"0,0,1", "0,0,2", "0,1,1", "0,1,2"}  # windows of 2x2 that see pixel (1, 2)
+    assert seen["lines"] == 4  # places in im2col
+    seen = stepped["weight"]
+    assert seen["view"] == "weight"
+    assert seen["sum"].endswith("= 13")
+    assert seen["sum"].count("·") == 9
+    assert seen["lines"] == 9  # a column of im2col
+    assert stepped["forward"]["view"] == "forward"
+
+
+@pytest.mark.slow
+def test_keys_and_play(stepped):
+    assert stepped["moved"] == "0,0,1"
+    assert stepped["moved_down"] == "0,1,1"
+    assert stepped["playing"] == "pause"
+    assert stepped["played"]["where"] == "3 / 9"  # one element a second
+    assert stepped["paused"]["where"] == "3 / 9"
+    assert stepped["stops"] == 1
+
+
+@pytest.mark.slow
+def test_what_cannot_be_read_is_explained_and_changes_nothing(stepped):
+    good = [[[8, 9, 4], [8, 3, 3], [6, 4, 7]]]
+    seen = stepped["no_number"]
+    assert seen["messages"] == ["I[0,0]: “one” is not a number. The page goes on with 1."]
+    assert (seen["wrong"], seen["grids"]["output"]) == (1, good)
+    assert len(stepped["two_wrong"]["messages"]) == 2
+    assert "empty" in stepped["two_wrong"]["messages"][1]
+    assert "too large" in stepped["too_large"]["messages"][0]
+    assert stepped["mended"]["messages"] == []
+    assert stepped["mended"]["grids"]["output"] == [[[8.5, 9, 4], [8, 3, 3], [6, 4, 7]]]
+    assert "between 1 and 12" in stepped["no_stride"]["messages"][0]
+    assert "whole number" in stepped["half_stride"]["messages"][0]
+    assert "“two” is not a number." in stepped["word"]["messages"][0]
+    assert np.shape(stepped["word"]["grids"]["output"]) == (1, 3, 3)
+    assert (stepped["stride"]["wrong"], stepped["stride"]["messages"]) == (0, [])
+    assert (stepped["reset"]["wrong"], stepped["reset"]["grids"]["output"]) == (0, good)
+
+
+@pytest.mark.slow
+def test_nothing_is_fetched_and_every_control_has_a_name(stepped):
+    assert stepped["network"] == 0
+    assert stepped["unlabelled"] == 0
+
+
+# How it looks
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("width", [1280, 390], ids=["desktop", "phone"])
+def test_pages_fit_and_speak_one_language(browse, lecture, tmp_path, language, width, dark):
+    folder = lecture / language
+    texts = {path.stem: path.read_text("utf-8") for path in folder.glob("*.html")}
+    large = {"input": (2, 12, 12), "kernel_size": 3, "padding": 1, "out_channels": 2}
+    texts["large"] = operation_page(exercise("conv2d", **large), language)
+    script = """
+    const measure = (page) => {
+      const width = page.defaultView.innerWidth, style = page.defaultView.getComputedStyle(page.body);
+      const all = (selector) => [...page.querySelectorAll(selector)];
+      const free = all("body *").filter((each) => !each.closest(".scroll, #stage, svg, script, style, pre"));
+      const beyond = free.filter((each) => each.getBoundingClientRect().right > width + 0.5);
+      return {
+        width, scroll: page.documentElement.scrollWidth, beyond: beyond.map((each) => each.outerHTML.slice(0, 80)),
+        cut: all("#stage .number").filter((each) => each.scrollWidth > each.clientWidth + 1).length,
+        ground: style.backgroundColor, text: page.body.innerText };
+    };
+    return Object.fromEntries(Object.entries(d).map(([name, page]) => [name, measure(page)]));
+    """
+    for name, seen in drive(browse, tmp_path, texts, script, width, dark=dark).items():
+        assert seen["width"] == seen["scroll"] == width, name
+        assert (seen["beyond"], seen["cut"]) == ([], 0), name
+        brightness = sum(map(int, re.findall(r"\d+", seen["ground"])[:3]))
+        assert (brightness < 100) if dark else (brightness > 600)
+        assert not re.search(r"undefined|NaN|\[object|\{\w+\}", seen["text"]), name
+        assert not set(re.findall(r"[\w.]+", seen["text"])) & {key for key in page_words(language) if "_" in key}, name
+        other = {"en": "Por qué importa", "es": "Why it matters"}[language]
+        assert other not in seen["text"], name
