@@ -264,6 +264,7 @@ def test_a_ratio_that_is_no_number_is_none_and_says_why(norms, reason):
         lambda: trace_gradients(Design(8, True), steps=-1),
         lambda: train_curve(Design(8, True), steps=0),
         lambda: Experiment(depths=(8, 21)),
+        lambda: Experiment(depths=()),
         lambda: Experiment(steps=-1),
         lambda: Experiment(degradation_steps=-1),
     ],

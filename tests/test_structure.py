@@ -147,7 +147,7 @@ ALLOWED = {
     "safetensors": {"data", "train", "interop"},
     "tomli": {"train"},  # the standard library's tomllib, for Python 3.10
     "matplotlib": {"visualize", "gradients"},
-    "tqdm": {"train", "bench", "gradients"},
+    "tqdm": {"train", "bench", "visualize", "gradients"},
     "torch": {"bench"},
 }
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from gpunet.errors import FileError
+from gpunet.errors import ArgumentError, FileError
 from gpunet.functional.checks import whole_number
 from gpunet.gradients.claims import Claim, check_claims, is_kept
 from gpunet.gradients.degradation import TrainingCurve, train_curve
@@ -60,7 +60,7 @@ class Experiment:
         pre_activation: see `Design`.
 
     Raises:
-        ArgumentError: if a depth is not 6n + 2, or a number makes no sense.
+        ArgumentError: if there is no depth, one is not 6n + 2, or a number makes no sense.
     """
 
     depths: Sequence[int] = DEPTHS
@@ -72,7 +72,8 @@ class Experiment:
     def __post_init__(self) -> None:
         whole_number(self.steps, "steps", "Experiment", 0)
         whole_number(self.degradation_steps, "degradation_steps", "Experiment", 0)
-        self.designs()
+        if not self.designs():
+            raise ArgumentError("Experiment: depths must have at least one depth, got none")
 
     def designs(self) -> list[Design]:
         """The networks whose gradients are measured."""
