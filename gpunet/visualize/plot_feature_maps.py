@@ -69,8 +69,8 @@ def _named(found: Sequence[FeatureMaps], layers: Sequence[str]) -> list[FeatureM
     missing = [name for name in layers if name not in named]
     if missing:
         raise ArgumentError(
-            f"plot_feature_maps: no feature map comes from {', '.join(missing)}; layers that give one: "
-            f"{', '.join(named) or 'none'}"
+            f"plot_feature_maps: no feature map comes from {', '.join(missing)}; "
+            f"layers that give one: {', '.join(named)}"
         )
     return [named[name] for name in layers]
 
