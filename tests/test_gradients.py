@@ -296,7 +296,7 @@ def test_a_loss_that_is_not_finite_is_none_in_json():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [1, 2])  # the example runs with 0
 def test_deep_plain_networks_train_worse_and_residual_ones_do_not(seed):
     designs = [Design(depth, residual) for residual in (False, True) for depth in (20, 56)]
     curves = [train_curve(design, 240, Budget(seed=seed)) for design in designs]

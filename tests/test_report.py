@@ -13,11 +13,12 @@ import gpunet
 from gpunet.cli import main
 from gpunet.errors import ArgumentError, FileError, GpunetError, ShapeError
 from gpunet.report import read_record, reliability, write_report
-from gpunet.report.charts import Series, layer_chart, line_chart, spread, ticks
+from gpunet.report.charts import Series, layer_chart, line_chart, ticks
 from gpunet.report.markup import Markup, joined, tag
 from gpunet.report.sections import MOST_CLASSES, classes, command, curves
 from gpunet.report.style import STYLE
 from gpunet.train import TrainConfig, TrainingRun
+from gpunet.visualize import spread
 from tests.browser import Page, browser, contrast
 
 EXACT = ["test_accuracy", "test_loss", "epochs_done", "parameters", "seconds", "images_per_second"]

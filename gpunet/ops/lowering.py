@@ -82,8 +82,6 @@ class Band(NamedTuple):
 
 def bands(window: Window, height: int, cuts: Sequence[slice]) -> list[Band]:
     """The bands of a convolution whose output rows are cut like this."""
-    if len(cuts) == 1:
-        return [Band(cuts[0], slice(0, height), window)]
     (top, _), columns = window.padding
     found = []
     for cut in cuts:

@@ -6,12 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from gpunet.report.calibration import Reliability
 from gpunet.report.markup import Markup, joined, tag
+from gpunet.visualize import spread
 
-__all__ = ["Series", "layer_chart", "line_chart", "reliability_chart", "spread", "ticks"]
+__all__ = ["Series", "layer_chart", "line_chart", "reliability_chart", "ticks"]
 
 WIDTH, HEIGHT = 420, 240
 LEFT, RIGHT, TOP, BOTTOM = 50, 24, 12, 40
@@ -41,11 +40,6 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power * count >= span * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [round(index * step, 12) for index in range(first, max(last, first + 1) + 1)]
-
-
-def spread(count: int, most: int) -> np.ndarray:
-    """The indices of at most so many of `count` things, from the first to the last at equal distances."""
-    return np.linspace(0, count - 1, min(count, most)).round().astype(int)
 
 
 def line_chart(

@@ -9,9 +9,8 @@ import numpy as np
 from gpunet.backend import asarray, to_cpu
 from gpunet.classifier import Classifier
 from gpunet.data import DataLoader, Dataset
-from gpunet.report.charts import spread
 from gpunet.tensor import Tensor
-from gpunet.visualize import FeatureMaps, feature_maps, first_filters, grad_cam, overlay
+from gpunet.visualize import FeatureMaps, feature_maps, first_filters, grad_cam, overlay, spread
 
 __all__ = ["Examination", "Mistake", "examine"]
 

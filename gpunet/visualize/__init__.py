@@ -6,7 +6,7 @@ Functions whose names begin with `plot_` return a figure of matplotlib, which is
 from gpunet.visualize.grad_cam import grad_cam
 from gpunet.visualize.layers import FeatureMaps, feature_maps, first_filters
 from gpunet.visualize.loss_surface import LossSurface, loss_surface
-from gpunet.visualize.pictures import grey_picture, mosaic, overlay
+from gpunet.visualize.pictures import grey_picture, mosaic, overlay, spread
 from gpunet.visualize.plot_feature_maps import plot_feature_maps
 from gpunet.visualize.plot_filters import plot_filters
 from gpunet.visualize.plot_grad_cam import plot_grad_cam
@@ -29,4 +29,5 @@ __all__ = [
     "plot_filters",
     "plot_grad_cam",
     "plot_loss_surface",
+    "spread",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 from gpunet.data.transforms.colour import GREY
 from gpunet.errors import ArgumentError, ShapeError
 
-__all__ = ["grey_picture", "mosaic", "overlay", "resize_bilinear"]
+__all__ = ["grey_picture", "mosaic", "overlay", "resize_bilinear", "spread"]
 
 HEAT = np.array([255, 96, 0], np.float32)  # orange: apart from grey for every kind of colour vision
 
@@ -86,3 +86,8 @@ def _interpolation(source: int, target: int) -> np.ndarray:
     """(target, source) weights: each new pixel lies between the centres of two old ones, or on the edge."""
     centres = ((np.arange(target) + 0.5) * source / target - 0.5).clip(0, source - 1)  # in old pixels
     return np.maximum(0, 1 - np.abs(centres[:, None] - np.arange(source))).astype(np.float32)
+
+
+def spread(count: int, most: int) -> np.ndarray:
+    """The indices of at most so many of `count` things, from the first to the last at equal distances."""
+    return np.linspace(0, count - 1, min(count, most)).round().astype(int)

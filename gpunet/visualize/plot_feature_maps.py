@@ -12,7 +12,7 @@ from gpunet.nn import Module
 from gpunet.tensor import Tensor
 from gpunet.visualize.figure import SMALL, new_figure, show_picture, shown_images
 from gpunet.visualize.layers import FeatureMaps, feature_maps
-from gpunet.visualize.pictures import grey_picture
+from gpunet.visualize.pictures import grey_picture, spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,14 +54,14 @@ def plot_feature_maps(model: Module, images: Tensor, layers: Sequence[str] | Non
     for row, (name, kind, values) in zip(grid[1:], chosen, strict=True):
         _label(row[0], f"{name} ({kind})", " x ".join(map(str, values.shape)))
         low, high = float(values.min()), float(np.quantile(values, 0.99))
-        for axes, channel in zip(row[1:], _spread(len(values), MOST_CHANNELS), strict=False):
+        for axes, channel in zip(row[1:], spread(len(values), MOST_CHANNELS), strict=False):
             show_picture(axes, grey_picture(values[None, channel], low, high))
     return figure
 
 
 def _large(found: Sequence[FeatureMaps]) -> list[FeatureMaps]:
     large = [each for each in found if each.values[0].size > 1]
-    return [large[place] for place in _spread(len(large), MOST_LAYERS)]
+    return [large[place] for place in spread(len(large), MOST_LAYERS)]
 
 
 def _named(found: Sequence[FeatureMaps], layers: Sequence[str]) -> list[FeatureMaps]:
@@ -77,8 +77,3 @@ def _named(found: Sequence[FeatureMaps], layers: Sequence[str]) -> list[FeatureM
 
 def _label(axes: Any, *lines: str) -> None:
     axes.text(0, 0.5, "\n".join(lines), fontsize=SMALL, va="center", transform=axes.transAxes)
-
-
-def _spread(count: int, most: int) -> list[int]:
-    """Of `count` things at most so many, from the first to the last at equal distances."""
-    return [round(place) for place in np.linspace(0, count - 1, min(count, most))]
