@@ -187,7 +187,8 @@ batch_norm_channels(const double* __restrict__ mean, const double* __restrict__ 
     center[c] = (A)mean[c];
     inverse_std[c] = inverse;
     scale[c] = affine ? inverse * widen(weight[c]) : inverse;
-    shift[c] = affine ? widen(bias[c]) : (A)0;
+    const A rest = (A)(mean[c] - (double)center[c]);  // what rounding has left of the mean
+    shift[c] = (affine ? widen(bias[c]) : (A)0) - rest * scale[c];
 }
 
 // ----------------------------------------------------------------------------------------------------------- normalise

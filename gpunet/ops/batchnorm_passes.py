@@ -76,8 +76,11 @@ class TilePasses:
         """Y = relu((x - mean) * scale + bias + residual), like x, with scale = weight / sqrt(var + eps)."""
         self.inverse_std = 1 / xp.sqrt(var + eps)  # (C,), float64 as mean and var
         self.scale = self.inverse_std if weight is None else self.inverse_std * weight
-        # What the mean is once the center has been taken off: all of it, or nothing.
-        self.center, self.mean = (self._per_row(mean), xp.zeros_like(mean)) if _lost_digits(mean, var) else (None, mean)
+        self.center, self.mean = None, mean
+        if _lost_digits(mean, var):
+            rounded = mean.astype(self.x.dtype)
+            # What is left of the mean once the center has been taken off: no more than its rounding.
+            self.center, self.mean = self._per_row(rounded), mean - rounded
         shift = -self.mean * self.scale if bias is None else bias - self.mean * self.scale
         scale, shift = self._per_row(self.scale), self._per_row(shift)
         residual = None if residual is None else self._as_rows(residual)
