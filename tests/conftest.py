@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 
 from gpunet.backend import get_num_threads, manual_seed, set_num_threads, use_backend
 from gpunet.errors import BackendError
+from tests.runs import few_digits
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +34,35 @@ def backend(request: pytest.FixtureRequest) -> Iterator[str]:
         pytest.skip(str(error))
     with switch:
         yield request.param
+
+
+@pytest.fixture
+def numpy_backend() -> Iterator[None]:
+    """NumPy, whatever another test, or the command line within this one, has chosen for the whole process."""
+    with use_backend("numpy"):
+        yield
+
+
+@pytest.fixture
+def counters() -> Iterator[Any]:
+    """The emulated backend, and its counters, at 0. Skipped, with the reason, where it cannot run."""
+    try:
+        switch = use_backend("emulated")
+    except BackendError as error:
+        pytest.skip(str(error))
+    with switch:
+        from gpunet.backend.emulated import counters
+
+        counters.reset()
+        yield counters
+
+
+@pytest.fixture
+def tiny_runs(numpy_backend: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Runs of `tests.runs.TINY`, whose files are not waited for: the system stays up, so nothing is seen of it."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    with few_digits():
+        yield
 
 
 @pytest.fixture

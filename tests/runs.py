@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from gpunet import nn
+from gpunet.backend import use_backend
 from gpunet.data import DATASETS, Digits, ImageDataset
 from gpunet.models import MODELS
-from gpunet.train import Callback, TrainConfig
+from gpunet.train import Callback, TrainConfig, TrainingRun
 
 TINY = TrainConfig(model="tiny", epochs=2, batch_size=8, seed=3)  # 8 steps an epoch
 
@@ -39,6 +40,13 @@ def few_digits():
         patch.setitem(MODELS, "tiny", tiny_network)
         patch.setitem(DATASETS, "digits", replace(DATASETS["digits"], load=load_few_digits))
         yield
+
+
+def learned_digits(folder):
+    """A run that has learned the digits well enough to be asked about them; returns its folder."""
+    with use_backend("numpy"):
+        TrainingRun(TrainConfig(epochs=3), folder, show_progress=False).run()
+    return folder
 
 
 class StopAfter(Callback):

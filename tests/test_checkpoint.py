@@ -34,14 +34,9 @@ from gpunet.train import (
 from gpunet.train.checkpoint import _digest
 from gpunet.train.files import LARGEST_HEADER, LARGEST_JSON
 from gpunet.train.snapshot import largest_checkpoint
-from tests.runs import TINY, StopAfter, few_digits
+from tests.runs import TINY, StopAfter
 
-
-@pytest.fixture(autouse=True)
-def _few_digits(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # the system stays up, so nothing is seen of it
-    with use_backend("numpy"), few_digits():
-        yield
+pytestmark = pytest.mark.usefixtures("tiny_runs")
 
 
 def small_trainer():

@@ -19,11 +19,7 @@ FILES = ["checkpoints", "config.json", "metrics.jsonl", "model.safetensors", "su
 posix_only = pytest.mark.skipif(os.name != "posix", reason="signals and pipes as on POSIX")
 
 
-@pytest.fixture(autouse=True)
-def _backend_is_put_back():
-    """`--backend` chooses for the whole process."""
-    with gpunet.use_backend("numpy"):
-        yield
+pytestmark = pytest.mark.usefixtures("numpy_backend")
 
 
 def refused(arguments, capsys):

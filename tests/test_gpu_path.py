@@ -20,18 +20,7 @@ BATCH_NORMS = CONVOLUTIONS = 7  # of ResNet-8
 STRIDED = 2  # of the convolutions
 
 
-@pytest.fixture(autouse=True)
-def counters():
-    """Each test runs on the emulated backend; these are its counters, at 0."""
-    try:
-        switch = use_backend("emulated")
-    except BackendError as error:
-        pytest.skip(str(error))
-    with switch:
-        from gpunet.backend.emulated import counters
-
-        counters.reset()
-        yield counters
+pytestmark = pytest.mark.usefixtures("counters")
 
 
 # ------------------------------------------------------------------------------------------ `gpunet train`, 20 steps

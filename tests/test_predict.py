@@ -16,25 +16,18 @@ from gpunet.cli import main
 from gpunet.data import Digits, find_dataset
 from gpunet.errors import ArgumentError, DTypeError, FileError, GpunetError, ShapeError, StateDictError
 from gpunet.models import resnet8
-from gpunet.train import TrainConfig, TrainingRun
 from gpunet.visualize import encode_png
+from tests.runs import learned_digits
 
 from .test_visualize import read_png
 
-
-@pytest.fixture(autouse=True)
-def _backend_is_put_back():
-    with gpunet.use_backend("numpy"):
-        yield
+pytestmark = pytest.mark.usefixtures("numpy_backend")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A run that has learned the digits well enough to be asked about them."""
-    path = tmp_path_factory.mktemp("run") / "digits"
-    with gpunet.use_backend("numpy"):
-        TrainingRun(TrainConfig(epochs=3), path, show_progress=False).run()
-    return path
+    return learned_digits(tmp_path_factory.mktemp("run") / "digits")
 
 
 @pytest.fixture(scope="module")

@@ -20,22 +20,17 @@ from gpunet.report.style import STYLE
 from gpunet.train import TrainConfig, TrainingRun
 from gpunet.visualize import spread
 from tests.browser import Page, browser, contrast
+from tests.runs import learned_digits
 
 EXACT = ["test_accuracy", "test_loss", "epochs_done", "parameters", "seconds", "images_per_second"]
 
 
-@pytest.fixture(autouse=True)
-def _backend_is_put_back():
-    with gpunet.use_backend("numpy"):
-        yield
+pytestmark = pytest.mark.usefixtures("numpy_backend")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    path = tmp_path_factory.mktemp("run") / "digits"
-    with gpunet.use_backend("numpy"):
-        TrainingRun(TrainConfig(epochs=3), path, show_progress=False).run()
-    return path
+    return learned_digits(tmp_path_factory.mktemp("run") / "digits")
 
 
 @pytest.fixture

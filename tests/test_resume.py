@@ -31,14 +31,9 @@ from gpunet.train import (
     restore,
     take,
 )
-from tests.runs import TINY, StopAfter, few_digits, figures, weights
+from tests.runs import TINY, StopAfter, figures, weights
 
-
-@pytest.fixture(autouse=True)
-def _few_digits(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # the system stays up, so nothing is seen of it
-    with use_backend("numpy"), few_digits():
-        yield
+pytestmark = pytest.mark.usefixtures("tiny_runs")
 
 
 def run(config, folder, steps=None, **settings):

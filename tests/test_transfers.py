@@ -6,26 +6,15 @@ import numpy as np
 import pytest
 
 from gpunet import models, optim
-from gpunet.backend import use_backend
 from gpunet.data import DataLoader, TensorDataset
-from gpunet.errors import BackendError, LabelError
+from gpunet.errors import LabelError
 from gpunet.functional import cross_entropy
 from gpunet.optim.lr_scheduler import OneCycleLR
 from gpunet.tensor import tensor
 from gpunet.train import Trainer
 from gpunet.train.trainer import STEPS_BETWEEN_LOOKS
 
-
-@pytest.fixture(autouse=True)
-def counters():
-    try:
-        switch = use_backend("emulated")
-    except BackendError as error:
-        pytest.skip(str(error))
-    with switch:
-        from gpunet.backend.emulated import counters
-
-        yield counters
+pytestmark = pytest.mark.usefixtures("counters")
 
 
 def labelled_images(rng, count):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gpunet.functional as F
-from gpunet.backend import kernels, use_backend
+from gpunet.backend import kernels
 from gpunet.ops import winograd
 from gpunet.ops.conv import Conv2d
 from gpunet.ops.window import Window
@@ -14,11 +14,7 @@ from gpunet.ops.winograd import Winograd
 from tests import reference
 from tests.reference import close, run, upstream
 
-
-@pytest.fixture(autouse=True)
-def _numpy():
-    with use_backend("numpy"):
-        yield
+pytestmark = pytest.mark.usefixtures("numpy_backend")
 
 
 @pytest.fixture

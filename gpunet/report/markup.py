@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable
 
-__all__ = ["Markup", "joined", "tag"]
+__all__ = ["Markup", "html_document", "joined", "tag"]
 
 _VOID = {"br", "img", "meta", "link"}
 
@@ -40,3 +40,16 @@ def joined(parts: Iterable[object]) -> Markup:
     return Markup(
         "".join(part if isinstance(part, Markup) else html.escape(str(part)) for part in parts if part is not None)
     )
+
+
+def html_document(title: str, policy: str, style: str, body: Markup, language: str) -> str:
+    """A whole page of HTML that loads nothing but what the policy of its content allows."""
+    head = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy),
+        tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
+        tag("title", title),
+        tag("style", Markup(style)),
+    )
+    return f"<!DOCTYPE html>\n{tag('html', head, body, lang=language)}\n"

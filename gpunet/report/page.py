@@ -10,7 +10,7 @@ from gpunet.data import find_dataset
 from gpunet.errors import DataError, FileError
 from gpunet.report import sections
 from gpunet.report.examine import Examination, examine
-from gpunet.report.markup import Markup, tag
+from gpunet.report.markup import Markup, html_document, tag
 from gpunet.report.record import RunRecord, read_record
 from gpunet.report.style import STYLE
 from gpunet.train.files import write_bytes
@@ -64,17 +64,9 @@ def _page(record: RunRecord, examined: Examination | None) -> str:
     if examined is not None:
         parts += [sections.calibration(examined), sections.mistakes(examined), sections.filters_and_maps(examined)]
     parts.append(sections.environment(record))
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
-        tag("title", f"{title} - gpunet report"),
-        tag("style", Markup(STYLE)),
-    )
     header = tag("header", tag("h1", title), tag("p", f"A training run of gpunet, {record.name}", class_="soft"))
     body = tag("body", header, tag("main", *parts))
-    return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
+    return html_document(f"{title} - gpunet report", POLICY, STYLE, body, "en")
 
 
 def _notices(record: RunRecord, examined: Examination | None) -> list[Markup]:

@@ -21,7 +21,7 @@ from gpunet.explain.launches import Launch
 from gpunet.explain.page.state import LIMITS, opening_place, opening_state
 from gpunet.explain.words import Words, words
 from gpunet.report.elements import details, section, table
-from gpunet.report.markup import Markup, tag
+from gpunet.report.markup import Markup, html_document, tag
 from gpunet.report.style import STYLE
 
 __all__ = ["Neighbours", "document", "links", "operation_page", "page_words"]
@@ -114,20 +114,12 @@ def document(title: str, language: str, parts: Sequence[Markup], data: Any = Non
         f"default-src 'none'; style-src {_hashes([style])}; script-src {_hashes(programs)}; "
         f"base-uri 'none'; form-action 'none'"
     )
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=policy),
-        tag("meta", name_="viewport", content="width=device-width, initial-scale=1"),
-        tag("title", f"{title} - gpunet"),
-        tag("style", Markup(style)),
-    )
     if data is not None:
         # Within a script nothing is escaped, so nothing in it may look like the end of one.
         written = Markup(json.dumps(data, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c"))
         parts = [*parts, tag("script", written, type="application/json", id="exercise")]
     body = tag("body", *parts, *(tag("script", Markup(program)) for program in programs))
-    return f"<!DOCTYPE html>\n{tag('html', head, body, lang=language)}\n"
+    return html_document(f"{title} - gpunet", policy, style, body, language)
 
 
 def _asset(name: str) -> str:
