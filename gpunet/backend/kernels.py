@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpunet.backend.active import Array, active_backend, backend_of, xp
+from gpunet.backend.cpu_library import library
 from gpunet.backend.kernel_table import KERNELS, PACK_BYTES, TEMPLATE_DTYPES, Instance, Kernel, Parameter
 from gpunet.errors import ArgumentError, BackendError, DTypeError, FileError, ShapeError
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BLOCK",
     "OPTIONS",
+    "device",
     "enabled",
     "kernel_names",
     "kernel_source",
@@ -83,9 +85,18 @@ def _folder() -> Traversable:
 # --------------------------------------------------------------------------------------------------------- launching
 
 
+def device() -> str | None:
+    """Whose kernels operations run on: `cpu`, `cuda`, or None where none were built or GPUNET_RAW_KERNELS is 0."""
+    if os.environ.get("GPUNET_RAW_KERNELS") == "0":
+        return None
+    if active_backend() != "numpy":
+        return "cuda"
+    return None if library() is None else "cpu"
+
+
 def enabled() -> bool:
-    """Whether operations run on raw kernels: wherever the backend is not NumPy, unless GPUNET_RAW_KERNELS is 0."""
-    return active_backend() != "numpy" and os.environ.get("GPUNET_RAW_KERNELS") != "0"
+    """Whether operations run on the CUDA kernels."""
+    return device() == "cuda"
 
 
 def vector_width(channels: int, *arrays: Array) -> int:

@@ -1,0 +1,67 @@
+"""The seam between what is computed and what makes it fast.
+
+A pass is a step of an operation that goes over memory once: convolving, summing for a batch norm, pooling. It is
+written down as a function in plain `xp`, the page, which runs on every backend. A device may have a kernel that does
+the same, declared with its launcher:
+
+    @Pass
+    def moments(x): ...                       # ops/batchnorm.py: the page
+
+    @moments.on("cpu", takes=is_float32)      # ops/cpu_batchnorm.py: the launcher of a CPU kernel
+    def _(x): ...
+
+Calling the pass runs the kernel where there is one that takes the arguments, else the page. tests/test_passes.py
+compares every kernel of every pass with its page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpunet.backend import kernels
+
+__all__ = ["PASSES", "Pass", "is_float32"]
+
+PASSES: dict[str, Pass] = {}
+"""Every pass, by the name of its page."""
+
+
+class _Kernel(NamedTuple):
+    run: Callable[..., Any]
+    takes: Callable[..., bool]
+
+
+class Pass:
+    """A pass: the page, and the kernels that do the same."""
+
+    def __init__(self, page: Callable[..., Any]) -> None:
+        self.page, self.name, self.__doc__ = page, page.__name__, page.__doc__
+        self.kernels: dict[str, _Kernel] = {}
+        PASSES[self.name] = self
+
+    def on(self, device: str, takes: Callable[..., bool] = lambda *args: True) -> Callable[..., Any]:
+        """Declare the kernel of a device: a decorator of its launcher.
+
+        Args:
+            takes: whether the kernel is for these arguments; the page runs where it is not.
+        """
+
+        def declare(run: Callable[..., Any]) -> Callable[..., Any]:
+            self.kernels[device] = _Kernel(run, takes)
+            return run
+
+        return declare
+
+    def __call__(self, *args: Any) -> Any:
+        kernel = self.kernels.get(kernels.device() or "")
+        if kernel is not None and kernel.takes(*args):
+            return kernel.run(*args)
+        return self.page(*args)
+
+
+def is_float32(*args: Any) -> bool:
+    """Whether all arrays of floats among the arguments are float32, the one type that CPU kernels know."""
+    return all(arg.dtype == np.float32 for arg in args if isinstance(arg, np.ndarray) and arg.dtype.kind == "f")

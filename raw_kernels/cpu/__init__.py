@@ -1,0 +1,1 @@
+"""The C++ sources of the CPU kernels, and beside them the libraries that were built of them."""
