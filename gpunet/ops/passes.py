@@ -10,8 +10,9 @@ the same, declared with its launcher:
     @moments.on("cpu", takes=is_float32)      # ops/cpu_batchnorm.py: the launcher of a CPU kernel
     def _(x): ...
 
-Calling the pass runs the kernel where there is one that takes the arguments, else the page. tests/test_passes.py
-compares every kernel of every pass with its page.
+A device may have several kernels of a pass, for different arguments (ordinary and depthwise convolutions). Calling the
+pass runs the first, in the order of declaration, that takes the arguments, else the page. tests/test_passes.py compares
+every kernel of every pass with its page.
 """
 
 from __future__ import annotations
@@ -39,26 +40,26 @@ class Pass:
 
     def __init__(self, page: Callable[..., Any]) -> None:
         self.page, self.name, self.__doc__ = page, page.__name__, page.__doc__
-        self.kernels: dict[str, _Kernel] = {}
+        self.kernels: dict[str, list[_Kernel]] = {}
         PASSES[self.name] = self
 
     def on(self, device: str, takes: Callable[..., bool] = lambda *args: True) -> Callable[..., Any]:
-        """Declare the kernel of a device: a decorator of its launcher.
+        """Declare a kernel of a device: a decorator of its launcher.
 
         Args:
-            takes: whether the kernel is for these arguments; the page runs where it is not.
+            takes: whether the kernel is for these arguments; where none is, the page runs.
         """
 
         def declare(run: Callable[..., Any]) -> Callable[..., Any]:
-            self.kernels[device] = _Kernel(run, takes)
+            self.kernels.setdefault(device, []).append(_Kernel(run, takes))
             return run
 
         return declare
 
     def __call__(self, *args: Any) -> Any:
-        kernel = self.kernels.get(kernels.device() or "")
-        if kernel is not None and kernel.takes(*args):
-            return kernel.run(*args)
+        for kernel in self.kernels.get(kernels.device() or "", ()):
+            if kernel.takes(*args):
+                return kernel.run(*args)
         return self.page(*args)
 
 
