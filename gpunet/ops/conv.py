@@ -1,105 +1,157 @@
-"""Convolution, tile by tile. How a tile is computed is in `pointwise`, `lowered` and `winograd`."""
+"""Convolution as one matrix product: im2col makes a row of every window, and col2im lays rows back into images.
+
+    rows = im2col(x)          (N*Ho*Wo, kh*kw*C)       each window of the image, as a row
+    y    = rows @ filters     (N*Ho*Wo, O)             filters (kh*kw*C, O)
+    dF   = rowsᵀ @ g          (kh*kw*C, O)             going back: one product each,
+    dx   = col2im(g @ filtersᵀ)                        and the windows laid back where they came from
+
+Rows take kh*kw times the memory of the images, so this is done for a few images at a time. With G groups of channels
+all of it has a leading axis G. A 1x1 window needs no copy: its rows are the pixels.
+
+Chellapilla et al., "High performance convolutional neural networks for document processing", 2006.
+"""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
-from typing import Protocol
+import math
 
-from gpunet.backend import Array, as_nchw, run_tiles, sum_over_tiles, tiles, to_nhwc, xp
+from gpunet.backend import Array, as_nchw, run_tiles, scratch, sum_over_tiles, tiles, to_nhwc, xp
 from gpunet.ops.activation import relu
-from gpunet.ops.lowered import Lowered
-from gpunet.ops.lowering import Band, bands
 from gpunet.ops.operation import Operation
-from gpunet.ops.pointwise import Pointwise
-from gpunet.ops.rows import per_row, pixels_per_row
+from gpunet.ops.passes import Pass
 from gpunet.ops.window import Window
-from gpunet.ops.winograd import Winograd
 
-__all__ = ["Conv2d"]
+__all__ = ["Conv2d", "col2im", "convolve", "convolve_back_filters", "convolve_back_input", "im2col"]
+
+Shape = tuple[int, int, int, int]
 
 
-class _Gradient(Protocol):
-    """Computes the gradients of a tile, or a part of them."""
+@Pass
+def im2col(x: Array, window: Window, groups: int) -> Array:
+    """Every window of images (n, H, W, C) as a row: (G, n*Ho*Wo, kh*kw*C/G). The next call overwrites them."""
+    n, height, width, channels = x.shape
+    if window.is_pointwise and groups == 1:
+        return x.reshape(1, -1, channels)
+    positions = window.output_size(height, width)
+    rows = scratch("im2col", (groups, n, *positions, math.prod(window.kernel), channels // groups), x.dtype)
+    padded = window.pad(x, 0).reshape(n, *window.padded_size(height, width), groups, -1)
+    for k, (i, j) in enumerate(window.offsets(positions)):  # element k of the kernel meets these rows and columns
+        rows[..., k, :] = padded[:, i, j].transpose(3, 0, 1, 2, 4)
+    return rows.reshape(groups, n * math.prod(positions), -1)
 
-    def __call__(self, x: Array, grad: Array, dx: Array | None, needs_weight: bool) -> Array | None:
-        """Fill dx (n, H, W, C), if wanted; return the gradient by the filters as they were used, if wanted."""
 
-    def put(self, dfilters: Array, dweight: Array) -> None:
-        """Write the gradient by the filters to its place in that by the weight (O, C/G, kh, kw)."""
+@Pass
+def col2im(rows: Array, window: Window, groups: int, shape: Shape) -> Array:
+    """The transpose of `im2col`: images (n, H, W, C), each pixel the sum of all that rows hold of it."""
+    n, height, width, channels = shape
+    if window.is_pointwise and groups == 1:
+        return rows.reshape(shape)
+    positions = window.output_size(height, width)
+    rows = rows.reshape(groups, n, *positions, math.prod(window.kernel), channels // groups)
+    padded = xp.zeros((n, *window.padded_size(height, width), groups, channels // groups), dtype=rows.dtype)
+    for k, (i, j) in enumerate(window.offsets(positions)):  # within one k no two windows overlap
+        padded[:, i, j] += rows[..., k, :].transpose(1, 2, 3, 0, 4)
+    return window.inside(padded, height, width).reshape(shape)
+
+
+@Pass
+def convolve(x: Array, weight: Array, bias: Array | None, window: Window, groups: int) -> Array:
+    """Y (N, Ho, Wo, O) of images (N, H, W, C) and filters (O, C/G, kh, kw)."""
+    n, height, width, _ = x.shape
+    filters = _as_columns(weight, groups)
+    y = xp.empty((n, *window.output_size(height, width), len(weight)), dtype=x.dtype)
+
+    def one_tile(batch: slice) -> None:
+        out = _grouped(y[batch], groups)
+        _multiply(im2col(x[batch], window, groups), filters, out)
+        if bias is not None:
+            y[batch] += bias
+
+    run_tiles(one_tile, _tiles(x, window))
+    return y
+
+
+@Pass
+def convolve_back_input(grad: Array, weight: Array, window: Window, groups: int, shape: Shape) -> Array:
+    """Dx (N, H, W, C), the shape given, from the gradient by y (N, Ho, Wo, O)."""
+    filters = _as_columns(weight, groups).swapaxes(1, 2)  # (G, O/G, kh*kw*C/G)
+    dx = xp.empty(shape, dtype=grad.dtype)
+
+    def one_tile(batch: slice) -> None:
+        g = _grouped(grad[batch], groups)  # (G, n*Ho*Wo, O/G)
+        rows = scratch("col2im", (*g.shape[:2], filters.shape[2]), g.dtype)
+        _multiply(g, filters, rows)
+        dx[batch] = col2im(rows, window, groups, dx[batch].shape)
+
+    run_tiles(one_tile, _tiles(dx, window))
+    return dx
+
+
+@Pass
+def convolve_back_filters(x: Array, grad: Array, window: Window, groups: int) -> Array:
+    """The gradient by the filters, (O, C/G, kh, kw), in memory (kh, kw, C/G, O)."""
+
+    def one_tile(batch: slice) -> tuple[Array]:
+        rows, g = im2col(x[batch], window, groups), _grouped(grad[batch], groups)
+        product = xp.empty((groups, rows.shape[2], g.shape[2]), dtype=x.dtype)  # (G, kh*kw*C/G, O/G)
+        _multiply(rows.swapaxes(1, 2), g, product)
+        return (product,)
+
+    (dfilters,) = sum_over_tiles(one_tile, _tiles(x, window))
+    by_element = dfilters.reshape(groups, *window.kernel, -1, dfilters.shape[2])  # (G, kh, kw, C/G, O/G)
+    return by_element.transpose(1, 2, 3, 0, 4).reshape(*by_element.shape[1:4], -1).transpose(3, 2, 0, 1)
+
+
+def _as_columns(weight: Array, groups: int) -> Array:
+    """Filters (O, C/G, kh, kw) as the columns of a matrix for each group: (G, kh*kw*C/G, O/G)."""
+    outputs, channels, kh, kw = weight.shape
+    grouped = weight.reshape(groups, outputs // groups, channels, kh, kw)
+    return grouped.transpose(0, 3, 4, 2, 1).reshape(groups, kh * kw * channels, outputs // groups)
+
+
+def _grouped(y: Array, groups: int) -> Array:
+    """Pixels (n, Ho, Wo, O) as a matrix for each group, (G, n*Ho*Wo, O/G): a view."""
+    return y.reshape(-1, groups, y.shape[3] // groups).transpose(1, 0, 2)
+
+
+def _multiply(a: Array, b: Array, out: Array) -> None:
+    """Out = a @ b for each group; without groups as one two-dimensional product, straight into its place."""
+    if len(a) == 1:
+        xp.matmul(a[0], b[0], out=out[0])
+    else:
+        out[...] = xp.matmul(a, b)
+
+
+def _tiles(x: Array, window: Window) -> list[slice]:
+    """As many images (N, H, W, C) at a time as leave room for their rows."""
+    n, height, width, channels = x.shape
+    numbers = math.prod(window.output_size(height, width)) * math.prod(window.kernel) * channels
+    return tiles(n, x.itemsize * numbers)
 
 
 class Conv2d(Operation):
     """O[n,o,k,l] = b[o] + sum over c, i, j of I'[n, c, S*k + D*i - P, S*l + D*j - P] * F[o,c,i,j], I' zero outside."""
 
     def __init__(self, window: Window, groups: int, residual: Array | None = None, relu: bool = False) -> None:
-        """Residual (N, O, Ho, Wo) and ReLU are for evaluation: they are applied to each tile, and have no backward."""
+        """Residual (N, O, Ho, Wo) and ReLU are for evaluation, and have no backward."""
         self.window, self.groups = window, groups
         self.residual, self.relu = residual, relu
 
     def forward(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
-        self.x = x = to_nhwc(x)  # (N, H, W, C)
-        self.weight = weight  # (O, C/G, kh, kw)
-        n, height, width, _ = x.shape
-        y = xp.empty((n, *self.window.output_size(height, width), len(weight)), dtype=x.dtype)  # (N, Ho, Wo, O)
-        self.method = method = self._method(y)
-        self.pixels = pixels_per_row(y.shape[2], y.shape[3])
-        bias_row = None if bias is None else per_row(bias, self.pixels)
-        residual = None if self.residual is None else to_nhwc(self.residual)
-
-        def one_tile(tile: tuple[slice, Band]) -> None:
-            batch, band = tile
-            out = y[batch, band.out_rows]
-            method.forward(x[batch, band.rows], band.window, out)
-            rows = self._as_rows(out)
-            if bias_row is not None:
-                rows += bias_row
-            if residual is not None:
-                rows += self._as_rows(residual[batch, band.out_rows])
-            if self.relu:
-                relu(rows, out=rows)
-
-        size = method.tile_bytes(x, y)
-        batches = tiles(n, size, method.filters.nbytes)
-        # Where one image fills a tile, or there is only one, images are cut as well.
-        cuts = tiles(y.shape[1], size // y.shape[1]) if len(batches) == n else [slice(0, y.shape[1])]
-        run_tiles(one_tile, list(itertools.product(batches, bands(self.window, height, cuts))))
-        return as_nchw(y)
-
-    def _method(self, y: Array) -> Pointwise | Winograd | Lowered:
-        if Pointwise.fits(self.window, self.groups):
-            return Pointwise(self.weight)
-        if Winograd.fits(self.weight, self.window, self.groups, y):
-            return Winograd(self.weight, self.window)
-        return Lowered(self.weight, self.window, self.groups)
-
-    def _as_rows(self, y: Array) -> Array:
-        """Outputs (n, Ho, Wo, O) as rows of several pixels, (n, Ho, R, r*O)."""
-        return y.reshape(*y.shape[:2], -1, self.pixels * y.shape[3])
+        self.x, self.weight = to_nhwc(x), weight  # (N, H, W, C), (O, C/G, kh, kw)
+        y = convolve(self.x, weight, bias, self.window, self.groups)  # (N, Ho, Wo, O)
+        if self.residual is not None:
+            y += to_nhwc(self.residual)
+        return as_nchw(relu(y, out=y) if self.relu else y)
 
     def backward(self, grad: Array) -> tuple[Array | None, ...]:
         grad = to_nhwc(grad)  # (N, Ho, Wo, O)
         needs_x, needs_weight, needs_bias = (*self.needs_grad, False)[:3]
-        gradients: Sequence[_Gradient] = self.method.gradients(self.x, needs_x)
-        dx = xp.empty_like(self.x) if needs_x else None
-        some_meet_nothing = self.window.stride != (1, 1)  # pixels, and elements of the kernel
-
-        def one_tile(batch: slice) -> tuple[Array | None, ...]:
-            g = grad[batch]
-            dx_tile = None if dx is None else dx[batch]
-            if dx_tile is not None and some_meet_nothing:
-                dx_tile[...] = 0
-            dfilters = [gradient(self.x[batch], g, dx_tile, needs_weight) for gradient in gradients]
-            return (*dfilters, self._as_rows(g).sum(axis=(0, 1, 2)) if needs_bias else None)
-
-        size = self.method.gradient_bytes(self.x, grad, needs_x)
-        batches = tiles(len(grad), size, self.method.filters.nbytes)
-        *dfilters, dbias_row = sum_over_tiles(one_tile, batches)
-        dweight = dbias = None
+        dx = dweight = dbias = None
+        if needs_x:
+            dx = as_nchw(convolve_back_input(grad, self.weight, self.window, self.groups, self.x.shape))
         if needs_weight:
-            dweight = (xp.zeros_like if some_meet_nothing else xp.empty_like)(self.weight)
-            for gradient, of_filters in zip(gradients, dfilters, strict=True):
-                gradient.put(of_filters, dweight)
+            dweight = convolve_back_filters(self.x, grad, self.window, self.groups)
         if needs_bias:
-            dbias = dbias_row.reshape(self.pixels, -1).sum(axis=0)
-        return (None if dx is None else as_nchw(dx), dweight, dbias)[: len(self.needs_grad)]
+            dbias = grad.sum(axis=(0, 1, 2))
+        return (dx, dweight, dbias)[: len(self.needs_grad)]
