@@ -23,7 +23,7 @@ from gpunet.errors import ArgumentError, BackendError, DTypeError, ShapeError
 
 __all__ = ["CpuKernel", "launch"]
 
-_DTYPES = {
+_DTYPES: dict[str, np.dtype[Any]] = {
     "float": np.dtype(np.float32),
     "double": np.dtype(np.float64),
     "int": np.dtype(np.int32),
