@@ -51,7 +51,7 @@ def counters() -> Iterator[Any]:
     except BackendError as error:
         pytest.skip(str(error))
     with switch:
-        from gpunet.backend.emulated import counters
+        from gpunet.emulated import counters
 
         counters.reset()
         yield counters

@@ -435,9 +435,9 @@ def test_a_scaler_that_is_not_enabled_does_nothing():
 
 def test_the_device_is_asked_once_a_step():
     """Whatever the number of parameters: waiting for a GPU takes longer than the work it would wait for."""
-    pytest.importorskip("gpunet.backend.emulated")
+    pytest.importorskip("gpunet.emulated")
     with use_backend("emulated"):
-        counters = importlib.import_module("gpunet.backend.emulated").counters
+        counters = importlib.import_module("gpunet.emulated").counters
         parameters = [tensor(np.ones(3, np.float32), requires_grad=True) for _ in range(5)]
         optimizer, scaler = optim.SGD(parameters, lr=0.1), GradScaler()
         scaler.scale(sum(each.sum() for each in parameters)).backward()
@@ -780,7 +780,7 @@ def test_the_default_run_learns_the_digits_as_float32_does(tmp_path):
 @pytest.mark.usefixtures("_lively")
 def test_the_kernels_of_a_gpu_give_what_numpy_gives(tmp_path):
     """In float16 the two round at different places; a step of training apart is as much as they may be."""
-    pytest.importorskip("gpunet.backend.emulated")
+    pytest.importorskip("gpunet.emulated")
     found = []
     for backend in ("numpy", "emulated"):
         with use_backend(backend):

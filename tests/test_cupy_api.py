@@ -11,8 +11,8 @@ import re
 import numpy as np
 import pytest
 
-import gpunet.backend.emulated as standin
-from gpunet.backend.emulated import functions, streams
+import gpunet.emulated as standin
+from gpunet.emulated import functions, streams
 from tests.test_structure import TREES, area
 
 pytestmark = pytest.mark.slow  # the import alone takes seconds
@@ -85,7 +85,7 @@ def asked_for():
     """Every chain of names that follows `xp`, and the keywords it is called with."""
     found = {}
     for module, tree in TREES.items():
-        if module.startswith(("gpunet.backend.emulated", "gpunet.backend.emulator")):
+        if module.startswith(("gpunet.emulated", "gpunet.emulator")):
             continue
         for scope in functions_and_module(tree):
             aliases = {"xp": [], "cupy": []}

@@ -7,10 +7,11 @@ import types
 import numpy as np
 import pytest
 
-from gpunet.backend import doctor, probe_cupy
-from gpunet.backend.doctor import examine
-from gpunet.backend.emulator import compiler_command
+from gpunet.backend import probe_cupy
 from gpunet.cli import main
+from gpunet.doctor import findings
+from gpunet.doctor.findings import examine
+from gpunet.emulator import compiler_command
 from gpunet.errors import BackendError
 from tests.test_backend import DriverError, fake_cupy
 
@@ -60,7 +61,7 @@ class Machine:
         self.cupy(None)
         self.wheels()
         self.driver(None)
-        monkeypatch.setattr(doctor, "find_nvrtc", lambda: None)
+        monkeypatch.setattr(findings, "find_nvrtc", lambda: None)
 
     def cupy(self, module):
         self.patch.setitem(sys.modules, "cupy", module)
@@ -77,7 +78,7 @@ class Machine:
         found = [
             types.SimpleNamespace(metadata={"Name": name}, version="14.2.0") for name in (*names, "numpy", "cupyx")
         ]
-        self.patch.setattr(doctor.importlib.metadata, "distributions", lambda: found)
+        self.patch.setattr(findings.importlib.metadata, "distributions", lambda: found)
 
     def driver(self, library):
         def load():
@@ -85,7 +86,7 @@ class Machine:
                 raise OSError("libcuda.so.1: cannot open shared object file")
             return library
 
-        self.patch.setattr(doctor, "_load_driver", load)
+        self.patch.setattr(findings, "_load_driver", load)
 
     def finding(self, part):
         return next(finding for finding in examine("numpy").findings if finding.part == part)
@@ -219,15 +220,15 @@ def test_a_device_whose_kernels_do_not_run(machine):
 
 
 def test_nvrtc_without_cupy_is_good_for_compiling(machine, monkeypatch):
-    monkeypatch.setattr(doctor, "find_nvrtc", lambda: "libnvrtc.so.13")
-    monkeypatch.setattr(doctor, "nvrtc_version", lambda: (13, 5))
+    monkeypatch.setattr(findings, "find_nvrtc", lambda: "libnvrtc.so.13")
+    monkeypatch.setattr(findings, "nvrtc_version", lambda: (13, 5))
     assert machine.finding("NVRTC")[1:3] == ("ok", "13.5, for `gpunet kernels --compile`")
 
 
 def test_headers_of_a_toolkit(machine, monkeypatch):
     (machine.folder / "include").mkdir()
     (machine.folder / "include" / "cuda_fp16.h").touch()
-    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(findings.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setenv("CUDA_PATH", str(machine.folder))
     assert machine.finding("CUDA headers")[1:3] == ("ok", str(machine.folder / "include"))
 
@@ -300,7 +301,7 @@ def test_nothing_crashes(machine, monkeypatch, part):
     def fail():
         raise RuntimeError("what nobody has thought of")
 
-    monkeypatch.setitem(doctor._PARTS, part, fail)
+    monkeypatch.setitem(findings._PARTS, part, fail)
     finding = machine.finding(part)
     assert finding.state == "broken"
     assert finding.detail == "RuntimeError: what nobody has thought of"

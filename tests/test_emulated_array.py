@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpunet.backend import emulated as xp
-from gpunet.backend.emulated import counters
-from gpunet.backend.emulator import compiler_command
+from gpunet import emulated as xp
+from gpunet.emulated import counters
+from gpunet.emulator import compiler_command
 from gpunet.errors import BackendError, KernelError
 
 Values = np.ndarray[Any, Any]

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gpunet.backend import emulator
-from gpunet.backend.emulator import Flavour, Module, find_races, thread_order
-from gpunet.backend.emulator.compiler import cache_folder
+from gpunet import emulator
 from gpunet.backend.kernels import kernel_source
+from gpunet.emulator import Flavour, Module, find_races, thread_order
+from gpunet.emulator.compiler import cache_folder
 from gpunet.errors import ArgumentError, BackendError, KernelError
 
 try:
@@ -468,7 +468,7 @@ def test_compiled_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_many_compile_the_same_at_once(cache: Path) -> None:
-    code = f"from gpunet.backend.emulator import Module; print(Module({VECTORS!r}).path)"
+    code = f"from gpunet.emulator import Module; print(Module({VECTORS!r}).path)"
 
     def run(_: int) -> str:
         return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
@@ -619,7 +619,7 @@ def test_under_address_and_undefined_behaviour_sanitizer(tmp_path: Path) -> None
         source = f'extern "C" __global__ void k(float* y, int n) {{ {kernel} }}'
         code = f"""
 import numpy as np
-from gpunet.backend.emulator import Module
+from gpunet.emulator import Module
 Module({source!r}).launch("k", (1, 1, 1), (1, 1, 1), [np.zeros(64, np.float32), np.int32(64)])
 """
         done = run("-c", code)

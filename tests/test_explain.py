@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import gpunet.backend.emulator
-import gpunet.backend.emulator.module
+import gpunet.emulator
+import gpunet.emulator.module
 from gpunet import functional as F
 from gpunet.backend import active_backend, random_state, use_backend
-from gpunet.backend.nvrtc import compile_instances, find_nvrtc
 from gpunet.cli import main
+from gpunet.doctor.nvrtc import compile_instances, find_nvrtc
 from gpunet.errors import ArgumentError, BackendError, LabelError, ShapeError
 from gpunet.explain import OPERATIONS, as_json, exercise, explain, lecture_exercise, lecture_exercises
 from gpunet.explain.exercise import IMAGE_OPERATIONS, LOSSES, SETTINGS
@@ -375,14 +375,14 @@ def launched(monkeypatch):
     except BackendError as error:
         pytest.skip(str(error))
     noted = []
-    launch = gpunet.backend.emulator.module.Module.launch
+    launch = gpunet.emulator.module.Module.launch
 
     def note(self, name, grid, block, arguments, shared_mem=0):
         count = next((int(each) for each in arguments if isinstance(each, np.int64)), None)  # the first i64
         noted.append((name, grid, block, shared_mem, count))
         return launch(self, name, grid, block, arguments, shared_mem)
 
-    monkeypatch.setattr(gpunet.backend.emulator.module.Module, "launch", note)
+    monkeypatch.setattr(gpunet.emulator.module.Module, "launch", note)
     with switch:
         yield noted
 
@@ -529,7 +529,7 @@ def test_no_compiler_is_needed(monkeypatch):
     def missing():
         raise AssertionError("asked for a compiler")
 
-    monkeypatch.setattr(gpunet.backend.emulator, "compiler_command", missing)
+    monkeypatch.setattr(gpunet.emulator, "compiler_command", missing)
     for chosen in lecture_exercises():
         assert "launches" in as_json(explain(chosen))["gpu"]
 

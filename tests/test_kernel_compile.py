@@ -4,9 +4,10 @@ import shutil
 
 import pytest
 
-from gpunet.backend import kernels, nvrtc
+from gpunet.backend import kernels
 from gpunet.backend.kernel_table import KERNELS
-from gpunet.backend.nvrtc import compile_instances, compile_source, find_nvrtc
+from gpunet.doctor import nvrtc
+from gpunet.doctor.nvrtc import compile_instances, compile_source, find_nvrtc
 from gpunet.errors import BackendError, KernelError
 
 ARCHITECTURES = [

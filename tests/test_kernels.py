@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from gpunet.backend import kernels, to_cpu, use_backend, xp
-from gpunet.backend.emulator import compiler_command, thread_order
 from gpunet.backend.kernel_table import (
     ADAPTIVE_AVG_POOL2D_FORWARD,
     BATCH_NORM_CHANNELS,
@@ -20,6 +19,7 @@ from gpunet.backend.kernel_table import (
     Kernel,
 )
 from gpunet.backend.kernels import BLOCK, enabled, kernel_names, kernel_source, launch, vector_width
+from gpunet.emulator import compiler_command, thread_order
 from gpunet.errors import ArgumentError, BackendError, DTypeError, FileError, GpunetError, ShapeError
 from gpunet.ops import raw_batchnorm, raw_pooling
 from gpunet.ops.adaptive_pooling import AdaptiveAvgPool2d, AdaptiveMaxPool2d

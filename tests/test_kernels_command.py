@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from gpunet.backend.kernel_table import KERNELS
-from gpunet.backend.nvrtc import Compiled, find_nvrtc
-from gpunet.backend.occupancy import LIMITS, occupancy
 from gpunet.cli import kernels, main
+from gpunet.doctor.nvrtc import Compiled, find_nvrtc
+from gpunet.doctor.occupancy import LIMITS, occupancy
 
 ROOT = Path(__file__).parents[1]
 
@@ -115,7 +115,7 @@ def test_architectures_that_are_none(archs, capsys):
 
 
 def test_without_nvrtc_the_error_names_the_package(monkeypatch, capsys):
-    from gpunet.backend import nvrtc
+    from gpunet.doctor import nvrtc
 
     monkeypatch.setattr(nvrtc, "find_nvrtc", lambda: None)
     nvrtc._library.cache_clear()

@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 
 from gpunet.backend import kernels
-from gpunet.backend.emulator import Module, find_races, thread_order
 from gpunet.backend.kernel_table import KERNELS
-from gpunet.backend.nvrtc import compile_instances, find_nvrtc
+from gpunet.doctor.nvrtc import compile_instances, find_nvrtc
+from gpunet.emulator import Module, find_races, thread_order
 from gpunet.errors import BackendError, KernelError
 from tests import test_kernels as suite
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
@@ -33,7 +34,7 @@ def packages_in_setup_cfg():
 def test_every_package_stands_in_setup_cfg():
     """The list is written by hand, because `find:` would leave raw_kernels out."""
     folders = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "gpunet").rglob("__init__.py")}
-    assert sorted(packages_in_setup_cfg()) == sorted({*folders, "gpunet.raw_kernels"})
+    assert sorted(packages_in_setup_cfg()) == sorted({*folders, "gpunet.raw_kernels", "gpunet.raw_kernels.cpu"})
 
 
 def test_every_folder_with_modules_is_a_package():
@@ -84,12 +85,14 @@ def test_the_wheel_holds_nothing_else(wheel_names):
     strangers = [name for name in wheel_names if not name.startswith("gpunet/") and ".dist-info/" not in name]
     assert strangers == []
     endings = {Path(name).suffix for name in wheel_names if name.startswith("gpunet/")}
-    assert endings <= {".py", ".cu", ".cuh", ".safetensors", ".typed", ".h", ".hpp", ".cpp", ".json", ".css", ".js"}
+    sources = {".py", ".cu", ".cuh", ".h", ".hpp", ".cpp"}
+    assert endings <= {*sources, ".so", ".safetensors", ".typed", ".json", ".css", ".js"}
     assert [name for name in wheel_names if "test_" in name or "__pycache__" in name] == []
 
 
-def test_the_wheel_is_for_every_platform(built):
-    assert built[0].name.endswith("-py3-none-any.whl")
+def test_the_wheel_is_for_every_python_of_a_platform(built):
+    platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")  # for which the CPU kernels are compiled
+    assert built[0].name.endswith((f"-py3-none-{platform}.whl", "-py3-none-any.whl"))
 
 
 def test_the_wheel_names_licence_and_command(built, wheel_names):

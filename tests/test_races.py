@@ -7,8 +7,8 @@ same element of an array meet as well. Shapes are small, but every kernel runs i
 import numpy as np
 import pytest
 
-from gpunet.backend.emulator import Module, find_races
 from gpunet.backend.kernel_table import KERNELS
+from gpunet.emulator import Module, find_races
 from gpunet.errors import BackendError
 from gpunet.ops import raw_batchnorm
 from gpunet.ops.lowering import Lowering

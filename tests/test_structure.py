@@ -16,6 +16,8 @@ ROOT = Path(gpunet.__file__).parent
 ORDER = [
     "errors",
     "version",
+    "emulator",  # CUDA on a CPU
+    "emulated",  # the stand-in for CuPy
     "backend",
     "ops",
     "tape",
@@ -35,6 +37,7 @@ ORDER = [
     "explain",
     "bench",
     "gradients",
+    "doctor",
     "interop",
     "cli",
     "__main__",
@@ -136,12 +139,12 @@ def test_imports_of_gpunet_stand_at_the_top():
     assert wrong == []
 
 
-# The libraries and the parts that may import them: `import gpunet` must stay light, and only the backend knows CuPy.
-# None: everybody may.
+# The libraries and the parts that may import them: `import gpunet` must stay light, and only the backend knows CuPy
+# (and the doctor, who examines it). None: everybody may.
 ALLOWED = {
     "numpy": None,
-    "cupy": {"backend"},
-    "threadpoolctl": {"backend"},
+    "cupy": {"backend", "doctor"},
+    "threadpoolctl": {"backend", "doctor"},
     "PIL": {"data"},
     "pooch": {"data"},
     "safetensors": {"data", "train", "interop"},
@@ -179,7 +182,7 @@ def test_nothing_runs_what_it_reads():
 
 def test_who_starts_programs():
     """The emulator a C++ compiler, on the project's own kernels; the benchmark Python, on the package's own worker."""
-    may = ("gpunet.backend.emulator", "gpunet.bench.processes")
+    may = ("gpunet.emulator", "gpunet.bench.processes")
     wrong = [m for m, names in LIBRARIES.items() if "subprocess" in names and not m.startswith(may)]
     assert wrong == []
 

@@ -13,7 +13,7 @@ from gpunet.backend.active import (
 )
 from gpunet.backend.blas import single_threaded_blas
 from gpunet.backend.device import allow_tf32, set_memory_limit
-from gpunet.backend.memory import address, as_nchw, to_nhwc
+from gpunet.backend.layout import address, as_nchw, to_nhwc
 from gpunet.backend.probe import CupyProbe, probe_cupy
 from gpunet.backend.random import host_generator, manual_seed, random_state, set_random_state, uniform
 from gpunet.backend.scratch import kept, scratch

@@ -35,7 +35,7 @@ __all__ = [
 Array: TypeAlias = Any
 """An array of the active backend: `numpy.ndarray`, `cupy.ndarray` or the emulator's. They share no base class."""
 
-_MODULES = {"numpy": "numpy", "cupy": "cupy", "emulated": "gpunet.backend.emulated"}
+_MODULES = {"numpy": "numpy", "cupy": "cupy", "emulated": "gpunet.emulated"}
 
 BACKENDS = ("auto", *_MODULES)
 """The names that `use_backend` and GPUNET_BACKEND take."""
@@ -92,7 +92,7 @@ def resolve(name: str) -> str:
     if name not in BACKENDS:
         raise BackendError(f"unknown backend {name!r}; choose one of {', '.join(BACKENDS)}")
     if name == "emulated":
-        importlib.import_module("gpunet.backend.emulator").compiler_command()  # raises where there is none
+        importlib.import_module("gpunet.emulator").compiler_command()  # raises where there is none
     if name not in ("auto", "cupy"):
         return name
     probe = probe_cupy()

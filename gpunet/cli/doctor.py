@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 
-from gpunet.backend.doctor import examine
 from gpunet.cli.options import Commands, add_backend, add_json
 from gpunet.cli.output import in_colour, say
+from gpunet.doctor import examine
 
 __all__ = ["add_command"]
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from gpunet.backend.kernel_table import KERNELS, Instance, Kernel
 from gpunet.backend.kernels import BLOCK
-from gpunet.backend.nvrtc import Compiled, compile_instances, nvrtc_version
-from gpunet.backend.occupancy import occupancy
 from gpunet.cli.options import Commands, add_json
 from gpunet.cli.output import say
+from gpunet.doctor.nvrtc import Compiled, compile_instances, nvrtc_version
+from gpunet.doctor.occupancy import occupancy
 
 __all__ = ["add_command"]
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from gpunet.backend.emulated.memory import (
+from gpunet.emulated.memory import (
     MemoryPool,
     OutOfMemoryError,
     PinnedMemoryPointer,
     alloc_pinned_memory,
     pool,
 )
-from gpunet.backend.emulated.raw import CUDADriverError
-from gpunet.backend.emulated.streams import Event, Stream, get_current_stream, synchronize_all
+from gpunet.emulated.raw import CUDADriverError
+from gpunet.emulated.streams import Event, Stream, get_current_stream, synchronize_all
 
 __all__ = [
     "Device",

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.backend.emulated.array import fresh, ndarray
+from gpunet.emulated.array import fresh, ndarray
 
 __all__ = ["Generator", "default_rng"]
 

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunet.backend.emulator.compiler import Flavour, build, default_flavour
-from gpunet.backend.emulator.source import kernel_names, translation_unit
+from gpunet.emulator.compiler import Flavour, build, default_flavour
+from gpunet.emulator.source import kernel_names, translation_unit
 from gpunet.errors import ArgumentError, KernelError
 
 __all__ = ["Module", "Parameter", "thread_order"]

@@ -1,7 +1,7 @@
 """The emulated backend: stands for `cupy` where there is no GPU.
 
 It has the names of CuPy that gpunet uses, and no others: one that is missing here must first be looked up in CuPy. It
-computes with NumPy and runs raw kernels in `gpunet.backend.emulator`. Where NumPy is more lenient than CuPy, it is as
+computes with NumPy and runs raw kernels in `gpunet.emulator`. Where NumPy is more lenient than CuPy, it is as
 strict as CuPy: what works here has the best chance to work on a GPU. It is for tests and for learning, not for speed.
 """
 
@@ -9,14 +9,14 @@ from typing import NoReturn
 
 from numpy import bool_, float16, float32, float64, int32, int64, promote_types, uint8
 
-from gpunet.backend.emulated import cuda, random
-from gpunet.backend.emulated.array import ndarray
-from gpunet.backend.emulated.counters import counters
-from gpunet.backend.emulated.functions import *  # noqa: F403  (the table of names is functions.__all__)
-from gpunet.backend.emulated.functions import __all__ as _functions
-from gpunet.backend.emulated.functions import absolute as abs
-from gpunet.backend.emulated.memory import MemoryPool, pool
-from gpunet.backend.emulated.raw import RawKernel, RawModule
+from gpunet.emulated import cuda, random
+from gpunet.emulated.array import ndarray
+from gpunet.emulated.counters import counters
+from gpunet.emulated.functions import *  # noqa: F403  (the table of names is functions.__all__)
+from gpunet.emulated.functions import __all__ as _functions
+from gpunet.emulated.functions import absolute as abs
+from gpunet.emulated.memory import MemoryPool, pool
+from gpunet.emulated.raw import RawKernel, RawModule
 
 __all__ = [
     *_functions,
@@ -47,5 +47,5 @@ def get_default_memory_pool() -> MemoryPool:
 def __getattr__(name: str) -> NoReturn:
     raise AttributeError(
         f"the emulated backend does not offer {name!r}: it has the names of CuPy that gpunet uses; "
-        f"one that CuPy has, too, is added in gpunet/backend/emulated/functions.py"
+        f"one that CuPy has, too, is added in gpunet/emulated/functions.py"
     )

@@ -9,8 +9,8 @@ Not shown here: speed, the memory model of a real GPU, and blocks that run at th
 there is `find_races`.
 """
 
-from gpunet.backend.emulator.compiler import Flavour, compiler_command
-from gpunet.backend.emulator.module import Module, Parameter, thread_order
-from gpunet.backend.emulator.thread_sanitizer import find_races
+from gpunet.emulator.compiler import Flavour, compiler_command
+from gpunet.emulator.module import Module, Parameter, thread_order
+from gpunet.emulator.thread_sanitizer import find_races
 
 __all__ = ["Flavour", "Module", "Parameter", "compiler_command", "find_races", "thread_order"]

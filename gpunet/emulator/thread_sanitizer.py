@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.backend.emulator.compiler import Flavour, build
-from gpunet.backend.emulator.module import Module
+from gpunet.emulator.compiler import Flavour, build
+from gpunet.emulator.module import Module
 from gpunet.errors import ArgumentError, BackendError, KernelError
 
 __all__ = ["find_races"]

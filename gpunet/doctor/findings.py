@@ -23,11 +23,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunet.backend.active import resolve
-from gpunet.backend.emulator import Flavour, Module, compiler_command
-from gpunet.backend.emulator.compiler import INSTALL_COMPILER, cache_folder, default_flavour, user_cache_folder
-from gpunet.backend.nvrtc import find_nvrtc, nvrtc_version
 from gpunet.backend.probe import INSTALL_CUPY, INSTALL_DRIVER, probe_cupy
 from gpunet.backend.tiles import cores, get_num_threads
+from gpunet.doctor.nvrtc import find_nvrtc, nvrtc_version
+from gpunet.emulator import Flavour, Module, compiler_command
+from gpunet.emulator.compiler import INSTALL_COMPILER, cache_folder, default_flavour, user_cache_folder
 from gpunet.errors import BackendError, GpunetError
 from gpunet.version import __version__
 

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunet.backend.emulated.counters import counters
-from gpunet.backend.emulated.memory import Allocation
-from gpunet.backend.emulated.streams import Stream, get_current_stream
+from gpunet.emulated.counters import counters
+from gpunet.emulated.memory import Allocation
+from gpunet.emulated.streams import Stream, get_current_stream
 
 __all__ = ["Flags", "fresh", "host_copy", "index", "ndarray", "operand", "poison", "result", "values_in", "view"]
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.backend.emulated.array import ndarray
-from gpunet.backend.emulated.counters import counters
-from gpunet.backend.emulator import Module
+from gpunet.emulated.array import ndarray
+from gpunet.emulated.counters import counters
+from gpunet.emulator import Module
 
 __all__ = ["CUDADriverError", "RawKernel", "RawModule"]
 

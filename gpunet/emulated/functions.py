@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
-from gpunet.backend.emulated.array import fresh, host_copy, index, ndarray, operand, poison, result, values_in, view
+from gpunet.emulated.array import fresh, host_copy, index, ndarray, operand, poison, result, values_in, view
 from gpunet.errors import KernelError
 
 __all__ = [
