@@ -196,6 +196,24 @@ class Tensor:
         """The same array without its history."""
         return Tensor(self.data)
 
+    def become(self, result: Tensor) -> Tensor:
+        """Take over the values and the history of a result computed from this Tensor: an operation in place.
+
+        Nothing is written to memory, so what other operations have kept stays right.
+
+        Raises:
+            GradientError: if this Tensor was made with requires_grad and operations are being recorded.
+        """
+        if isinstance(self._node, tape.Leaf) and tape.is_grad_enabled():
+            raise GradientError(
+                "a Tensor made with requires_grad=True cannot be changed in place while operations are recorded; "
+                "leave inplace out, or do it under no_grad()"
+            )
+        self.data, self.host_range = result.data, None
+        if not isinstance(self._node, tape.Leaf):
+            self._node = result._node
+        return self
+
     def clone(self) -> Tensor:
         """A copy that gradients flow through."""
         return apply(Cast(self.dtype), self)

@@ -5,7 +5,10 @@ import math
 import numpy as np
 import pytest
 
+import gpunet
 import gpunet.functional as F
+from gpunet import nn
+from gpunet.errors import GradientError
 from gpunet.tensor import tensor
 from gpunet.testing import gradcheck
 from tests import reference
@@ -164,3 +167,27 @@ def test_nan_stays_in_its_row():
     for function in SOFTMAXES:
         y = function(tensor([[0.0, NAN], [1.0, 2.0]]), 1).numpy()
         close(np.isnan(y), [[True, True], [False, False]])
+
+
+def test_relu_in_place(backend):
+    """As in PyTorch: the Tensor that came in has the new values, and the gradient passes once."""
+    x = gpunet.tensor([-2.0, 3.0], requires_grad=True)
+    y = x * 2
+    z = nn.ReLU(inplace=True)(y)
+    assert z is y
+    assert y.tolist() == [0, 6]
+    (y * y).sum().backward()
+    assert x.grad.tolist() == [0, 24]  # d(4x^2)/dx = 8x, where x > 0
+
+
+def test_relu_in_place_on_a_leaf(backend):
+    x = gpunet.tensor([-2.0, 3.0], requires_grad=True)
+    with pytest.raises(GradientError, match="cannot be changed in place"):
+        F.relu(x, inplace=True)
+    with gpunet.no_grad():
+        F.relu(x, inplace=True)
+    assert x.tolist() == [0, 3]
+    assert x.requires_grad
+    constant = gpunet.tensor([-1.0])
+    assert F.relu(constant, inplace=True) is constant
+    assert constant.tolist() == [0]

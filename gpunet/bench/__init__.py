@@ -5,6 +5,7 @@ Nothing in here decides whether gpunet is right, and no test asserts a time.
 
 from gpunet.bench.bandwidth import KernelSpeed
 from gpunet.bench.layers import LayerTime
+from gpunet.bench.networks import BENCH_MODELS
 from gpunet.bench.runner import (
     SCALING_BATCHES,
     Measured,
@@ -19,7 +20,7 @@ from gpunet.bench.runner import (
     scaling,
 )
 from gpunet.bench.timing import Sample
-from gpunet.bench.workloads import BENCH_MODELS, MODES, TABLE, TableRow, Workload, default_image
+from gpunet.bench.workloads import MODES, TABLE, TableRow, Workload, default_image
 
 __all__ = [
     "BENCH_MODELS",

@@ -7,8 +7,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 from gpunet.bench.workloads import Workload
@@ -29,12 +30,20 @@ class Worker:
         system: one of SYSTEMS.
         threads: for its arithmetic.
         backend: of gpunet; None leaves the choice to the environment.
+        environment: variables to be set for the process.
 
     Raises:
         BackendError: if it cannot be set up; the message says why.
     """
 
-    def __init__(self, system: str, workload: Workload, threads: int, backend: str | None = None) -> None:
+    def __init__(
+        self,
+        system: str,
+        workload: Workload,
+        threads: int,
+        backend: str | None = None,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.system, self.workload = system, workload
         root = str(Path(__file__).parents[2])  # gpunet may run from a checkout that is not installed
         path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -44,7 +53,7 @@ class Worker:
             stdout=subprocess.PIPE,
             text=True,
             encoding="utf-8",
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, **environment, "PYTHONPATH": path},
             start_new_session=True,  # Ctrl-C is for the command alone, which then ends its workers
         )
         try:

@@ -80,12 +80,12 @@ def result_text(result: Result) -> str:
         )
     if not result.others:
         rows = [row[:-2] for row in rows]
-    lines = [f"{result.workload}, backend {result.backend}", aligned(rows)]
+    lines = [f"{result.workload}, backend {result.backend}, kernels: {result.kernels}", aligned(rows)]
     convolutions = convolution_speed(result.layers)
     if convolutions is not None:
         lines.append(
             f"convolutions, forward: {_giga(convolutions)} GFLOPS, {convolutions / result.peak:.0%} of the "
-            f"{_giga(result.peak)} GFLOPS of large matrix products"
+            f"{_giga(result.peak)} GFLOPS that the cores can do"
         )
     return "\n".join(lines)
 

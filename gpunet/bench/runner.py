@@ -19,7 +19,7 @@ from gpunet.bench.bandwidth import KernelSpeed
 from gpunet.bench.layers import LayerTime, convolution_speed
 from gpunet.bench.processes import SYSTEMS, Worker
 from gpunet.bench.timing import Sample, take_turns
-from gpunet.bench.workloads import Workload
+from gpunet.bench.workloads import TINY, Workload
 from gpunet.errors import ArgumentError
 from gpunet.version import __version__
 
@@ -41,7 +41,6 @@ PAUSE = 0.02  # seconds between two turns: threads of the one before may spin fo
 WARMUPS = 2
 LAYER_REPEATS = 5
 SCALING_BATCHES = (16, 32, 64, 128, 256, 512)
-TINY = Workload("resnet20", "train", 8, (3, 8, 8))  # whose arithmetic takes next to no time
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,8 @@ class Settings:
         repeats: how many steps of each system count.
         backend: of gpunet; None leaves the choice to the environment.
         against_torch: whether PyTorch takes turns with gpunet.
+        kernels: whether gpunet may use its kernels, or shows what NumPy or CuPy do alone.
+        avx2: hold both systems to AVX2, on a processor that has AVX-512, too.
         show_progress: whether to draw a progress bar, where the output is a terminal.
 
     Raises:
@@ -63,6 +64,8 @@ class Settings:
     repeats: int = 10
     backend: str | None = None
     against_torch: bool = False
+    kernels: bool = True
+    avx2: bool = False
     show_progress: bool = True
 
     def __post_init__(self) -> None:
@@ -73,6 +76,12 @@ class Settings:
     def systems(self) -> tuple[str, ...]:
         """Which systems are measured: keys of SYSTEMS."""
         return tuple(SYSTEMS) if self.against_torch else ("gpunet",)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that the processes of both systems get."""
+        narrow = {"GPUNET_CPU_BUILD": "v3", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+        return (narrow if self.avx2 else {}) | ({} if self.kernels else {"GPUNET_RAW_KERNELS": "0"})
 
 
 @dataclass(frozen=True)
@@ -106,12 +115,14 @@ class Result:
 
     Attributes:
         flops: of the matrix products of one step.
-        peak: the floating-point operations a second of large matrix products in gpunet's process.
+        kernels: which of gpunet's kernels ran: `cpu v3`, `cuda`, `none`.
+        peak: the most floating-point operations a second in gpunet's process; see `arithmetic_peak`.
         layers: the forward pass of gpunet, layer by layer.
     """
 
     workload: Workload
     backend: str
+    kernels: str
     threads: int
     flops: int
     peak: float
@@ -155,9 +166,10 @@ class Result:
         return {
             "workload": self.workload.as_dict(),
             "backend": self.backend,
+            "kernels": self.kernels,
             "threads": self.threads,
             "flops": self.flops,
-            "sgemm_peak_flops_per_second": self.peak,
+            "peak_flops_per_second": self.peak,
             "convolutions_forward_flops_per_second": convolutions,
             "convolutions_forward_share_of_peak": None if convolutions is None else convolutions / self.peak,
             "systems": {
@@ -200,9 +212,10 @@ def _measure(workload: Workload, workers: Mapping[str, Worker], settings: Settin
     return Result(
         workload,
         ours.about["backend"],
+        ours.about["kernels"],
         settings.threads,
         ours.ask("cost")["flops"],
-        ours.ask("sgemm_peak"),
+        ours.ask("peak"),
         tuple(LayerTime.from_dict(layer) for layer in ours.ask("layers", repeats=min(LAYER_REPEATS, settings.repeats))),
         {
             name: Measured(worker.about["version"], times[name], after[name], before[name])
@@ -218,7 +231,9 @@ def _workers(jobs: Sequence[tuple[str, Workload]], settings: Settings) -> Iterat
         workers: list[Worker] = []
         for system, workload in jobs:
             backend = settings.backend if system == "gpunet" else None
-            workers.append(stack.enter_context(Worker(system, workload, settings.threads, backend)))
+            workers.append(
+                stack.enter_context(Worker(system, workload, settings.threads, backend, settings.environment))
+            )
             if settings.against_torch and workers[0].about["backend"] != "numpy":
                 raise ArgumentError(
                     f"--against torch compares on the CPU, but the backend is {workers[0].about['backend']}; "

@@ -16,11 +16,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any
 
 from gpunet.backend import active_backend, set_num_threads, use_backend
+from gpunet.backend.cpu_library import build_name
+from gpunet.backend.kernels import device
 from gpunet.bench.against_torch import prepare_torch, time_torch_operation, torch_version
 from gpunet.bench.bandwidth import time_kernels
 from gpunet.bench.layers import time_layers
 from gpunet.bench.memory import peak_rss
-from gpunet.bench.peak import sgemm_peak
+from gpunet.bench.peak import arithmetic_peak
 from gpunet.bench.tape_overhead import time_tape_operation
 from gpunet.bench.timing import time_call
 from gpunet.bench.workloads import Workload, cost, prepare
@@ -44,22 +46,27 @@ def _gpunet(workload: Workload, threads: int, backend: str | None) -> dict[str, 
         return {"flops": counted.flops, "activation_bytes": counted.activation_bytes}
 
     return {
-        "about": lambda: {"backend": active_backend(), "version": __version__},
+        "about": lambda: {"backend": active_backend(), "kernels": _kernels(), "version": __version__},
         "step": lambda: time_call(step),
         "peak_rss": peak_rss,
         "cost": count_cost,
-        "sgemm_peak": sgemm_peak,
+        "peak": arithmetic_peak,
         "layers": lambda repeats: [layer.as_dict() for layer in time_layers(workload, repeats)],
         "operation": time_tape_operation,
         "kernels": lambda: [kernel.as_dict() for kernel in time_kernels()],
     }
 
 
+def _kernels() -> str:
+    """Which kernels run: `cpu v3`, `cuda`, or `none`."""
+    return {"cpu": f"cpu {build_name()}", "cuda": "cuda", None: "none"}[device()]
+
+
 def _torch(workload: Workload, threads: int, channels_last: bool) -> dict[str, Answer]:
     """What a worker that runs PyTorch can be asked."""
     step = prepare_torch(workload, channels_last, threads)
     return {
-        "about": lambda: {"backend": "torch", "version": torch_version()},
+        "about": lambda: {"backend": "torch", "kernels": "", "version": torch_version()},
         "step": lambda: time_call(step),
         "peak_rss": peak_rss,
         "operation": time_torch_operation,

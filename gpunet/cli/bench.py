@@ -43,8 +43,8 @@ def add_command(commands: Commands) -> None:
     parser = commands.add_parser(
         "bench",
         help="measure speed and memory",
-        description="Measure how fast a network trains and runs here: images/s, memory, and GFLOPS against those of "
-        "large matrix products. Systems that are compared run in processes of their own and take turns.",
+        description="Measure how fast a network trains and runs here: images/s, memory, and GFLOPS against those that "
+        "the cores can do. Systems that are compared run in processes of their own and take turns.",
     )
     parser.add_argument("--model", choices=BENCH_MODELS, metavar="NAME", help=f"{', '.join(BENCH_MODELS)} (resnet20)")
     parser.add_argument("--batch", type=whole_number_from(1), metavar="N", help="images in a step (128)")
@@ -54,6 +54,8 @@ def add_command(commands: Commands) -> None:
     parser.add_argument("--threads", type=whole_number_from(1), metavar="N", help="for each system (every core)")
     parser.add_argument("--against", choices=("torch",), help="compare with PyTorch on the CPU, in both its layouts")
     parser.add_argument("--layers", action="store_true", help="list the layers with time, share and GFLOPS")
+    parser.add_argument("--no-kernels", action="store_true", help="what NumPy or CuPy do alone, without our kernels")
+    parser.add_argument("--isa", choices=("avx2",), help="hold both systems to AVX2, where there is AVX-512, too")
     suite = parser.add_mutually_exclusive_group()
     suite.add_argument("--table", action="store_true", help="the standard comparison, with what is meant to be reached")
     suite.add_argument("--scaling", action="store_true", help="time and memory for batches of 16 to 512")
@@ -75,7 +77,15 @@ def _image(text: str) -> tuple[int, int, int]:
 def _run(options: argparse.Namespace) -> int:
     _check(options)
     threads = options.threads or get_num_threads()
-    settings = Settings(threads, options.repeats, options.backend, options.against == "torch", not options.json)
+    settings = Settings(
+        threads,
+        options.repeats,
+        options.backend,
+        against_torch=options.against == "torch",
+        kernels=not options.no_kernels,
+        avx2=options.isa == "avx2",
+        show_progress=not options.json,
+    )
     about = machine()
     tell: Tell = (lambda text: None) if options.json else say
     figures = _suite(options)(options, settings, tell)
@@ -100,6 +110,8 @@ def _check(options: argparse.Namespace) -> None:
         raise ArgumentError("--scaling goes through batches of several sizes: leave out --batch")
     if options.layers and (options.scaling or options.overhead or options.kernels):
         raise ArgumentError("--layers goes with single workloads and --table")
+    if options.kernels and options.no_kernels:
+        raise ArgumentError("--kernels measures the kernels: leave out --no-kernels")
     if options.kernels and options.against:
         raise ArgumentError("--kernels measures gpunet's own kernels: leave out --against")
 

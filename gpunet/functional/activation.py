@@ -12,17 +12,22 @@ from gpunet.tensor import Tensor, apply
 __all__ = ["gelu", "leaky_relu", "log_softmax", "relu", "sigmoid", "silu", "softmax", "tanh"]
 
 
-def relu(input: Tensor) -> Tensor:
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """`y = max(x, 0)`.
+
+    Args:
+        inplace: the Tensor that came in is the one that goes out, with the new values.
 
     Shape:
         any; the output has the same.
 
     Raises:
         DTypeError: if the input is not a Tensor of floats.
+        GradientError: in place on a Tensor that was made with requires_grad, while operations are recorded.
     """
     check_float(input, "relu")
-    return apply(activation.ReLU(), input)
+    output = apply(activation.ReLU(), input)
+    return input.become(output) if inplace else output
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:

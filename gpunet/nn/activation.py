@@ -13,13 +13,24 @@ __all__ = ["GELU", "LeakyReLU", "LogSoftmax", "ReLU", "SiLU", "Sigmoid", "Softma
 class ReLU(Module):
     """`y = max(x, 0)`.
 
+    Args:
+        inplace: the Tensor that came in is the one that goes out, with the new values.
+
     Shape:
         any; the output has the same.
     """
 
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
     def forward(self, input: Tensor) -> Tensor:
         """Set what is negative to 0."""
-        return F.relu(input)
+        return F.relu(input, self.inplace)
+
+    def extra_repr(self) -> str:
+        """The setting, where it is not the default."""
+        return "inplace=True" if self.inplace else ""
 
 
 class LeakyReLU(Module):
