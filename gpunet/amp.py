@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.autocast import autocast, is_autocast_enabled
-from gpunet.backend import Array, check_active, xp
+from gpunet.backend import Array, check_active, quiet, xp
 from gpunet.errors import ArgumentError, DTypeError, GradientError, StateDictError
 from gpunet.functional.checks import check_float, whole_number
 from gpunet.optim import Optimizer
@@ -134,7 +134,7 @@ class GradScaler:
                 "call it once a step, before step()"
             )
         grads = _gradients(optimizer)
-        with np.errstate(all="ignore"):  # NaN and infinity travel on without a word, as they do on a GPU
+        with quiet():
             for grad in grads:
                 grad *= 1 / self._scale
         self._overflow[optimizer] = ~xp.stack([xp.isfinite(grad).all() for grad in grads]).all()

@@ -13,9 +13,7 @@ import threading
 from types import TracebackType
 from typing import Literal
 
-import numpy as np
-
-from gpunet.backend import Array, single_threaded_blas, xp
+from gpunet.backend import Array, quiet, xp
 from gpunet.errors import GradientError, OutOfMemoryError
 from gpunet.ops.operation import Operation
 
@@ -110,8 +108,7 @@ def backward(root: Node | Leaf, grad: Array) -> None:
     waiting: list[tuple[int, Node]] = []
     if isinstance(root, Node):
         heapq.heappush(waiting, (-root.sequence, root))
-    # Here once, instead of in every operation; NaN and infinity travel on without a word, as they do on a GPU.
-    with single_threaded_blas, np.errstate(all="ignore"):
+    with quiet():
         while waiting:
             node = heapq.heappop(waiting)[1]
             grad = gradients.pop(node)

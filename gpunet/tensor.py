@@ -14,7 +14,7 @@ import numpy as np
 
 from gpunet import tape
 from gpunet.autocast import full_precision, half_precision
-from gpunet.backend import Array, active_backend, asarray, backend_of, check_active, to_cpu, xp
+from gpunet.backend import Array, active_backend, asarray, backend_of, check_active, quiet, to_cpu, xp
 from gpunet.errors import ArgumentError, DTypeError, GradientError, OutOfMemoryError, ShapeError
 from gpunet.ops.arithmetic import Abs, Add, Clamp, Divide, Exp, Log, Multiply, Negate, Power, Sqrt, Subtract
 from gpunet.ops.half import float32_inside
@@ -573,7 +573,7 @@ def apply(operation: Operation, *inputs: Any) -> Tensor:
             nodes.append(None)
     operation.needs_grad = needs_grad = tuple([node is not None for node in nodes])
     try:
-        with np.errstate(all="ignore"):  # NaN and infinity travel on without a word, as they do on a GPU
+        with quiet():
             result = Tensor(xp.asarray(operation.forward(*arrays)))  # a NumPy reduction returns a scalar, not an array
     except MemoryError as error:
         raise OutOfMemoryError.during(operation, arrays) from error

@@ -209,7 +209,6 @@ def test_nothing_is_left_to_do():
 SHARED = {
     "bool_",
     "dtype",
-    "errstate",  # NumPy's warnings, which CuPy never gives
     "float16",
     "float32",
     "float64",
@@ -235,6 +234,11 @@ def test_arithmetic_is_written_against_xp():
             if not used <= SHARED | ON_THE_HOST.get(module, set()):
                 wrong[module] = used - SHARED
     assert wrong == {}
+
+
+def test_warnings_are_silenced_in_one_place():
+    wrong = [module for module, tree in TREES.items() if "errstate" in attributes_of(tree, "np", "numpy")]
+    assert [module for module in wrong if area(module) != "emulated"] == ["gpunet.backend.numerics"]
 
 
 def test_xp_is_asked_for_nothing_that_cupy_lacks():

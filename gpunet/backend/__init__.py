@@ -11,9 +11,9 @@ from gpunet.backend.active import (
     use_backend,
     xp,
 )
-from gpunet.backend.blas import single_threaded_blas
 from gpunet.backend.device import allow_tf32, set_memory_limit
 from gpunet.backend.layout import address, as_nchw, to_nhwc
+from gpunet.backend.numerics import quiet
 from gpunet.backend.probe import CupyProbe, probe_cupy
 from gpunet.backend.random import host_generator, manual_seed, random_state, set_random_state, uniform
 from gpunet.backend.scratch import kept, scratch
@@ -37,13 +37,13 @@ __all__ = [
     "kept",
     "manual_seed",
     "probe_cupy",
+    "quiet",
     "random_state",
     "run_tiles",
     "scratch",
     "set_memory_limit",
     "set_num_threads",
     "set_random_state",
-    "single_threaded_blas",
     "sum_over_tiles",
     "tiles",
     "to_cpu",

@@ -19,10 +19,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
-
 from gpunet.backend.active import active_backend
-from gpunet.backend.blas import single_threaded_blas
+from gpunet.backend.numerics import quiet, single_threaded_blas
 from gpunet.errors import ArgumentError
 
 __all__ = ["cores", "get_num_threads", "on_threads", "run_tiles", "set_num_threads", "sum_over_tiles", "tiles"]
@@ -76,7 +74,7 @@ def on_threads(work: Callable[[Tile], Result], slices: Sequence[Tile]) -> list[R
     def worker() -> None:
         _inside_worker.flag = True
         try:
-            with np.errstate(all="ignore"):  # each thread has its own; see gpunet.tensor.apply
+            with quiet():
                 while (index := next(tickets)) < len(slices):
                     results[index] = work(slices[index])
         except BaseException as error:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from gpunet.backend import Array, asarray, single_threaded_blas
+from gpunet.backend import Array, asarray
 from gpunet.errors import ArgumentError, DTypeError, GpunetError, StateDictError
 from gpunet.nn.parameter import Parameter
 from gpunet.tensor import Tensor
@@ -63,8 +63,7 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run `forward`; an error raised on the way is told in which layer it arose."""
         try:
-            with single_threaded_blas:  # here once, instead of in every operation
-                return self.forward(*args, **kwargs)
+            return self.forward(*args, **kwargs)
         except GpunetError as error:
             self._locate(error)
             raise

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-import numpy as np
-
-from gpunet.backend import Array, check_active, xp
+from gpunet.backend import Array, check_active, quiet, xp
 from gpunet.errors import ArgumentError, NonFiniteError
 from gpunet.optim.checks import checked_number
 from gpunet.tensor import Tensor
@@ -47,7 +45,7 @@ def clip_grad_norm_(
     grads = _gradients(parameters)
     if not grads:
         return Tensor(xp.zeros((), dtype=xp.float32))
-    with np.errstate(all="ignore"):  # NaN and infinity travel on without a word, as they do on a GPU
+    with quiet():
         total_norm = _norm(xp.stack([_norm(grad, norm_type) for grad in grads]), norm_type)
         if error_if_nonfinite and not bool(xp.isfinite(total_norm)):
             raise NonFiniteError(

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gpunet.backend import Array, asarray, check_active, to_cpu, xp
+from gpunet.backend import Array, asarray, check_active, quiet, to_cpu, xp
 from gpunet.errors import ArgumentError, StateDictError
 from gpunet.functional.checks import whole_number
 from gpunet.optim.checks import not_negative
@@ -95,7 +95,7 @@ class Optimizer:
             grads = self._gradients(group["params"])
             for part in self._arrange(number, list(grads)):
                 updates.append((part, [grads[param] for param in part.params], options))
-        with np.errstate(all="ignore"):  # NaN and infinity travel on without a word, as they do on a GPU
+        with quiet():
             for part, its_grads, options in updates:
                 part.update(self._update, its_grads, options)
 

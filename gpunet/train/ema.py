@@ -8,7 +8,7 @@ from itertools import chain
 
 import numpy as np
 
-from gpunet.backend import Array, asarray, to_cpu, xp
+from gpunet.backend import Array, asarray, quiet, to_cpu, xp
 from gpunet.errors import StateDictError
 from gpunet.nn import Module
 from gpunet.optim.checks import below_one
@@ -48,7 +48,7 @@ class AveragedWeights:
     def update(self, step: int) -> None:
         """Take in the weights after step number `step`, counted from 1."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        with np.errstate(all="ignore"):  # NaN and infinity travel on without a word, as they do on a GPU
+        with quiet():
             for name, tensor in self._tensors():
                 average = self.averages[name]
                 if average.dtype.kind == "f":

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from gpunet.backend import Array, asarray, to_cpu
+from gpunet.backend import Array, asarray, quiet, to_cpu
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.functional import cross_entropy
 from gpunet.functional.checks import check_images, whole_number
@@ -141,7 +141,7 @@ def loss_surface(
     along_alpha, along_beta = _direction(starts, rng), _direction(starts, rng)
     losses = np.empty((steps, steps))
     bar = tqdm(total=steps * steps, desc="loss surface", unit="point", leave=False, disable=None, file=sys.stderr)
-    with bar, no_grad(), np.errstate(all="ignore"):  # far out a network may overflow
+    with bar, no_grad(), quiet():  # far out a network may overflow
         for i, j in np.ndindex(steps, steps):
             alpha, beta = float(axis[i]), float(axis[j])
             for weight, start, d, e in zip(weights, starts, along_alpha, along_beta, strict=True):

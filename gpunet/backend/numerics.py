@@ -1,4 +1,7 @@
-"""Holding the BLAS library to one thread while tiles run: the threads of the tiles would fight with its own."""
+"""How NumPy computes while gpunet does: silently, and with BLAS on one thread while tiles run.
+
+Both are settings of NumPy that the user's own arrays share, so they hold only meanwhile, and are set here alone.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,14 @@ import functools
 import threading
 from typing import Any
 
-__all__ = ["single_threaded_blas"]
+import numpy as np
+
+__all__ = ["quiet", "single_threaded_blas"]
+
+
+def quiet() -> np.errstate:
+    """A context in which NaN and infinity travel on without a word, as they do on a GPU; each thread enters its own."""
+    return np.errstate(all="ignore")
 
 
 @functools.cache
@@ -17,9 +27,11 @@ def _libraries() -> list[Any]:
 
 
 class _SingleThreadedBlas:
-    """A context that many threads may be in at once; the last to leave gives the libraries their threads back.
+    """A context for running tiles, whose threads would fight with those of BLAS.
 
-    Entered at every operation, so it asks the libraries directly: threadpoolctl's own context takes ten times as long.
+    Many threads may be in it at once; the last to leave gives the libraries their threads back.
+    Entered by every operation that has tiles, so it asks the libraries directly: threadpoolctl's own context takes ten
+    times as long.
     """
 
     def __init__(self) -> None:
