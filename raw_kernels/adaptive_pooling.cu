@@ -23,8 +23,7 @@ __device__ __forceinline__ Span span(int index, int size, int cells) {
 
 // y[n, i, j, c] = mean of x over cell (i, j)
 //
-// A thread reads the packs of its cell, row by row: first the sum of a row, then the sum of the rows, which loses fewer
-// digits on a large image than one long sum.
+// A thread reads the packs of its cell.
 // Bytes: reads x once, writes y. That is the minimum.
 template <typename T, int V>
 __global__ void __launch_bounds__(BLOCK, RESIDENT)
@@ -37,22 +36,20 @@ adaptive_avg_pool2d_forward(const T* __restrict__ x, T* __restrict__ y, i64 coun
     const Span rows = span(out.row, height, out_height);
     const Span columns = span(out.column, width, out_width);
 
-    A sum[V] = {};
+    Sum<A, V> sum;
     for (int row = rows.first; row < rows.end; ++row) {
-        A row_sum[V] = {};
         for (int column = columns.first; column < columns.end; ++column) {
             A value[V];
             load<V>(x + offset_of(out.image, row, column, out.channel, height, width, channels), value);
-#pragma unroll
-            for (int v = 0; v < V; ++v) row_sum[v] += value[v];
+            sum.add(value);
         }
-#pragma unroll
-        for (int v = 0; v < V; ++v) sum[v] += row_sum[v];
     }
+    A mean[V];
+    sum.total(mean);
     const A area = (A)(rows.end - rows.first) * (A)(columns.end - columns.first);
 #pragma unroll
-    for (int v = 0; v < V; ++v) sum[v] /= area;
-    store<V>(y + item * V, sum);
+    for (int v = 0; v < V; ++v) mean[v] /= area;
+    store<V>(y + item * V, mean);
 }
 
 // dx[n, h, w, c] = sum of dy[n, i, j, c] / area over the cells (i, j) that cover (h, w)
@@ -70,7 +67,7 @@ adaptive_avg_pool2d_backward(const T* __restrict__ grad, T* __restrict__ dx, i64
     const Span above = span(in.row, out_height, height);  // the cells that cover the row
     const Span beside = span(in.column, out_width, width);
 
-    A sum[V] = {};
+    Sum<A, V> sum;
     for (int i = above.first; i < above.end; ++i) {
         const Span rows = span(i, height, out_height);
 #pragma unroll 1
@@ -80,10 +77,13 @@ adaptive_avg_pool2d_backward(const T* __restrict__ grad, T* __restrict__ dx, i64
             A value[V];
             load<V>(grad + offset_of(in.image, i, j, in.channel, out_height, out_width, channels), value);
 #pragma unroll
-            for (int v = 0; v < V; ++v) sum[v] += value[v] / area;
+            for (int v = 0; v < V; ++v) value[v] /= area;
+            sum.add(value);
         }
     }
-    store<V>(dx + item * V, sum);
+    A gradient[V];
+    sum.total(gradient);
+    store<V>(dx + item * V, gradient);
 }
 
 // y[n, i, j, c] = max of x over cell (i, j)
@@ -141,7 +141,7 @@ adaptive_max_pool2d_backward(const T* __restrict__ grad, const int* __restrict__
     const Span above = span(in.row, out_height, height);  // the cells that cover the row
     const Span beside = span(in.column, out_width, width);
 
-    A sum[V] = {};
+    Sum<A, V> sum;
     for (int i = above.first; i < above.end; ++i) {
         const Span rows = span(i, height, out_height);
 #pragma unroll 1
@@ -154,10 +154,11 @@ adaptive_max_pool2d_backward(const T* __restrict__ grad, const int* __restrict__
             load<V>(grad + offset, value);
             load<V>(winner + offset, won);
 #pragma unroll
-            for (int v = 0; v < V; ++v) {
-                if (won[v] == place) sum[v] += value[v];
-            }
+            for (int v = 0; v < V; ++v) value[v] = won[v] == place ? value[v] : (A)0;
+            sum.add(value);
         }
     }
-    store<V>(dx + item * V, sum);
+    A gradient[V];
+    sum.total(gradient);
+    store<V>(dx + item * V, gradient);
 }

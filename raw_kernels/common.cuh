@@ -112,3 +112,30 @@ __device__ __forceinline__ i64 offset_of(i64 image, int row, int column, int cha
 
 // Integer division that rounds up, for numbers of 0 or more.
 __device__ __forceinline__ int divide_up(int number, int by) { return (number + by - 1) / by; }
+
+// ------------------------------------------------------------------------------------------------------------- sums
+
+// V sums at once. Sixteen numbers lose next to nothing in their own arithmetic; what they come to is added up in double,
+// so that the mean of a million pixels is as exact as that of nine.
+template <typename A, int V> struct Sum {
+    A part[V] = {};
+    double whole[V] = {};
+    int terms = 0;  // in `part`
+
+    __device__ __forceinline__ void add(const A (&values)[V]) {
+#pragma unroll
+        for (int v = 0; v < V; ++v) part[v] += values[v];
+        if (++terms < 16) return;
+#pragma unroll
+        for (int v = 0; v < V; ++v) {
+            whole[v] += part[v];
+            part[v] = 0;
+        }
+        terms = 0;
+    }
+
+    __device__ __forceinline__ void total(A (&sums)[V]) const {
+#pragma unroll
+        for (int v = 0; v < V; ++v) sums[v] = (A)(whole[v] + part[v]);
+    }
+};

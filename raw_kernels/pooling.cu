@@ -103,7 +103,7 @@ max_pool2d_backward(const T* __restrict__ grad, const W* __restrict__ winner, T*
     const Covering rows = covering(in.row, sh, top, kh, dh, out_height);
     const Covering columns = covering(in.column, sw, left, kw, dw, out_width);
 
-    A sum[V] = {};
+    Sum<A, V> sum;
     for (int k = rows.last; k >= rows.first; --k) {
         const int down = in.row + top - k * sh;
         if (down % dh != 0) continue;  // the pixel lies between two elements of a dilated window
@@ -118,12 +118,13 @@ max_pool2d_backward(const T* __restrict__ grad, const W* __restrict__ winner, T*
             load<V>(grad + offset, value);
             load<V>(winner + offset, won);
 #pragma unroll
-            for (int v = 0; v < V; ++v) {
-                if (won[v] == place) sum[v] += value[v];
-            }
+            for (int v = 0; v < V; ++v) value[v] = won[v] == place ? value[v] : (A)0;
+            sum.add(value);
         }
     }
-    store<V>(dx + item * V, sum);
+    A gradient[V];
+    sum.total(gradient);
+    store<V>(dx + item * V, gradient);
 }
 
 // ------------------------------------------------------------------------------------------------------------- average
@@ -154,23 +155,24 @@ avg_pool2d_forward(const T* __restrict__ x, T* __restrict__ y, i64 count,
     const Inside rows = inside(out.row, sh, top, kh, 1, height);
     const Inside columns = inside(out.column, sw, left, kw, 1, width);
 
-    A sum[V] = {};
+    Sum<A, V> sum;
     for (int i = rows.first; i < rows.last; ++i) {
         for (int j = columns.first; j < columns.last; ++j) {
             A value[V];
             load<V>(x + offset_of(out.image, rows.start + i, columns.start + j, out.channel, height, width, channels),
                     value);
-#pragma unroll
-            for (int v = 0; v < V; ++v) sum[v] += value[v];
+            sum.add(value);
         }
     }
     const A scale = (A)1 / (divisor_override > 0
                                 ? (A)divisor_override
                                 : (A)elements(out.row, sh, kh, height, top, bottom, count_include_pad) *
                                       (A)elements(out.column, sw, kw, width, left, right, count_include_pad));
+    A mean[V];
+    sum.total(mean);
 #pragma unroll
-    for (int v = 0; v < V; ++v) sum[v] *= scale;
-    store<V>(y + item * V, sum);
+    for (int v = 0; v < V; ++v) mean[v] *= scale;
+    store<V>(y + item * V, mean);
 }
 
 // dx[n, h, w, c] = sum of dy[n, k, l, c] / divisor over the windows (k, l) that cover (h, w)
@@ -189,7 +191,7 @@ avg_pool2d_backward(const T* __restrict__ grad, T* __restrict__ dx, i64 count,
     const Covering rows = covering(in.row, sh, top, kh, 1, out_height);
     const Covering columns = covering(in.column, sw, left, kw, 1, out_width);
 
-    A sum[V] = {};
+    Sum<A, V> sum;
     for (int k = rows.last; k >= rows.first; --k) {
         const A in_rows = (A)elements(k, sh, kh, height, top, bottom, count_include_pad);
 #pragma unroll 1
@@ -199,8 +201,11 @@ avg_pool2d_backward(const T* __restrict__ grad, T* __restrict__ dx, i64 count,
             A value[V];
             load<V>(grad + offset_of(in.image, k, l, in.channel, out_height, out_width, channels), value);
 #pragma unroll
-            for (int v = 0; v < V; ++v) sum[v] += value[v] * scale;
+            for (int v = 0; v < V; ++v) value[v] *= scale;
+            sum.add(value);
         }
     }
-    store<V>(dx + item * V, sum);
+    A gradient[V];
+    sum.total(gradient);
+    store<V>(dx + item * V, gradient);
 }

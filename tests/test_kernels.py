@@ -21,7 +21,7 @@ from gpunet.backend.kernel_table import (
 from gpunet.backend.kernels import BLOCK, enabled, kernel_names, kernel_source, launch, vector_width
 from gpunet.emulator import compiler_command, thread_order
 from gpunet.errors import ArgumentError, BackendError, DTypeError, FileError, GpunetError, ShapeError
-from gpunet.ops import raw_batchnorm, raw_pooling
+from gpunet.ops import adaptive_pooling, pooling, raw_batchnorm
 from gpunet.ops.adaptive_pooling import AdaptiveAvgPool2d, AdaptiveMaxPool2d
 from gpunet.ops.batchnorm import BatchNorm, BatchNormInference
 from gpunet.ops.pooling import AvgPool2d, MaxPool2d
@@ -121,9 +121,9 @@ def close(actual, expected, dtype):
 
 def max_pool(x, window, grad_dtype):
     def both(x):
-        y, winner = raw_pooling.max_pool2d_forward(x, window, remember=True)
+        y, winner = pooling.max_pool2d_forward(x, window, True)
         grad = xp.asarray(grad_for(y, grad_dtype))
-        return y, winner, raw_pooling.max_pool2d_backward(grad, winner, window, x.shape)
+        return y, winner, pooling.max_pool2d_backward(grad, winner, window, x.shape)
 
     return on_device(both, x)
 
@@ -175,7 +175,7 @@ def test_max_pool_remembers_winners_of_large_windows(rng):
 
 def test_max_pool_remembers_nothing_where_nobody_asks(dtype, rng):
     x = draw(rng, (2, 6, 6, 8), dtype)
-    y, winner = on_device(lambda x: raw_pooling.max_pool2d_forward(x, WINDOWS["2x2"], remember=False), x)
+    y, winner = on_device(lambda x: pooling.max_pool2d_forward(x, WINDOWS["2x2"], False), x)
     assert winner is None
     np.testing.assert_array_equal(y, on_numpy(MaxPool2d(WINDOWS["2x2"]), x)[0].astype(dtype))
 
@@ -184,18 +184,18 @@ def test_gradient_that_is_infinite_stays_with_the_winner():
     x = np.arange(4, dtype=np.float32).reshape(1, 2, 2, 1)
 
     def backward(x):
-        _, winner = raw_pooling.max_pool2d_forward(x, WINDOWS["2x2"], remember=True)
+        _, winner = pooling.max_pool2d_forward(x, WINDOWS["2x2"], True)
         grad = xp.asarray(np.full((1, 1, 1, 1), INF, np.float32))
-        return (raw_pooling.max_pool2d_backward(grad, winner, WINDOWS["2x2"], x.shape),)
+        return (pooling.max_pool2d_backward(grad, winner, WINDOWS["2x2"], x.shape),)
 
     assert on_device(backward, x)[0].reshape(-1).tolist() == [0, 0, 0, INF]
 
 
 def avg_pool(x, window, *rule):
     def both(x):
-        y = raw_pooling.avg_pool2d_forward(x, window, *rule)
+        y = pooling.avg_pool2d_forward(x, window, *rule)
         grad = xp.asarray(grad_for(y, x.dtype))
-        return y, raw_pooling.avg_pool2d_backward(grad, window, x.shape, *rule)
+        return y, pooling.avg_pool2d_backward(grad, window, x.shape, *rule)
 
     return on_device(both, x)
 
@@ -213,11 +213,11 @@ def test_avg_pool(window, rule, channels, dtype, rng):
 
 def adaptive_pool(x, output_size):
     def both(x):
-        y = raw_pooling.adaptive_avg_pool2d_forward(x, output_size)
+        y = adaptive_pooling.adaptive_avg_pool2d_forward(x, output_size)
         grad = xp.asarray(grad_for(y, x.dtype))
-        dx = raw_pooling.adaptive_avg_pool2d_backward(grad, x.shape)
-        top, winner = raw_pooling.adaptive_max_pool2d_forward(x, output_size, remember=True)
-        return y, dx, top, winner, raw_pooling.adaptive_max_pool2d_backward(grad, winner, x.shape)
+        dx = adaptive_pooling.adaptive_avg_pool2d_backward(grad, x.shape)
+        top, winner = adaptive_pooling.adaptive_max_pool2d_forward(x, output_size, True)
+        return y, dx, top, winner, adaptive_pooling.adaptive_max_pool2d_backward(grad, winner, x.shape)
 
     return on_device(both, x)
 
@@ -252,7 +252,7 @@ def test_adaptive_max_pool_of_what_is_not_finite(special, dtype, rng):
 
 def test_average_of_a_large_image_keeps_its_digits(rng):
     x = (rng.random((1, 224, 224, 1)) + 1).astype(np.float32)
-    y, _ = on_device(lambda x: (raw_pooling.adaptive_avg_pool2d_forward(x, (1, 1)), xp.zeros(1)), x)
+    y, _ = on_device(lambda x: (adaptive_pooling.adaptive_avg_pool2d_forward(x, (1, 1)), xp.zeros(1)), x)
     np.testing.assert_allclose(y.reshape(()), x.astype(np.float64).mean(), rtol=1e-6)
 
 
@@ -467,7 +467,7 @@ def test_unaligned_and_odd_arrays_are_read_one_value_at_a_time(dtype, rng):
         assert vector_width(8, aligned) == 16 // aligned.itemsize
         assert vector_width(8, aligned, shifted) == 1
         assert vector_width(9, aligned) == 1
-        y, _ = raw_pooling.max_pool2d_forward(shifted, WINDOWS["2x2"], remember=False)
+        y, _ = pooling.max_pool2d_forward(shifted, WINDOWS["2x2"], False)
         right = shifted.get().reshape(2, 2, 2, 2, 2, 8).max(axis=(2, 4))
         np.testing.assert_array_equal(y.get(), right)
 

@@ -50,6 +50,7 @@ MUTANTS = [
     Mutant("all blocks do the first one's work", "common.cuh", "(i64)blockIdx.x * BLOCK + ", "", "reference"),
     Mutant("odd alignment promised", "common.cuh", "sizeof(T) * V < 16 ? sizeof(T) * V : 16", "64", "emulator"),
     Mutant("wrong infinity", "common.cuh", "0xff800000", "0x7f800000", "reference"),
+    Mutant("long sums lose digits", "common.cuh", "if (++terms < 16) return;", "return;", "reference"),
     Mutant("rounding mode forgotten in PTX", "common.cuh", "cvt.rn.f16.f32", "cvt.f16.f32", "compiler"),
     # --------------------------------------------------------------------------------------------------- pooling.cu
     Mutant(
@@ -95,7 +96,7 @@ MUTANTS = [
     ),
     Mutant("window that ends before", "pooling.cu", "divide_up(behind, stride)", "behind / stride", "reference"),
     Mutant("wrong divisor", "pooling.cu", "count_include_pad ? size + after : size", "size", "reference"),
-    Mutant("winner missing from the mask", "pooling.cu", "if (won[v] == place) sum", "sum", "reference"),
+    Mutant("all elements won", "pooling.cu", "won[v] == place ? value[v] : (A)0", "value[v]", "reference"),
     Mutant(
         "argument of another type",
         "pooling.cu",
@@ -270,6 +271,7 @@ def check_adaptive_pooling(rng):
         for output_size in ((2, 3), (5, 4)):
             suite.test_adaptive_pools(output_size, channels, "float32", rng)
     suite.test_adaptive_max_pool_of_what_is_not_finite([suite.NAN], "float32", rng)
+    suite.test_average_of_a_large_image_keeps_its_digits(rng)
     suite.test_places_are_right_beyond_32_bits()
 
 

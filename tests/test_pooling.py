@@ -183,3 +183,17 @@ def test_large_window_remembers_its_winner():  # more elements than a byte can c
     x = np.arange(20 * 20, dtype=np.float64).reshape(1, 1, 20, 20)
     _, [gradient] = run(lambda x: F.max_pool2d(x, 20), x)
     assert np.argwhere(gradient).tolist() == [[0, 0, 19, 19]]
+
+
+@pytest.mark.parametrize("constant", [True, False])
+def test_averages_of_many_pixels_keep_their_digits(constant, rng):
+    x = (np.full((1, 1, 512, 512), 0.1) if constant else rng.standard_normal((1, 1, 512, 512))).astype(np.float32)
+    right = x.mean(dtype=np.float64)
+    for y in (F.adaptive_avg_pool2d(tensor(x), 1), F.avg_pool2d(tensor(x), (64, 512))):
+        assert abs(y.numpy().mean(dtype=np.float64) - right) < 1e-6 * np.abs(x).mean()
+
+
+def test_gradient_of_a_pixel_in_many_windows_keeps_its_digits():
+    x = tensor(np.zeros((1, 1, 70, 70), np.float32), requires_grad=True)
+    F.avg_pool2d(x, 30, 1).backward(tensor(np.full((1, 1, 41, 41), 0.1, np.float32)))
+    np.testing.assert_allclose(x.grad.numpy()[0, 0, 35, 35], np.float32(0.1) * (30 * 30 / 900), rtol=1e-6)

@@ -18,7 +18,7 @@ from gpunet.backend.kernels import enabled
 from gpunet.bench.timing import Clock, quickest
 from gpunet.bench.workloads import synchronize
 from gpunet.errors import BackendError
-from gpunet.ops import raw_batchnorm, raw_pooling
+from gpunet.ops import adaptive_pooling, pooling, raw_batchnorm
 from gpunet.ops.window import Window
 
 __all__ = ["KernelSpeed", "time_kernels"]
@@ -88,10 +88,10 @@ def _kernels(shape: tuple[int, int, int, int]) -> dict[str, tuple[Callable[[], o
     x = asarray(np.random.default_rng(0).standard_normal(shape, dtype=np.float32))  # (N, H, W, C)
     copy, residual = xp.empty_like(x), xp.ones_like(x)
     window = Window((2, 2), (2, 2))
-    y, winner = raw_pooling.max_pool2d_forward(x, window, remember=True)  # (N, H/2, W/2, C)
-    pooled, _ = raw_pooling.max_pool2d_forward(x, window, remember=False)
+    y, winner = pooling.max_pool2d_forward(x, window, True)  # (N, H/2, W/2, C)
+    pooled, _ = pooling.max_pool2d_forward(x, window, False)
     half = (shape[1] // 2, shape[2] // 2)
-    _, adaptive_winner = raw_pooling.adaptive_max_pool2d_forward(x, half, remember=True)
+    _, adaptive_winner = adaptive_pooling.adaptive_max_pool2d_forward(x, half, True)
     mean, var = raw_batchnorm.moments(x)
     ones = xp.ones((shape[3],), dtype=xp.float32)
     known = raw_batchnorm.channels(mean, var, ones, ones, 1e-5, x)
@@ -99,21 +99,24 @@ def _kernels(shape: tuple[int, int, int, int]) -> dict[str, tuple[Callable[[], o
     sums = raw_batchnorm.backward_sums(residual, x, known, relu_output)
     return {
         "copy": (lambda: xp.copyto(copy, x), (x, copy)),
-        "max_pool2d_forward": (lambda: raw_pooling.max_pool2d_forward(x, window, True), (x, y, winner)),
-        "max_pool2d_backward": (lambda: raw_pooling.max_pool2d_backward(y, winner, window, shape), (y, winner, x)),
-        "avg_pool2d_forward": (lambda: raw_pooling.avg_pool2d_forward(x, window, True, None), (x, pooled)),
+        "max_pool2d_forward": (lambda: pooling.max_pool2d_forward(x, window, True), (x, y, winner)),
+        "max_pool2d_backward": (lambda: pooling.max_pool2d_backward(y, winner, window, shape), (y, winner, x)),
+        "avg_pool2d_forward": (lambda: pooling.avg_pool2d_forward(x, window, True, None), (x, pooled)),
         "avg_pool2d_backward": (
-            lambda: raw_pooling.avg_pool2d_backward(pooled, window, shape, True, None),
+            lambda: pooling.avg_pool2d_backward(pooled, window, shape, True, None),
             (pooled, x),
         ),
-        "adaptive_avg_pool2d_forward": (lambda: raw_pooling.adaptive_avg_pool2d_forward(x, half), (x, pooled)),
-        "adaptive_avg_pool2d_backward": (lambda: raw_pooling.adaptive_avg_pool2d_backward(pooled, shape), (pooled, x)),
+        "adaptive_avg_pool2d_forward": (lambda: adaptive_pooling.adaptive_avg_pool2d_forward(x, half), (x, pooled)),
+        "adaptive_avg_pool2d_backward": (
+            lambda: adaptive_pooling.adaptive_avg_pool2d_backward(pooled, shape),
+            (pooled, x),
+        ),
         "adaptive_max_pool2d_forward": (
-            lambda: raw_pooling.adaptive_max_pool2d_forward(x, half, True),
+            lambda: adaptive_pooling.adaptive_max_pool2d_forward(x, half, True),
             (x, pooled, adaptive_winner),
         ),
         "adaptive_max_pool2d_backward": (
-            lambda: raw_pooling.adaptive_max_pool2d_backward(pooled, adaptive_winner, shape),
+            lambda: adaptive_pooling.adaptive_max_pool2d_backward(pooled, adaptive_winner, shape),
             (pooled, adaptive_winner, x),
         ),
         "batch_norm_moments": (lambda: raw_batchnorm.moments(x), (x,)),

@@ -1,1 +1,6 @@
-"""Operations: arrays in, arrays out. Forward and backward of one operation stand in one place; no Tensor in sight."""
+"""Operations: arrays in, arrays out. Forward and backward of one operation stand in one place; no Tensor in sight.
+
+The modules that are imported here hold launchers of kernels: whoever imports an operation has its kernels.
+"""
+
+from gpunet.ops import cuda_pooling  # noqa: F401
