@@ -1,0 +1,77 @@
+"""Convolution: strides, paddings, dilations and groups, 1x1, the stem of 3 channels, and channels of any number."""
+
+import numpy as np
+
+from gpunet.ops.window import Window
+from tests.passes import cases, normal
+
+ONE, ZERO = (1, 1), ((0, 0), (0, 0))
+
+
+def around(padding):
+    return ((padding, padding), (padding, padding))
+
+
+# (images (N, H, W, C), outputs, window, groups)
+GEOMETRIES = [
+    ((2, 8, 8, 16), 32, Window((3, 3), ONE, around(1)), 1),
+    ((1, 9, 7, 3), 16, Window((3, 3), ONE, around(1)), 1),  # the stem
+    ((2, 15, 14, 3), 8, Window((7, 7), (2, 2), around(3)), 1),
+    ((3, 6, 5, 16), 24, Window((1, 1)), 1),
+    ((2, 7, 7, 16), 8, Window((1, 1), (2, 2)), 1),  # the shortcut of a residual block
+    ((2, 8, 9, 8), 16, Window((3, 3), (2, 2), around(1)), 1),
+    ((1, 11, 10, 5), 7, Window((3, 2), (2, 3), ((1, 0), (2, 1)), (2, 1)), 1),
+    ((2, 6, 6, 8), 8, Window((3, 3), ONE, around(1)), 8),  # depthwise
+    ((1, 9, 8, 33), 33, Window((3, 3), (2, 2), around(1)), 33),
+    ((2, 6, 6, 4), 8, Window((3, 3), ONE, around(1)), 4),  # depthwise, two outputs for each channel
+    ((2, 6, 7, 12), 6, Window((3, 3), ONE, around(1), (2, 2)), 3),
+    ((1, 5, 5, 1), 1, Window((5, 5)), 1),  # one value
+    ((2, 4, 4, 64), 65, Window((3, 3), ONE, around(1)), 1),
+    ((1, 3, 3, 300), 20, Window((3, 3), ONE, around(1)), 1),  # sums of thousands of numbers
+]
+
+
+def filters(rng, outputs, channels, window, groups, dtype=np.float32):
+    """(O, C/G, kh, kw), in memory (kh, kw, C/G, O) as nn.Conv2d allocates them."""
+    return normal(rng, (*window.kernel, channels // groups, outputs), dtype).transpose(3, 2, 0, 1)
+
+
+def output_shape(shape, outputs, window):
+    return (shape[0], *window.output_size(*shape[1:3]), outputs)
+
+
+@cases("im2col")
+def im2col(rng):
+    for shape, _, window, groups in GEOMETRIES:
+        for dtype in (np.float32, np.float16):
+            yield normal(rng, shape, dtype), window, groups
+
+
+@cases("col2im")
+def col2im(rng):
+    for shape, outputs, window, groups in GEOMETRIES:
+        pixels = np.prod(output_shape(shape, outputs, window)[:3])
+        for dtype in (np.float32, np.float16):
+            rows = normal(rng, (groups, pixels, np.prod(window.kernel) * shape[3] // groups), dtype)
+            yield rows, window, groups, shape
+
+
+@cases("convolve")
+def convolve(rng):
+    for shape, outputs, window, groups in GEOMETRIES:
+        weight = filters(rng, outputs, shape[3], window, groups)
+        yield normal(rng, shape), weight, normal(rng, (outputs,)), window, groups
+        yield normal(rng, shape), np.ascontiguousarray(weight), None, window, groups  # as a user may set them
+
+
+@cases("convolve_back_input")
+def convolve_back_input(rng):
+    for shape, outputs, window, groups in GEOMETRIES:
+        weight = filters(rng, outputs, shape[3], window, groups)
+        yield normal(rng, output_shape(shape, outputs, window)), weight, window, groups, shape
+
+
+@cases("convolve_back_filters")
+def convolve_back_filters(rng):
+    for shape, outputs, window, groups in GEOMETRIES:
+        yield normal(rng, shape), normal(rng, output_shape(shape, outputs, window)), window, groups
