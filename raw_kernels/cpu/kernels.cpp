@@ -2,6 +2,7 @@
 #include "kernel.h"
 
 #include "elementwise.h"
+#include "weight_gradient.h"
 #include "peak.h"
 
 // The hash of these sources, so that a library beside other sources is noticed (gpunet/backend/cpu_library.py).
