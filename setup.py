@@ -4,9 +4,12 @@ One shared library for each instruction set, from the same sources. They are pla
 Python.h is needed, and one file serves every Python. Without a compiler the install goes on, and NumPy does the work.
 """
 
+from __future__ import annotations
+
 import hashlib
 import os
 import platform
+import shlex
 import sys
 from pathlib import Path
 
@@ -15,8 +18,9 @@ from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
 SOURCES = Path("raw_kernels/cpu")
-COMMON = ["-std=c++17", "-O3", "-fPIC", "-shared", "-ffp-contract=fast", "-fno-math-errno", "-fno-exceptions"]
-COMMON += ["-fno-rtti", "-fvisibility=hidden", "-Wall", "-Wextra"]
+FLAGS = ["-std=c++17", "-O3", "-fPIC", "-shared", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
+# Nothing of the C++ standard library, and no function that the linker could merge with that of another build.
+FLAGS += ["-fno-exceptions", "-fno-rtti", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wl,--as-needed"]
 BUILDS = {
     "detect": ("detect.cpp", []),
     "kernels_v3": ("kernels.cpp", ["-march=x86-64-v3", "-DVECTOR_BYTES=32"]),
@@ -35,36 +39,52 @@ def source_hash() -> str:
 class BuildKernels(build_ext):
     """Calls the C++ compiler itself: what it makes are not extension modules of Python."""
 
+    def finalize_options(self) -> None:
+        """All libraries at a time, and each of them anew: its sources include others."""
+        super().finalize_options()
+        self.parallel = self.parallel or True
+        self.force = True
+
     def get_ext_filename(self, fullname: str) -> str:
         """Without the tag of a Python version."""
         return os.path.join(*fullname.split(".")) + ".so"
 
     def build_extension(self, ext: Extension) -> None:
-        """Compile and link in one go."""
+        """Compile and link in one go; what fails is said, and nothing else depends on it."""
         target = Path(self.get_ext_fullpath(ext.name))
         target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)  # a process may have the old one open, and a failure must not leave it there
         source, flags = BUILDS[ext.name.rpartition(".")[2]]
-        compiler = os.environ.get("CXX", "g++").split()
-        self.spawn(
-            [*compiler, *COMMON, *flags, f'-DSOURCE_HASH="{source_hash()}"', str(SOURCES / source), "-o", str(target)]
-        )
+        compiler = shlex.split(os.environ.get("CXX") or "g++")
+        hashed = f'-DSOURCE_HASH="{source_hash()}"'
+        try:
+            self.spawn([*compiler, *FLAGS, *flags, hashed, str(SOURCES / source), "-lm", "-o", str(target)])
+        except Exception:
+            self.warn(
+                f"gpunet: {target.name} was not built; without it NumPy does the work, more slowly. It takes g++ or "
+                f"clang++ (apt install g++); another compiler than g++ is named in CXX"
+            )
+            raise
 
 
 class PlatformWheel(bdist_wheel):
-    """The wheel holds binaries of a platform, but nothing of a version of Python: py3-none-PLATFORM."""
+    """With binaries the wheel is of a platform, but of no version of Python: py3-none-PLATFORM."""
 
     def get_tag(self) -> tuple[str, str, str]:
         """Python, ABI and platform of the wheel's name."""
         return "py3", "none", super().get_tag()[2]
 
 
-on_x86 = platform.machine().lower() in ("x86_64", "amd64") and sys.platform != "win32"
-setup(
-    ext_modules=[
+def extensions() -> list[Extension]:
+    """Where they were tried: Linux on x86-64."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return []
+    return [
         Extension(f"gpunet.raw_kernels.cpu.{name}", [str(SOURCES / source)], optional=True)
         for name, (source, _) in BUILDS.items()
     ]
-    if on_x86
-    else [],
-    cmdclass={"build_ext": BuildKernels, "bdist_wheel": PlatformWheel},
-)
+
+
+if __name__ == "__main__":
+    commands: dict[str, type] = {"build_ext": BuildKernels, "bdist_wheel": PlatformWheel}
+    setup(ext_modules=extensions(), cmdclass=commands)

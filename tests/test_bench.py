@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from gpunet.backend import use_backend
-from gpunet.backend.cpu_library import build_name, library
-from gpunet.backend.kernels import device
+from gpunet.backend.cpu_library import library
+from gpunet.backend.kernels import kernels_in_use
 from gpunet.bench import BENCH_MODELS, TABLE, LayerTime, Sample, Settings, Workload, default_image, report, runner
 from gpunet.bench.against_torch import build_torch, prepare_torch, time_torch_operation
 from gpunet.bench.bandwidth import KernelSpeed, time_kernels
@@ -432,8 +432,7 @@ def test_text(capsys):
     out, err = capsys.readouterr()
     assert err == ""
     lines = out.splitlines()
-    which = f"cpu {build_name()}" if device() == "cpu" else "none"
-    assert lines[0] == f"resnet8 inference, 2 x 3x8x8, backend numpy, kernels: {which}"
+    assert lines[0] == f"resnet8 inference, 2 x 3x8x8, backend numpy, kernels: {kernels_in_use()}"
     assert lines[1].split() == ["images/s", "step", "quartiles", "quickest", "peak", "memory", "before", "GFLOPS"]
     assert lines[2].startswith("gpunet ")
     assert lines[3].startswith("convolutions, forward: ")

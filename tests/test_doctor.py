@@ -16,7 +16,7 @@ from gpunet.errors import BackendError
 from tests.test_backend import DriverError, fake_cupy
 
 PARTS = [
-    "gpunet", "Python", "NumPy", "BLAS", "threads", "CuPy", "driver", "devices", "NVRTC", "CUDA headers",
+    "gpunet", "Python", "NumPy", "BLAS", "threads", "CPU kernels", "CuPy", "driver", "devices", "NVRTC", "CUDA headers",
     "test kernel", "C++ compiler", "cache folder",
 ]  # fmt: skip
 

@@ -3,6 +3,7 @@
 import itertools
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -376,3 +377,17 @@ def test_metrics_are_mended(tmp_path):
     run(TINY, tmp_path / "run", resume=True)
     assert figures(tmp_path / "run") == figures(tmp_path / "whole")
     assert not (tmp_path / "run" / ".metrics.jsonl.abcdefgh").exists()
+
+
+def test_other_kernels_are_said(tmp_path, monkeypatch):
+    """Their bits differ in the last places, so what goes on is not quite the run that was begun."""
+    run(TINY, tmp_path / "run", 3)
+    going_on = TrainingRun(TINY, tmp_path / "run", show_progress=False, resume=True)
+    assert going_on.other_bits == ""
+    monkeypatch.setattr("gpunet.train.job.kernels_in_use", lambda: "cpu v9")
+    going_on = TrainingRun(TINY, tmp_path / "run", show_progress=False, resume=True)
+    assert re.fullmatch(
+        r"begun with backend numpy, kernels (cpu v\d|none), going on with backend numpy, kernels cpu v9: "
+        r"results differ in their last bits",
+        going_on.other_bits,
+    )

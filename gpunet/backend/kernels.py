@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpunet.backend.active import Array, active_backend, backend_of, xp
-from gpunet.backend.cpu_library import library
+from gpunet.backend.cpu_library import build_name, library
 from gpunet.backend.kernel_table import KERNELS, PACK_BYTES, TEMPLATE_DTYPES, Instance, Kernel, Parameter
 from gpunet.errors import ArgumentError, BackendError, DTypeError, FileError, ShapeError
 
@@ -35,6 +35,7 @@ __all__ = [
     "enabled",
     "kernel_names",
     "kernel_source",
+    "kernels_in_use",
     "launch",
     "vector_width",
 ]
@@ -92,6 +93,11 @@ def device() -> str | None:
     if active_backend() != "numpy":
         return "cuda"
     return None if library() is None else "cpu"
+
+
+def kernels_in_use() -> str:
+    """For people and records: `cpu v3` and the like, `cuda`, or `none`."""
+    return {"cpu": f"cpu {build_name()}", "cuda": "cuda", None: "none"}[device()]
 
 
 def enabled() -> bool:

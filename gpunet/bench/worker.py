@@ -16,8 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any
 
 from gpunet.backend import active_backend, set_num_threads, use_backend
-from gpunet.backend.cpu_library import build_name
-from gpunet.backend.kernels import device
+from gpunet.backend.kernels import kernels_in_use
 from gpunet.bench.against_torch import prepare_torch, time_torch_operation, torch_version
 from gpunet.bench.bandwidth import time_kernels
 from gpunet.bench.layers import time_layers
@@ -46,7 +45,7 @@ def _gpunet(workload: Workload, threads: int, backend: str | None) -> dict[str, 
         return {"flops": counted.flops, "activation_bytes": counted.activation_bytes}
 
     return {
-        "about": lambda: {"backend": active_backend(), "kernels": _kernels(), "version": __version__},
+        "about": lambda: {"backend": active_backend(), "kernels": kernels_in_use(), "version": __version__},
         "step": lambda: time_call(step),
         "peak_rss": peak_rss,
         "cost": count_cost,
@@ -55,11 +54,6 @@ def _gpunet(workload: Workload, threads: int, backend: str | None) -> dict[str, 
         "operation": time_tape_operation,
         "kernels": lambda: [kernel.as_dict() for kernel in time_kernels()],
     }
-
-
-def _kernels() -> str:
-    """Which kernels run: `cpu v3`, `cuda`, or `none`."""
-    return {"cpu": f"cpu {build_name()}", "cuda": "cuda", None: "none"}[device()]
 
 
 def _torch(workload: Workload, threads: int, channels_last: bool) -> dict[str, Answer]:

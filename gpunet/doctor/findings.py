@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunet.backend.active import resolve
+from gpunet.backend.cpu_library import REBUILD, UNTRIED, build_name, built, library, on_tried_platform
 from gpunet.backend.probe import INSTALL_CUPY, INSTALL_DRIVER, probe_cupy
 from gpunet.backend.tiles import cores, get_num_threads
 from gpunet.doctor.nvrtc import find_nvrtc, nvrtc_version
@@ -76,7 +77,7 @@ def examine(backend: str | None = None) -> Report:
             resolved = resolve(asked)
         except BackendError as error:
             return Report(asked, asked, str(error), findings)
-    needed = [finding for finding in findings if finding.part in _NEEDED_BY[resolved] and finding.state != "ok"]
+    needed = [each for each in findings if each.part in _NEEDED_BY[resolved] and each.state not in _FINE[each.part]]
     return Report(asked, resolved, "; ".join(f"{each.part}: {each.detail}" for each in needed), findings)
 
 
@@ -130,6 +131,17 @@ def _threads() -> tuple[str, ...]:
         mend = "set it to a whole number of 1 or more, or not at all"
         return "broken", f"GPUNET_NUM_THREADS is {asked!r}; using {number}", mend
     return "ok", f"{number}, on {cores()} cores"
+
+
+def _cpu_kernels() -> tuple[str, ...]:
+    names, used = built(), build_name()
+    if used is None:
+        there = f"only {' and '.join(names)}, which this processor cannot run" if names else "none were built"
+        return "missing", f"{there}; NumPy does their work, more slowly", REBUILD if on_tried_platform() else UNTRIED
+    library()  # raises where it is damaged, or of other sources
+    if os.environ.get("GPUNET_RAW_KERNELS") == "0":
+        return "ok", f"{used} could run, but GPUNET_RAW_KERNELS is 0"
+    return "ok", f"{used}, of the builds {' and '.join(names)}"
 
 
 # --------------------------------------------------------------------------------------------------------------- GPU
@@ -289,6 +301,7 @@ _PARTS: dict[str, Callable[[], tuple[str, ...]]] = {
     "NumPy": _numpy,
     "BLAS": _blas,
     "threads": _threads,
+    "CPU kernels": _cpu_kernels,
     "CuPy": _cupy,
     "driver": _driver,
     "devices": _devices,
@@ -298,8 +311,9 @@ _PARTS: dict[str, Callable[[], tuple[str, ...]]] = {
     "C++ compiler": _compiler,
     "cache folder": _cache,
 }
+_FINE = {part: ("ok", "missing") if part == "CPU kernels" else ("ok",) for part in _PARTS}  # NumPy does without
 _NEEDED_BY = {
-    "numpy": ("NumPy",),
+    "numpy": ("NumPy", "CPU kernels"),
     "cupy": ("NumPy", "CuPy", "test kernel"),
     "emulated": ("NumPy", "C++ compiler"),
 }

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunet.backend import active_backend, manual_seed
+from gpunet.backend.kernels import kernels_in_use
 from gpunet.data import DataLoader, DatasetRecipe, Mixup, find_dataset
 from gpunet.errors import ArgumentError, FileError, NonFiniteError, StateDictError
 from gpunet.functional import cross_entropy
@@ -54,6 +55,8 @@ class TrainingRun:
         parameters: how many numbers the model learns.
         epochs: passes over the training images.
         resumed_from: whole epochs and batches of the next, where a checkpoint was loaded, else None.
+        other_bits: where the run goes on with another backend or other kernels than it was begun with, what to say of
+            it: results then differ in their last bits. Empty otherwise.
 
     Raises:
         ArgumentError: if there is no such dataset or model, or the run to go on with has another configuration.
@@ -78,6 +81,7 @@ class TrainingRun:
         going_on = resume and self.folder.holds_run()
         if going_on:
             _check_same(config, saved_config(self.folder), folder)
+        self.other_bits = _other_bits(self.folder.read_config()) if going_on else ""
         parts = _make(config, self.options, show_progress)
         self.trainer, self.train_loader, self.test_loader, self.classes, _ = parts
         self.model = self.trainer.model
@@ -97,6 +101,7 @@ class TrainingRun:
             "gpunet": __version__,
             **asdict(self.config),
             "backend": active_backend(),
+            "kernels": kernels_in_use(),
             "data_dir": self.options.data_dir,
             "classes": list(self.classes),
             "input": {
@@ -266,6 +271,15 @@ def _check_same(config: TrainConfig, saved: TrainConfig, folder: Path) -> None:
             f"the run in {folder} was begun with other settings, and goes on with those it was begun with: "
             f"{', '.join(different)}"
         )
+
+
+def _other_bits(saved: dict[str, Any]) -> str:
+    before = saved.get("backend"), saved.get("kernels", "of an older version")
+    now = active_backend(), kernels_in_use()
+    if before == now:
+        return ""
+    described = [f"backend {backend}, kernels {kernels}" for backend, kernels in (before, now)]
+    return f"begun with {described[0]}, going on with {described[1]}: results differ in their last bits"
 
 
 def evaluate_run(folder: Path) -> tuple[Evaluation, tuple[str, ...]]:
