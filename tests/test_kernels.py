@@ -21,7 +21,7 @@ from gpunet.backend.kernel_table import (
 from gpunet.backend.kernels import BLOCK, enabled, kernel_names, kernel_source, launch, vector_width
 from gpunet.emulator import compiler_command, thread_order
 from gpunet.errors import ArgumentError, BackendError, DTypeError, FileError, GpunetError, ShapeError
-from gpunet.ops import adaptive_pooling, pooling, raw_batchnorm
+from gpunet.ops import adaptive_pooling, batchnorm, cuda_batchnorm, pooling
 from gpunet.ops.adaptive_pooling import AdaptiveAvgPool2d, AdaptiveMaxPool2d
 from gpunet.ops.batchnorm import BatchNorm, BatchNormInference
 from gpunet.ops.pooling import AvgPool2d, MaxPool2d
@@ -303,11 +303,11 @@ def vectors(rng, channels, dtype):
 
 def batch_norm(x, grad, weight, bias, residual=None, relu=False, eps=1e-5):
     def step(x, grad, weight, bias, residual):
-        mean, var = raw_batchnorm.moments(x)
-        known = raw_batchnorm.channels(mean, var, weight, bias, eps, x)
-        y = raw_batchnorm.normalise(x, known, residual, relu)
-        sums = raw_batchnorm.backward_sums(grad, x, known, y if relu else None)
-        gradients = raw_batchnorm.input_gradient(grad, x, known, sums, y if relu else None, residual is not None)
+        mean, var = batchnorm.moments(x)
+        known = batchnorm.channels(mean, var, weight, bias, eps, x)
+        y = batchnorm.normalise(x, known, residual, relu)
+        sums = batchnorm.backward_sums(grad, x, known, y if relu else None)
+        gradients = batchnorm.input_gradient(grad, x, known, sums, y if relu else None, residual is not None)
         return mean, var, y, *gradients, sums.dweight, sums.dbias
 
     return on_device(step, x, grad, weight, bias, residual)
@@ -384,7 +384,7 @@ def test_nan_stays_in_its_channel(dtype, rng):
 def test_moments_are_accurate_where_the_mean_is_large(rows, channels, rng):
     x = (rng.standard_normal((rows, channels)) + 1e4).astype(np.float32)
     exact = x.astype(np.float64)
-    mean, var = on_device(raw_batchnorm.moments, x)
+    mean, var = on_device(batchnorm.moments, x)
     np.testing.assert_allclose(mean, exact.mean(axis=0), rtol=1e-11)
     np.testing.assert_allclose(var, exact.var(axis=0), rtol=2e-6)
 
@@ -393,7 +393,7 @@ def test_moments_are_accurate_beside_a_value_far_away(rng):
     x = (rng.standard_normal((600, 2)) + 1e4).astype(np.float32)
     x[0] = 0  # what a shift by the first value would measure everything from
     exact = x.astype(np.float64)
-    mean, var = on_device(raw_batchnorm.moments, x)
+    mean, var = on_device(batchnorm.moments, x)
     np.testing.assert_allclose(mean, exact.mean(axis=0), rtol=1e-8)
     np.testing.assert_allclose(var, exact.var(axis=0), rtol=1e-6)
 
@@ -402,7 +402,7 @@ def test_moments_are_accurate_beside_a_value_far_away(rng):
 def test_sums_do_not_depend_on_how_rows_are_cut(most_blocks, monkeypatch, rng):
     x = draw(rng, (1500, 40), "float64")  # five chunks and two groups of lanes, where there are blocks enough
     whole = batch_norm(x, x + 1, None, None)
-    monkeypatch.setattr(raw_batchnorm, "MOST_BLOCKS", most_blocks)
+    monkeypatch.setattr(cuda_batchnorm, "MOST_BLOCKS", most_blocks)
     for one, other in zip(batch_norm(x, x + 1, None, None), whole, strict=True):
         np.testing.assert_allclose(one, other, 1e-12, 1e-12) if one is not None else None
 
@@ -412,7 +412,7 @@ def test_batch_norm_inference(channels, dtype, rng):
     mean, var = draw(rng, channels, dtype), np.abs(draw(rng, channels, dtype)) + np.asarray(0.5, dtype)
 
     def infer(x, mean, var, weight, bias):
-        return (raw_batchnorm.normalise(x, raw_batchnorm.channels(mean, var, weight, bias, 1e-3, x)),)
+        return (batchnorm.normalise(x, batchnorm.channels(mean, var, weight, bias, 1e-3, x)),)
 
     operation = BatchNormInference(1e-3, True, False, mean.astype(np.float64), var.astype(np.float64))
     [y] = on_device(infer, x, mean, var, weight, bias)
@@ -455,7 +455,7 @@ def test_size_zero_launches_nothing(shape, dtype):
 
     def normalise(x):
         ones = xp.ones(shape[-1])
-        return (raw_batchnorm.normalise(x, raw_batchnorm.channels(ones, ones, None, None, 1e-5, x)),)
+        return (batchnorm.normalise(x, batchnorm.channels(ones, ones, None, None, 1e-5, x)),)
 
     assert on_device(normalise, x)[0].shape == shape
 
@@ -620,14 +620,14 @@ def test_wrapper_checks_also_where_nothing_is_launched():
 def test_wrapper_makes_a_double_of_every_number(eps):
     assert BATCH_NORM_CHANNELS.parameters[-2].name == "eps"
     with use_backend("emulated"):
-        known = raw_batchnorm.channels(xp.zeros(2), xp.zeros(2), None, None, eps, xp.zeros(2, dtype=xp.float32))
+        known = batchnorm.channels(xp.zeros(2), xp.zeros(2), None, None, eps, xp.zeros(2, dtype=xp.float32))
         np.testing.assert_allclose(known.scale.get(), 1 / np.sqrt(np.float64(eps)), rtol=1e-6)
 
 
 @pytest.mark.parametrize("eps", ["1e-5", None, True, 10**400])
 def test_wrapper_refuses_what_is_no_number(eps):
     with use_backend("emulated"), pytest.raises(ArgumentError, match="batch_norm_channels: eps"):
-        raw_batchnorm.channels(xp.zeros(2), xp.zeros(2), None, None, eps, xp.zeros(2, dtype=xp.float32))
+        batchnorm.channels(xp.zeros(2), xp.zeros(2), None, None, eps, xp.zeros(2, dtype=xp.float32))
 
 
 def test_instances_are_named_as_in_cpp():

@@ -10,7 +10,7 @@ import pytest
 from gpunet.backend.kernel_table import KERNELS
 from gpunet.emulator import Module, find_races
 from gpunet.errors import BackendError
-from gpunet.ops import raw_batchnorm
+from gpunet.ops import cuda_batchnorm
 from gpunet.ops.lowering import Lowering
 from tests import test_kernels as suite
 
@@ -44,8 +44,8 @@ def batchnorm(x):
 @pytest.mark.parametrize("channels", [3, 8], ids=["one value a thread", "packs"])
 @pytest.mark.parametrize("steps", [pooling, adaptive_pooling, lowering, batchnorm], ids=lambda steps: steps.__name__)
 def test_no_kernel_races(steps, channels, rng, monkeypatch):
-    monkeypatch.setattr(raw_batchnorm, "FEWEST_ROWS", 1)  # many chunks of few rows
-    monkeypatch.setattr(raw_batchnorm, "PASS_ROWS", 1)
+    monkeypatch.setattr(cuda_batchnorm, "FEWEST_ROWS", 1)  # many chunks of few rows
+    monkeypatch.setattr(cuda_batchnorm, "PASS_ROWS", 1)
     x = rng.standard_normal((5, 9, 10, channels)).astype(np.float32)
     expected = steps(x)
     blocks = {}

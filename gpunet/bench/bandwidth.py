@@ -18,7 +18,7 @@ from gpunet.backend.kernels import enabled
 from gpunet.bench.timing import Clock, quickest
 from gpunet.bench.workloads import synchronize
 from gpunet.errors import BackendError
-from gpunet.ops import adaptive_pooling, pooling, raw_batchnorm
+from gpunet.ops import adaptive_pooling, batchnorm, pooling
 from gpunet.ops.window import Window
 
 __all__ = ["KernelSpeed", "time_kernels"]
@@ -92,11 +92,11 @@ def _kernels(shape: tuple[int, int, int, int]) -> dict[str, tuple[Callable[[], o
     pooled, _ = pooling.max_pool2d_forward(x, window, False)
     half = (shape[1] // 2, shape[2] // 2)
     _, adaptive_winner = adaptive_pooling.adaptive_max_pool2d_forward(x, half, True)
-    mean, var = raw_batchnorm.moments(x)
+    mean, var = batchnorm.moments(x)
     ones = xp.ones((shape[3],), dtype=xp.float32)
-    known = raw_batchnorm.channels(mean, var, ones, ones, 1e-5, x)
-    relu_output = raw_batchnorm.normalise(x, known, residual, relu=True)
-    sums = raw_batchnorm.backward_sums(residual, x, known, relu_output)
+    known = batchnorm.channels(mean, var, ones, ones, 1e-5, x)
+    relu_output = batchnorm.normalise(x, known, residual, True)
+    sums = batchnorm.backward_sums(residual, x, known, relu_output)
     return {
         "copy": (lambda: xp.copyto(copy, x), (x, copy)),
         "max_pool2d_forward": (lambda: pooling.max_pool2d_forward(x, window, True), (x, y, winner)),
@@ -119,18 +119,18 @@ def _kernels(shape: tuple[int, int, int, int]) -> dict[str, tuple[Callable[[], o
             lambda: adaptive_pooling.adaptive_max_pool2d_backward(pooled, adaptive_winner, shape),
             (pooled, adaptive_winner, x),
         ),
-        "batch_norm_moments": (lambda: raw_batchnorm.moments(x), (x,)),
-        "batch_norm_normalise": (lambda: raw_batchnorm.normalise(x, known), (x, copy)),
+        "batch_norm_moments": (lambda: batchnorm.moments(x), (x,)),
+        "batch_norm_normalise": (lambda: batchnorm.normalise(x, known), (x, copy)),
         "batch_norm_normalise, residual and ReLU": (
-            lambda: raw_batchnorm.normalise(x, known, residual, relu=True),
+            lambda: batchnorm.normalise(x, known, residual, True),
             (x, residual, relu_output),
         ),
         "batch_norm_sums, ReLU": (
-            lambda: raw_batchnorm.backward_sums(residual, x, known, relu_output),
+            lambda: batchnorm.backward_sums(residual, x, known, relu_output),
             (residual, x, relu_output),
         ),
         "batch_norm_input_gradient, residual and ReLU": (
-            lambda: raw_batchnorm.input_gradient(residual, x, known, sums, relu_output, residual=True),
+            lambda: batchnorm.input_gradient(residual, x, known, sums, relu_output, True),
             (residual, x, relu_output, copy, copy),  # two outputs like x
         ),
     }

@@ -260,6 +260,10 @@ class ndarray:
         """The elements in one row: a view where that is possible."""
         return _view_or_copy(self._values.ravel(order), self)
 
+    def view(self, dtype: Any) -> ndarray:
+        """The bits of the elements as another type of number: a view."""
+        return _view_or_copy(self._values.view(dtype), self)
+
     def astype(
         self, dtype: Any, order: Any = "K", casting: Any = None, subok: None = None, copy: bool = True
     ) -> ndarray:

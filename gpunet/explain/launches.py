@@ -20,9 +20,9 @@ from gpunet.backend.kernel_table import Instance, Kernel
 from gpunet.backend.kernels import BLOCK, kernel_source, vector_width
 from gpunet.explain.exercise import Exercise, output_shape
 from gpunet.explain.matrices import FLOAT_BYTES, lowering_of
+from gpunet.ops.cuda_batchnorm import lanes_and_groups, share_among_blocks
 from gpunet.ops.lowering import Lowering
 from gpunet.ops.phases import phases
-from gpunet.ops.raw_batchnorm import lanes_and_groups, share_among_blocks
 
 __all__ = ["Launch", "OnGpu", "on_gpu"]
 

@@ -3,4 +3,4 @@
 The modules that are imported here hold launchers of kernels: whoever imports an operation has its kernels.
 """
 
-from gpunet.ops import cpu_weight_gradient, cuda_pooling  # noqa: F401
+from gpunet.ops import cpu_weight_gradient, cuda_batchnorm, cuda_pooling  # noqa: F401

@@ -21,9 +21,14 @@ def relu(x: Array, out: Array | None = None) -> Array:
     return xp.clip(x, 0, math.inf, out=out)
 
 
-def relu_gradient(grad: Array, y: Array, out: Array | None = None) -> Array:
-    """What reaches the input of a ReLU that gave y: the gradient where y is above 0, or NaN."""
-    return xp.multiply(grad, y != 0, out=out)
+def relu_gradient(grad: Array, y: Array) -> Array:
+    """What reaches the input of a ReLU that gave y: 0 where y is 0, else the gradient, also where y is NaN.
+
+    Bits are kept or cleared: a product with the mask would make NaN of an infinite gradient, and `where` is ten times
+    as slow on a CPU.
+    """
+    keep = (y <= 0).view("i1") - 1  # 0, or -1: all bits are set
+    return (grad.view(f"i{grad.itemsize}") & keep).view(grad.dtype)
 
 
 class ReLU(Operation):

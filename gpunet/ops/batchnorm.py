@@ -1,80 +1,216 @@
-"""Batch normalisation, with the addition and the ReLU that follow it in a residual block: y = relu(bn(x) + residual).
+"""Batch normalisation: each channel is brought to mean 0 and variance 1, then scaled and shifted by what is learnt.
 
-Every input, (N, C), (N, C, L) or (N, C, H, W), is seen as rows of C channels. The passes over them are made by
-`batchnorm_passes` with `xp`, or by `raw_batchnorm` with raw kernels. Ioffe and Szegedy, "Batch Normalization", 2015.
+    mean, var = over all rows, per channel                        x is (rows, C): every pixel of every image is a row
+    xhat      = (x - mean) / sqrt(var + eps)
+    y         = xhat * weight + bias
+    dweight, dbias = sum(g * xhat), sum(g)                        going back
+    dx        = scale * (g - mean(g) - xhat * mean(g * xhat))     scale = weight / sqrt(var + eps)
+
+The two means in dx are what reaches x by way of the batch's mean and variance. The addition of a residual block and the
+ReLU behind it may be part of the same passes over memory: y = relu(bn(x) + residual).
+
+Ioffe and Szegedy, "Batch Normalization", 2015.
 """
 
 from __future__ import annotations
 
-from gpunet.backend import Array, as_nchw, kernels, to_nhwc, xp
-from gpunet.ops.batchnorm_passes import TilePasses
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from gpunet.backend import Array, run_tiles, tiles, xp
+from gpunet.backend.kernel_table import arithmetic_dtype
+from gpunet.ops import activation
 from gpunet.ops.operation import Operation
-from gpunet.ops.raw_batchnorm import KernelPasses
+from gpunet.ops.passes import Pass
+from gpunet.ops.reduction import sum_rows
 
-__all__ = ["BatchNorm", "BatchNormInference"]
+__all__ = [
+    "BatchNorm",
+    "BatchNormInference",
+    "Channels",
+    "Sums",
+    "backward_sums",
+    "channels",
+    "input_gradient",
+    "moments",
+    "normalise",
+]
+
+ROW_LENGTH = 1024  # numbers: so many let NumPy's innermost loop run, and vectors of it stay in the first-level cache
 
 
-def _channels_last(x: Array) -> Array:
-    """(N, C, ...) as contiguous (N, ..., C)."""
-    if x.ndim == 4:
-        return to_nhwc(x)
-    return xp.ascontiguousarray(x.transpose(0, 2, 1) if x.ndim == 3 else x)
+class Channels(NamedTuple):
+    """What the passes know of each channel, (C,): y = (x - center) * scale + shift. float32 where x is float16."""
+
+    center: Array  # the mean, rounded; taken off first, so that nothing cancels where it is large
+    inverse_std: Array
+    scale: Array
+    shift: Array  # the bias, and what rounding has left of the mean
 
 
-def _channels_second(x: Array) -> Array:
-    """The view (N, C, ...) of (N, ..., C)."""
-    if x.ndim == 4:
-        return as_nchw(x)
-    return x.transpose(0, 2, 1) if x.ndim == 3 else x
+class Sums(NamedTuple):
+    """The gradients by bias and weight, and what dx is made of: mean(g) and mean(g * xhat) / std."""
+
+    dbias: Array
+    dweight: Array
+    mean_gradient: Array
+    slope: Array
+
+
+@Pass
+def moments(x: Array) -> tuple[Array, Array]:
+    """Mean and biased variance per channel of x (N, ..., C): float64, (C,)."""
+    count = x.size // x.shape[-1]
+    (total,) = _sums(lambda x: (sum_rows(x),), x)
+    about = (total / count).astype(arithmetic_dtype(x.dtype))  # a large mean would cost sums of squares their digits
+    center = _per_row(about, x)
+
+    def deviations(x: Array) -> tuple[Array, Array]:
+        deviation = x - center
+        return sum_rows(deviation), sum_rows(deviation, deviation)
+
+    offset, squares = (total / count for total in _sums(deviations, x))
+    return about + offset, xp.maximum(squares - offset * offset, 0)
+
+
+@Pass
+def channels(mean: Array, var: Array, weight: Array | None, bias: Array | None, eps: float, like: Array) -> Channels:
+    """What normalising by this mean and variance (C,) needs, for values of the type of `like`."""
+    dtype = arithmetic_dtype(like.dtype)
+    inverse_std = 1 / xp.sqrt(var.astype(xp.float64) + eps)
+    scale = inverse_std if weight is None else inverse_std * weight
+    center = mean.astype(dtype)
+    rest = (center - mean) * scale
+    shift = rest if bias is None else rest + bias
+    return Channels(center, *(each.astype(dtype) for each in (inverse_std, scale, shift)))
+
+
+@Pass
+def normalise(x: Array, known: Channels, residual: Array | None = None, relu: bool = False) -> Array:
+    """Y = (x - center) * scale + shift, plus the residual if there is one, through a ReLU if wanted: like x."""
+    y = xp.empty_like(x)
+    center, scale, shift = (_per_row(each, x) for each in (known.center, known.scale, known.shift))
+
+    def one_tile(y: Array, x: Array, residual: Array | None) -> None:
+        value = (x - center) * scale
+        if residual is not None:
+            value += residual
+        xp.add(value, shift, out=y)
+        if relu:
+            activation.relu(y, out=y)
+
+    _tile_by_tile(one_tile, y, x, residual)
+    return y
+
+
+@Pass
+def backward_sums(grad: Array, x: Array, known: Channels, relu_output: Array | None = None, dtype: Any = None) -> Sums:
+    """The sums over all rows that the gradients need, where `relu_output` is y if a ReLU was part of it.
+
+    The gradients by bias and weight are of the type of x, or of `dtype`: that of weight and bias.
+    """
+    count = x.size // x.shape[-1]
+    center = _per_row(known.center, x)
+
+    def products(grad: Array, x: Array, y: Array | None) -> tuple[Array, Array]:
+        g = _behind_relu(grad, y)
+        return sum_rows(g), sum_rows(g, x - center)
+
+    dbias, product = _sums(products, grad, x, relu_output)
+    dweight = product * known.inverse_std
+    slope = dweight * known.inverse_std / count
+    gradients = (each.astype(dtype or x.dtype) for each in (dbias, dweight))
+    return Sums(*gradients, *(each.astype(known.center.dtype) for each in (dbias / count, slope)))
+
+
+@Pass
+def input_gradient(
+    grad: Array, x: Array, known: Channels, sums: Sums, relu_output: Array | None = None, residual: bool = False
+) -> tuple[Array, Array | None]:
+    """Dx = scale * (g - mean(g) - xhat * mean(g * xhat)); and g, the gradient by the residual, if there was one."""
+    dx, dresidual = xp.empty_like(x), xp.empty_like(x) if residual else None
+    center, scale, mean_gradient, slope = (
+        _per_row(each, x) for each in (known.center, known.scale, sums.mean_gradient, sums.slope)
+    )
+
+    def one_tile(dx: Array, dresidual: Array | None, grad: Array, x: Array, y: Array | None) -> None:
+        g = _behind_relu(grad, y)
+        if dresidual is not None:
+            dresidual[...] = g
+        xp.multiply(g - mean_gradient - (x - center) * slope, scale, out=dx)
+
+    _tile_by_tile(one_tile, dx, dresidual, grad, x, relu_output)
+    return dx, dresidual
+
+
+def _behind_relu(grad: Array, y: Array | None) -> Array:
+    return grad if y is None else activation.relu_gradient(grad, y)
+
+
+def _sums(work: Callable[..., tuple[Array, ...]], x: Array, *others: Array | None) -> list[Array]:
+    """What `work` sums over the rows of the arrays, for all rows and per channel: float64, (C,)."""
+    parts = zip(*_tile_by_tile(work, x, *others), strict=True)
+    return [sum(each).reshape(-1, x.shape[-1]).sum(axis=0) for each in parts]
+
+
+def _tile_by_tile(work: Callable[..., Any], x: Array, *others: Array | None) -> list[Any]:
+    """Call `work` on a few images of the arrays (N, ..., C) at a time, as rows of r pixels: (n*P/r, r*C)."""
+    length = _pixels_per_row(x) * x.shape[-1]
+
+    def one_tile(batch: slice) -> Any:
+        return work(*(None if each is None else each[batch].reshape(-1, length) for each in (x, *others)))
+
+    return run_tiles(one_tile, tiles(len(x), x.nbytes // len(x)))
+
+
+def _per_row(vector: Array, x: Array) -> Array:
+    """A number for each channel, repeated for the pixels of a row: (C,) -> (r*C,)."""
+    return xp.tile(vector, _pixels_per_row(x))
+
+
+def _pixels_per_row(x: Array) -> int:
+    """How many pixels are taken together, so that NumPy's innermost loop is long also over few channels."""
+    pixels, channels = math.prod(x.shape[1:-1]), x.shape[-1]
+    return next((r for r in range(ROW_LENGTH // channels, 1, -1) if pixels % r == 0), 1)
 
 
 class _BatchNorm(Operation):
-    """y = relu((x - mean) / sqrt(var + eps) * weight + bias + residual).
+    """Inputs: (N, C), (N, C, L) or (N, C, H, W), weight and bias where `affine`, a residual where there is one."""
 
-    Inputs are x, then weight and bias where `affine`, then the residual where there is one.
-    """
-
-    passes: TilePasses | KernelPasses
+    x: Array  # (N, ..., C)
 
     def __init__(self, eps: float, affine: bool, relu: bool) -> None:
         self.eps, self.affine, self.relu = eps, affine, relu
-
-    def _begin(self, x: Array) -> TilePasses | KernelPasses:
-        x = _channels_last(x)
-        self.passes = KernelPasses(x, self.relu) if kernels.enabled() else TilePasses(x, self.relu)
-        return self.passes
 
     def _normalise(self, mean: Array, var: Array, inputs: tuple[Array, ...]) -> Array:
         weight, bias = inputs[:2] if self.affine else (None, None)
         self.has_residual = len(inputs) > 2 * self.affine
         residual = _channels_last(inputs[-1]) if self.has_residual else None
-        return _channels_second(self.passes.normalise(mean, var, self.eps, weight, bias, residual))
+        self.dtype = self.x.dtype if weight is None else weight.dtype
+        self.known = channels(mean, var, weight, bias, self.eps, self.x)
+        y = normalise(self.x, self.known, residual, self.relu)
+        self.y = y if self.relu else None  # says where ReLU lets the gradient pass
+        return _channels_second(y)
 
-    def _gradients(self, grad: Array, statistics_move: bool) -> tuple[Array | None, ...]:
-        dx, dweight, dbias, dresidual = self.passes.backward(
-            _channels_last(grad), self.needs_grad[0], self.has_residual, statistics_move
-        )
-        gradients: list[Array | None] = [None if dx is None else _channels_second(dx)]
-        if self.affine:
-            gradients += [dweight, dbias]
-        if self.has_residual:
-            gradients.append(_channels_second(dresidual))
-        return tuple(gradients)
+    def _gradients(self, sums: Sums, dx: Array, dresidual: Array) -> tuple[Array, ...]:
+        gradients = (_channels_second(dx), *((sums.dweight, sums.dbias) if self.affine else ()))
+        return (*gradients, _channels_second(dresidual)) if self.has_residual else gradients
 
 
 class BatchNorm(_BatchNorm):
-    """Training: normalises by the mean and the biased variance of the batch, which stay readable afterwards.
-
-    dx = scale * (g - mean(g) - xhat * mean(g * xhat)), with xhat the normalised input: the two means are what reaches x
-    by way of the batch's mean and variance.
-    """
+    """Training: normalises by the mean and the biased variance of the batch, which stay readable afterwards."""
 
     def forward(self, x: Array, *inputs: Array) -> Array:
-        self.batch_mean, self.batch_var = self._begin(x).moments()  # (C,), float64
+        self.x = _channels_last(x)
+        self.batch_mean, self.batch_var = moments(self.x)  # (C,), float64
         return self._normalise(self.batch_mean, self.batch_var, inputs)
 
-    def backward(self, grad: Array) -> tuple[Array | None, ...]:
-        return self._gradients(grad, statistics_move=True)
+    def backward(self, grad: Array) -> tuple[Array, ...]:
+        grad = _channels_last(grad)
+        sums = backward_sums(grad, self.x, self.known, self.y, self.dtype)
+        dx, masked = input_gradient(grad, self.x, self.known, sums, self.y, self.relu and self.has_residual)
+        return self._gradients(sums, dx, grad if masked is None else masked)
 
 
 class BatchNormInference(_BatchNorm):
@@ -85,8 +221,22 @@ class BatchNormInference(_BatchNorm):
         self.given_mean, self.given_var = mean, var
 
     def forward(self, x: Array, *inputs: Array) -> Array:
-        self._begin(x)
+        self.x = _channels_last(x)
         return self._normalise(self.given_mean, self.given_var, inputs)
 
-    def backward(self, grad: Array) -> tuple[Array | None, ...]:
-        return self._gradients(grad, statistics_move=False)
+    def backward(self, grad: Array) -> tuple[Array, ...]:
+        grad = _behind_relu(_channels_last(grad), self.y)
+        sums = backward_sums(grad, self.x, self.known, None, self.dtype)
+        zero = xp.zeros_like(self.known.shift)
+        dx = normalise(grad, self.known._replace(center=zero, shift=zero))  # grad * scale
+        return self._gradients(sums, dx, grad)
+
+
+def _channels_last(x: Array) -> Array:
+    """(N, C, ...) as contiguous (N, ..., C)."""
+    return xp.ascontiguousarray(x.transpose(0, *range(2, x.ndim), 1))
+
+
+def _channels_second(x: Array) -> Array:
+    """The view (N, C, ...) of (N, ..., C)."""
+    return x.transpose(0, x.ndim - 1, *range(1, x.ndim - 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gpunet.backend import Array
+from gpunet.ops.reduction import sum_over
 
 __all__ = ["unbroadcast"]
 
@@ -13,4 +14,4 @@ def unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
         return grad
     added = grad.ndim - len(shape)
     stretched = tuple(axis + added for axis, size in enumerate(shape) if size == 1 and grad.shape[axis + added] != 1)
-    return grad.sum(axis=(*range(added), *stretched), keepdims=True).reshape(shape)
+    return sum_over(grad, (*range(added), *stretched)).astype(grad.dtype).reshape(shape)

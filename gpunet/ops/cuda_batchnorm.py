@@ -1,4 +1,4 @@
-"""Batch normalisation by raw kernels: what `batchnorm.py` computes with `xp`, in one or two launches a step.
+"""Batch normalisation on a GPU: the passes of `batchnorm.py`, each in one or two launches.
 
 Every array of values, (N, ..., C), is C-contiguous, and seen as M rows of C channels. The ReLU that may follow and the
 residual that may be added before it are part of the same pass over memory. The kernels are in raw_kernels/batchnorm.cu.
@@ -20,43 +20,15 @@ from gpunet.backend.kernel_table import (
     arithmetic_dtype,
 )
 from gpunet.backend.kernels import BLOCK, launch, vector_width
+from gpunet.ops import batchnorm
+from gpunet.ops.batchnorm import Channels, Sums
 
-__all__ = [
-    "Channels",
-    "KernelPasses",
-    "Share",
-    "Sums",
-    "backward_sums",
-    "channels",
-    "input_gradient",
-    "lanes_and_groups",
-    "moments",
-    "normalise",
-    "share_among_blocks",
-]
+__all__ = ["Share", "lanes_and_groups", "share_among_blocks"]
 
 MOST_LANES = 32  # packs side by side in a block: a warp
 MOST_BLOCKS = 1024  # of a sum: enough for any GPU
 FEWEST_ROWS = 32  # of one thread in a sum, where there are that many: fewer partial results
 PASS_ROWS = 8  # of one thread in a pass that adds nothing up
-
-
-class Channels(NamedTuple):
-    """What the kernels need to know of each channel, (C,): y = (x - center) * scale + shift. float32 for float16."""
-
-    center: Array
-    inverse_std: Array
-    scale: Array
-    shift: Array
-
-
-class Sums(NamedTuple):
-    """The gradients by bias and weight, and what the input gradient is made of, mean(g) and mean(g * xhat) / std."""
-
-    dbias: Array
-    dweight: Array
-    mean_gradient: Array
-    slope: Array
 
 
 class Share(NamedTuple):
@@ -97,7 +69,8 @@ def lanes_and_groups(packs: int) -> tuple[int, int]:
     return lanes, -(-packs // lanes)
 
 
-def moments(x: Array) -> tuple[Array, Array]:
+@batchnorm.moments.on("cuda")
+def _(x: Array) -> tuple[Array, Array]:
     """Mean and biased variance per channel of x (N, ..., C), with at least one row: float64, (C,)."""
     share = share_among_blocks(x, (), summing=True)
     partial_mean, partial_squares = (xp.empty((share.chunks, share.channels), dtype=xp.float64) for _ in range(2))
@@ -112,7 +85,8 @@ def moments(x: Array) -> tuple[Array, Array]:
     return mean, var
 
 
-def channels(mean: Array, var: Array, weight: Array | None, bias: Array | None, eps: float, like: Array) -> Channels:
+@batchnorm.channels.on("cuda")
+def _(mean: Array, var: Array, weight: Array | None, bias: Array | None, eps: float, like: Array) -> Channels:
     """What normalising by this mean and variance (C,) needs, for values of the type of `like`."""
     number = len(mean)
     made = Channels(*(xp.empty(number, dtype=arithmetic_dtype(like.dtype)) for _ in range(4)))
@@ -124,7 +98,8 @@ def channels(mean: Array, var: Array, weight: Array | None, bias: Array | None, 
     return made
 
 
-def normalise(x: Array, known: Channels, residual: Array | None = None, relu: bool = False) -> Array:
+@batchnorm.normalise.on("cuda")
+def _(x: Array, known: Channels, residual: Array | None = None, relu: bool = False) -> Array:
     """Y = (x - center) * scale + shift, plus the residual if there is one, through a ReLU if wanted: like x."""
     y = xp.empty_like(x)
     other = x if residual is None else residual  # x: not looked at
@@ -136,7 +111,8 @@ def normalise(x: Array, known: Channels, residual: Array | None = None, relu: bo
     return y
 
 
-def backward_sums(grad: Array, x: Array, known: Channels, relu_output: Array | None = None, dtype: Any = None) -> Sums:
+@batchnorm.backward_sums.on("cuda")
+def _(grad: Array, x: Array, known: Channels, relu_output: Array | None = None, dtype: Any = None) -> Sums:
     """The sums over all rows that the gradients need, where `relu_output` is y if a ReLU was part of it.
 
     The gradients by bias and weight are of the type of x, or of `dtype`: that of weight and bias.
@@ -157,7 +133,8 @@ def backward_sums(grad: Array, x: Array, known: Channels, relu_output: Array | N
     return sums
 
 
-def input_gradient(
+@batchnorm.input_gradient.on("cuda")
+def _(
     grad: Array,
     x: Array,
     known: Channels,
@@ -175,36 +152,3 @@ def input_gradient(
     arrays = (grad, x, y, dx, dresidual, known.center, known.scale, sums.mean_gradient, sums.slope)
     launch(BATCH_NORM_INPUT_GRADIENT, *arrays, *cut, *flags, threads=share.threads, vector=share.vector)
     return dx, dresidual if residual else None
-
-
-class KernelPasses:
-    """The passes over one input x, contiguous (N, ..., C): `TilePasses` of batchnorm_passes.py, by raw kernels."""
-
-    def __init__(self, x: Array, relu: bool) -> None:
-        self.x, self.relu = x, relu
-
-    def moments(self) -> tuple[Array, Array]:
-        """Mean and biased variance per channel, float64."""
-        return moments(self.x)
-
-    def normalise(
-        self, mean: Array, var: Array, eps: float, weight: Array | None, bias: Array | None, residual: Array | None
-    ) -> Array:
-        """Y = relu((x - mean) * scale + bias + residual), like x, with scale = weight / sqrt(var + eps)."""
-        self.dtype = self.x.dtype if weight is None else weight.dtype
-        self.known = channels(mean, var, weight, bias, eps, self.x)
-        y = normalise(self.x, self.known, residual, self.relu)
-        self.y = y if self.relu else None
-        return y
-
-    def backward(
-        self, grad: Array, needs_x: bool, has_residual: bool, statistics_move: bool
-    ) -> tuple[Array | None, Array, Array, Array]:
-        """The gradients by x, weight, bias and residual; `statistics_move` where mean and var depend on x."""
-        sums = backward_sums(grad, self.x, self.known, self.y, self.dtype)
-        if statistics_move:
-            dx, dresidual = input_gradient(grad, self.x, self.known, sums, self.y, has_residual)
-        else:  # nobody trains through fixed statistics, so there is no kernel for it
-            dresidual = grad if self.y is None else grad * ~(self.y <= 0)
-            dx = (dresidual * self.known.scale).astype(grad.dtype)
-        return dx if needs_x else None, sums.dweight, sums.dbias, dresidual

@@ -1,0 +1,74 @@
+"""Batch normalisation: many rows and few, channels that fill vectors and that do not, large means."""
+
+import numpy as np
+
+from gpunet.ops.batchnorm import Channels, Sums
+from tests.passes import cases, normal
+
+SHAPES = [
+    (6, 3),
+    (2, 16),
+    (3, 5, 17),
+    (4, 9, 9, 16),
+    (2, 33, 31, 8),  # rows beyond several blocks of partial sums
+    (700, 64),
+    (5, 2, 2, 1000),
+    (1, 1, 2, 1),
+]
+TYPES = (np.float32, np.float16, np.float64)
+
+
+def in_types(rng):
+    for shape in SHAPES:
+        for dtype in TYPES:
+            yield shape, dtype, np.float64 if dtype == np.float64 else np.float32
+
+
+def channels_of(rng, count, dtype):
+    return Channels(*(normal(rng, (count,), dtype) for _ in range(4)))
+
+
+def relu_output(rng, shape, dtype):
+    return np.maximum(normal(rng, shape, dtype), 0)
+
+
+@cases("moments", special=False)  # the mean of a channel with infinity in it is infinite or NaN; its output is NaN
+def moments(rng):
+    for shape, dtype, _ in in_types(rng):
+        yield (normal(rng, shape, dtype) * 2 + 3,)
+
+
+@cases("channels")
+def channels(rng):
+    for shape, dtype, _ in in_types(rng):
+        count = shape[-1]
+        mean, var = normal(rng, (count,), np.float64), normal(rng, (count,), np.float64) ** 2
+        weight, bias = normal(rng, (count,), dtype), normal(rng, (count,), dtype)
+        yield mean, var, weight, bias, 1e-5, weight
+        yield mean.astype(np.float32), var.astype(np.float32), None, None, 1e-3, weight
+
+
+@cases("normalise")
+def normalise(rng):
+    for shape, dtype, arithmetic in in_types(rng):
+        known = channels_of(rng, shape[-1], arithmetic)
+        yield normal(rng, shape, dtype), known, None, False
+        yield normal(rng, shape, dtype), known, normal(rng, shape, dtype), True
+
+
+@cases("backward_sums")
+def backward_sums(rng):
+    for shape, dtype, arithmetic in in_types(rng):
+        known = channels_of(rng, shape[-1], arithmetic)
+        yield normal(rng, shape, dtype), normal(rng, shape, dtype), known, None, arithmetic
+        yield normal(rng, shape, dtype), normal(rng, shape, dtype), known, relu_output(rng, shape, dtype), dtype
+
+
+@cases("input_gradient")
+def input_gradient(rng):
+    for shape, dtype, arithmetic in in_types(rng):
+        known = channels_of(rng, shape[-1], arithmetic)
+        sums = Sums(*(normal(rng, shape[-1:], each) for each in (dtype, dtype, arithmetic, arithmetic)))
+        grad, x = normal(rng, shape, dtype), normal(rng, shape, dtype)
+        yield grad, x, known, sums, None, False
+        yield grad, x, known, sums, relu_output(rng, shape, dtype), True
