@@ -28,10 +28,10 @@ BUILDS = {
 }
 
 
-def source_hash() -> str:
+def source_hash(folder: Path = SOURCES) -> str:
     """Of all files of the kernels; gpunet.backend.cpu_library computes the same."""
     digest = hashlib.sha256()
-    for path in sorted([*SOURCES.glob("*.h"), *SOURCES.glob("*.cpp")]):
+    for path in sorted([*folder.glob("*.h"), *folder.glob("*.cpp")]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 

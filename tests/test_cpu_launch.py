@@ -36,12 +36,16 @@ def test_inputs_may_be_read_only():
     np.testing.assert_array_equal(y, np.maximum(x, 0))
 
 
-def test_misaligned_arrays_are_read_as_they_are():
-    bytes_, y = np.zeros(4 * 100 + 1, np.uint8), np.empty(100, np.float32)
-    x = bytes_[1:].view(np.float32)
-    x[...] = numbers()
+def test_arrays_may_begin_at_any_number():
+    x, y = numbers(103)[3:], np.empty(100, np.float32)
     launch(RELU, x, y, items=100, work=0)
     np.testing.assert_array_equal(y, np.maximum(x, 0))
+
+
+def test_arrays_must_not_begin_within_a_number():
+    x = np.zeros(4 * 100 + 1, np.uint8)[1:].view(np.float32)
+    with pytest.raises(ShapeError, match="x must begin at a multiple of the size of its numbers"):
+        launch(RELU, x, np.empty(100, np.float32), items=100, work=0)
 
 
 def test_outputs_must_not_be_read_only():

@@ -81,7 +81,7 @@ def launch(kernel: CpuKernel, *arguments: Any, items: int, work: int) -> None:
     Raises:
         ArgumentError: for a wrong number of arguments, something else than a whole number, or arrays that overlap.
         DTypeError: for an array of another type of number.
-        ShapeError: for an array that is not C-contiguous, or read-only where it is written to.
+        ShapeError: for an array that is not C-contiguous or not aligned, or read-only where it is written to.
     """
     pointers = kernel.pointers
     if len(arguments) != len(pointers) + len(kernel.numbers):
@@ -98,6 +98,8 @@ def launch(kernel: CpuKernel, *arguments: Any, items: int, work: int) -> None:
             addresses.append(_address_of(_memory_of(array)))  # of what is contiguous and can be written to
         except (TypeError, ValueError):
             addresses.append(_address_of_other(kernel, array, pointer[0], pointer[2]))
+        if addresses[-1] % pointer[1].itemsize:
+            raise ShapeError(f"{kernel.name}: {pointer[0]} must begin at a multiple of the size of its numbers")
     for out in kernel.written:
         _check_overlap(kernel, arrays, addresses, out)
     try:

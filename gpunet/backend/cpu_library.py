@@ -31,6 +31,9 @@ _log = logging.getLogger("gpunet")
 
 
 def _folder() -> Path:
+    """Of the sources and the libraries; GPUNET_CPU_FOLDER names another, for tests with libraries of their own."""
+    if os.environ.get("GPUNET_CPU_FOLDER"):
+        return Path(os.environ["GPUNET_CPU_FOLDER"])
     try:
         return Path(str(importlib.resources.files("gpunet.raw_kernels"))) / "cpu"
     except ModuleNotFoundError:  # a checkout that is not installed has the folder beside the package

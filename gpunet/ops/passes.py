@@ -64,5 +64,9 @@ class Pass:
 
 
 def is_float32(*args: Any) -> bool:
-    """Whether all arrays of floats among the arguments are float32, the one type that CPU kernels know."""
-    return all(arg.dtype == np.float32 for arg in args if isinstance(arg, np.ndarray) and arg.dtype.kind == "f")
+    """Whether all arrays of floats among the arguments are float32, the one type that CPU kernels know.
+
+    And begin at a multiple of 4, where C++ expects floats: NumPy has arrays that do not.
+    """
+    arrays = [arg for arg in args if isinstance(arg, np.ndarray) and arg.dtype.kind == "f"]
+    return all(array.dtype == np.float32 and array.flags.aligned for array in arrays)
