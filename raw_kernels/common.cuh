@@ -85,23 +85,30 @@ template <int V, typename T, typename A> __device__ __forceinline__ void store(T
 // `if (item >= count) return;`, because the last block reaches beyond the work.
 __device__ __forceinline__ i64 thread_number() { return (i64)blockIdx.x * BLOCK + threadIdx.x; }
 
-// Where pack number `item` of an array (N, height, width, channels) lies. (The divisions are cheap: the compiler
-// divides in 32 bits wherever the numbers fit.)
+// Whether numbers below `count` can be taken apart in 32 bits: a division of 64 bits takes several times as long.
+__device__ __forceinline__ bool fits_32_bits(i64 count) { return count <= 0xffffffffLL; }
+
+// Where pack number `item` of an array (N, height, width, channels) lies.
 struct Place {
     i64 image;
     int row, column, channel;  // channel: the first of the V
 };
 
-template <int V> __device__ __forceinline__ Place place_of(i64 item, int height, int width, int channels) {
-    const int packs = channels / V;
+template <int V, typename I> __device__ __forceinline__ Place place_in(I item, int height, int width, int channels) {
+    const I packs = (I)(channels / V), columns = (I)width, rows = (I)height;
     Place place;
     place.channel = (int)(item % packs) * V;
     item /= packs;
-    place.column = (int)(item % width);
-    item /= width;
-    place.row = (int)(item % height);
-    place.image = item / height;
+    place.column = (int)(item % columns);
+    item /= columns;
+    place.row = (int)(item % rows);
+    place.image = (i64)(item / rows);
     return place;
+}
+
+template <int V> __device__ __forceinline__ Place place_of(i64 item, int height, int width, int channels) {
+    return fits_32_bits(item) ? place_in<V>((unsigned)item, height, width, channels)
+                              : place_in<V>(item, height, width, channels);
 }
 
 // The offset of a value in an array (N, height, width, channels).
@@ -112,6 +119,21 @@ __device__ __forceinline__ i64 offset_of(i64 image, int row, int column, int cha
 
 // Integer division that rounds up, for numbers of 0 or more.
 __device__ __forceinline__ int divide_up(int number, int by) { return (number + by - 1) / by; }
+
+// The positions along one axis whose windows may cover a place: first .. last. With dilation a window may step over it.
+struct Covering {
+    int first, last;
+};
+
+__device__ __forceinline__ Covering covering(int place, int stride, int before, int kernel, int dilation,
+                                             int positions) {
+    const int reach = place + before;                       // the place, counted from where the padding begins
+    const int behind = reach - (kernel - 1) * dilation;     // the earliest start that still reaches it
+    Covering axis;
+    axis.first = behind > 0 ? divide_up(behind, stride) : 0;
+    axis.last = min(positions - 1, reach / stride);
+    return axis;
+}
 
 // ------------------------------------------------------------------------------------------------------------- sums
 

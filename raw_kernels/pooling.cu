@@ -25,21 +25,6 @@ __device__ __forceinline__ Inside inside(int position, int stride, int before, i
     return axis;
 }
 
-// The positions along one axis whose windows may cover a place: first .. last. With dilation a window may step over it.
-struct Covering {
-    int first, last;
-};
-
-__device__ __forceinline__ Covering covering(int place, int stride, int before, int kernel, int dilation,
-                                             int positions) {
-    const int reach = place + before;                       // the place, counted from where the padding begins
-    const int behind = reach - (kernel - 1) * dilation;     // the earliest start that still reaches it
-    Covering axis;
-    axis.first = behind > 0 ? divide_up(behind, stride) : 0;
-    axis.last = min(positions - 1, reach / stride);
-    return axis;
-}
-
 // ------------------------------------------------------------------------------------------------------------- maximum
 
 // y[n, k, l, c] = max over i, j of x[n, k*sh - top + i*dh, l*sw - left + j*dw, c]

@@ -31,8 +31,9 @@ __all__ = [
     "BATCH_NORM_MOMENTS",
     "BATCH_NORM_NORMALISE",
     "BATCH_NORM_SUMS",
+    "COL2IM",
+    "IM2COL",
     "KERNELS",
-    "LOWER_ROWS",
     "MAX_POOL2D_BACKWARD",
     "MAX_POOL2D_FORWARD",
     "PACK_BYTES",
@@ -221,15 +222,26 @@ ADAPTIVE_MAX_POOL2D_BACKWARD = Kernel(
     "makes a pack of dx, from the cells that its pixel won",
 )
 
-# ------------------------------------------------------------------------------------------------------- lowering.cu
+# --------------------------------------------------------------------------------------------------------- im2col.cu
 
-LOWER_ROWS = Kernel(
-    "lowering",
-    "lower_rows",
+_WINDOWS = (
+    "i64 count, int images, int height, int width, int channels, int groups, int out_height, int out_width, "
+    f"{_KERNEL}, int top, int left, int dh, int dw"
+)
+
+IM2COL = Kernel(
+    "im2col",
+    "im2col",
     ("T", "V"),
-    "const T* x, T* rows, i64 count, int images, int height, int width, int channels, int groups, int per_phase, "
-    "int out_width, int kw, int sh, int sw, int top, int left, int dw",
-    "makes a pack of the lowered rows, from one pixel or the padding",
+    f"const T* x, T* rows, {_WINDOWS}",
+    "makes a pack of the rows, from one pixel or the padding",
+)
+COL2IM = Kernel(
+    "im2col",
+    "col2im",
+    ("T", "V"),
+    f"const T* rows, T* dx, {_WINDOWS}",
+    "makes a pack of dx, from the rows of the windows over its pixel",
 )
 
 # ------------------------------------------------------------------------------------------------------ batchnorm.cu
@@ -304,7 +316,8 @@ KERNELS = (
     ADAPTIVE_AVG_POOL2D_BACKWARD,
     ADAPTIVE_MAX_POOL2D_FORWARD,
     ADAPTIVE_MAX_POOL2D_BACKWARD,
-    LOWER_ROWS,
+    IM2COL,
+    COL2IM,
     BATCH_NORM_MOMENTS,
     BATCH_NORM_MERGE_MOMENTS,
     BATCH_NORM_CHANNELS,

@@ -3,4 +3,9 @@
 The modules that are imported here hold launchers of kernels: whoever imports an operation has its kernels.
 """
 
-from gpunet.ops import cpu_weight_gradient, cuda_batchnorm, cuda_pooling  # noqa: F401
+from gpunet.ops import (  # noqa: F401
+    cpu_weight_gradient,
+    cuda_batchnorm,
+    cuda_conv,
+    cuda_pooling,
+)

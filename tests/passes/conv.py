@@ -43,7 +43,7 @@ def output_shape(shape, outputs, window):
 @cases("im2col")
 def im2col(rng):
     for shape, _, window, groups in GEOMETRIES:
-        for dtype in (np.float32, np.float16):
+        for dtype in (np.float32, np.float16, np.float64):
             yield normal(rng, shape, dtype), window, groups
 
 
@@ -51,7 +51,7 @@ def im2col(rng):
 def col2im(rng):
     for shape, outputs, window, groups in GEOMETRIES:
         pixels = np.prod(output_shape(shape, outputs, window)[:3])
-        for dtype in (np.float32, np.float16):
+        for dtype in (np.float32, np.float16, np.float64):
             rows = normal(rng, (groups, pixels, np.prod(window.kernel) * shape[3] // groups), dtype)
             yield rows, window, groups, shape
 
