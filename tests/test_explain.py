@@ -306,32 +306,29 @@ def test_im2col_makes_the_convolution_a_product(convolution):
     outputs, channels, kh, kw = convolution.exercise.weight.shape
     output = convolution.output.reshape(outputs, -1).T
     positions = len(output)
-    assert matrices.textbook.size == (positions, channels * kh * kw, outputs)
-    assert matrices.textbook.flops == 2 * sum(len(step.sum.terms) for step in convolution.steps)
-    assert matrices.textbook.left_bytes == 4 * positions * channels * kh * kw
+    assert matrices.size == (positions, kh * kw * channels, outputs)
+    assert matrices.flops == 2 * sum(len(step.sum.terms) for step in convolution.steps)
     assert matrices.image_bytes == 4 * convolution.exercise.input.size
-    for product in (matrices.textbook, matrices.gpunet):
-        assert len({(left.shape, right.shape) for left, right in zip(product.left, product.right, strict=True)}) == 1
-        close(sum(left @ right for left, right in zip(product.left, product.right, strict=True)), output)
-    assert matrices.gpunet.flops == matrices.textbook.flops
-    assert matrices.gpunet.size == (positions, channels * kw, outputs)
-    if window.is_pointwise:
-        assert matrices.lowered is None
-        assert matrices.gpunet.left_bytes == matrices.image_bytes
-    else:
-        assert matrices.gpunet.left_bytes == 4 * matrices.lowered.size
-        rows = {tuple(row) for row in matrices.lowered}
-        assert {tuple(row) for left in matrices.gpunet.left for row in left} <= rows
+    assert matrices.windows_bytes == (0 if window.is_pointwise else 4 * positions * kh * kw * channels)
+    close(matrices.windows @ matrices.filters, output)
+
+
+def test_a_row_is_a_window_with_the_channels_of_a_pixel_side_by_side(convolution):
+    matrices, (_, channels, kh, kw) = convolution.matrices, convolution.exercise.weight.shape
+    steps = [step for step in convolution.steps if step.sum.place[0] == 0]
+    for row, step in zip(matrices.windows, steps, strict=True):  # terms are counted channel after channel
+        values = np.reshape([term.value for term in step.sum.terms], (channels, kh, kw))
+        np.testing.assert_array_equal(row, np.moveaxis(values, 0, -1).ravel())
 
 
 def test_sizes_of_the_lecture_s_matrices():
     matrices = explain(lecture_exercise("conv2d")).matrices
-    assert matrices.textbook.left[0].tolist() == [
+    assert matrices.windows.tolist() == [
         [1, 2, 2, 3], [2, 1, 3, 1], [1, 0, 1, 1], [2, 3, 3, 0], [3, 1, 0, 0], [1, 1, 0, 2], [3, 0, 1, 1], [0, 0, 1, 2],
         [0, 2, 2, 3],
     ]  # fmt: skip
-    assert (matrices.textbook.size, matrices.textbook.flops, matrices.textbook.left_bytes) == ((9, 4, 1), 72, 144)
-    assert (len(matrices.gpunet.left), matrices.gpunet.size, matrices.gpunet.left_bytes) == (2, (9, 2, 1), 96)
+    assert matrices.filters.tolist() == [[1], [0], [2], [1]]
+    assert (matrices.size, matrices.flops, matrices.windows_bytes) == ((9, 4, 1), 72, 144)
     assert matrices.image_bytes == 64
 
 
@@ -610,8 +607,8 @@ def test_text_of_the_lecture_s_convolution():
         "  O[0,0] = 1·1 + 2·0 + 2·2 + 3·1 = 1 + 0 + 4 + 3 = 8",
         "  [1][2][2][3]    1             [8]",
         "  dI[1,1] = 1·1 + 1·2 + 1·0 + 1·1 = 1 + 2 + 0 + 1 = 4",
-        "  forward   lower_rows<float, 1>",
-        "            threads 24, grid 1, block 256, shared memory 0 bytes",
+        "  forward   im2col<float, 1>",
+        "            threads 36, grid 1, block 256, shared memory 0 bytes",
     ):
         assert line in text.splitlines()
 

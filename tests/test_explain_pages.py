@@ -297,7 +297,7 @@ const RUN = {
     const byFilters = convFilterGradient(image, filters, gradient, window);
     return {
       output: conv(image, filters, window), gradients: [byImage, byFilters], sums: [byTerms(image, terms)],
-      lowered: loweredNumbers(image, window), rows: lower(image, window) };
+      pixels: rowsArePixels(window), rows: im2col(image, window) };
   },
   max_pool2d: windowed((c) => (plane, position) => maxShares(plane, c.window, position)),
   avg_pool2d: windowed((c) => (plane, position) => averageShares(plane, c.window, position, c.count_padding)),
@@ -435,8 +435,8 @@ def test_the_matrices_of_the_page_are_gpunets(in_page):
                 **{name: window[name] for name in ("stride", "padding", "dilation")},
             )
         ).matrices  # fmt: skip
-        near(found["rows"], made.textbook.left[0])
-        assert found["lowered"] * 4 == (0 if made.lowered is None else made.gpunet.left_bytes)
+        near(found["rows"], made.windows)
+        assert found["pixels"] == (made.windows_bytes == 0)
 
 
 # Whole pages

@@ -17,7 +17,6 @@ from gpunet.train import TrainConfig, TrainingRun
 
 STEPS = 20
 BATCH_NORMS = CONVOLUTIONS = 7  # of ResNet-8
-STRIDED = 2  # of the convolutions
 
 
 pytestmark = pytest.mark.usefixtures("counters")
@@ -47,8 +46,8 @@ def test_training_goes_through_the_kernels_and_ends_where_numpy_ends(counters, t
     passes = ("moments", "merge_moments", "channels", "normalise", "sums", "merge_sums", "input_gradient")
     expected = {f"batch_norm_{each}": STEPS * BATCH_NORMS for each in passes}
     expected |= {f"adaptive_avg_pool2d_{each}": STEPS for each in ("forward", "backward")}
-    # Of the input, and on the way back of the gradient: once for each phase of pixels, 4 with a stride of 2.
-    expected["lower_rows"] = STEPS * (CONVOLUTIONS * 2 + STRIDED * 3)
+    # Rows are made on the way there and once more for the gradient by the filters; nobody needs that by the images.
+    expected |= {"im2col": STEPS * CONVOLUTIONS * 2, "col2im": STEPS * (CONVOLUTIONS - 1)}
     assert counters.launches_of == expected
     assert_agree(weights, trained("numpy", tmp_path))
 
@@ -56,7 +55,8 @@ def test_training_goes_through_the_kernels_and_ends_where_numpy_ends(counters, t
 def test_max_and_average_pooling_go_through_the_kernels(counters, tmp_path):
     weights = trained("emulated", tmp_path, "lenet5")
     pools = {"avg_pool2d_forward": STEPS * 2, "avg_pool2d_backward": STEPS * 2}
-    assert counters.launches_of == pools | {"lower_rows": STEPS * 2 * 2}  # two pools and two convolutions
+    rows = {"im2col": STEPS * 2 * 2, "col2im": STEPS}  # of two convolutions
+    assert counters.launches_of == pools | rows
     assert_agree(weights, trained("numpy", tmp_path, "lenet5"))
 
 

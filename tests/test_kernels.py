@@ -16,12 +16,13 @@ from gpunet.backend.kernel_table import (
     BATCH_NORM_CHANNELS,
     KERNELS,
     MAX_POOL2D_FORWARD,
+    Instance,
     Kernel,
 )
 from gpunet.backend.kernels import BLOCK, enabled, kernel_names, kernel_source, launch, vector_width
 from gpunet.emulator import compiler_command, thread_order
 from gpunet.errors import ArgumentError, BackendError, DTypeError, FileError, GpunetError, ShapeError
-from gpunet.ops import adaptive_pooling, batchnorm, cuda_batchnorm, pooling
+from gpunet.ops import adaptive_pooling, batchnorm, conv, cuda_batchnorm, cuda_conv, cuda_pooling, pooling
 from gpunet.ops.adaptive_pooling import AdaptiveAvgPool2d, AdaptiveMaxPool2d
 from gpunet.ops.batchnorm import BatchNorm, BatchNormInference
 from gpunet.ops.pooling import AvgPool2d, MaxPool2d
@@ -290,6 +291,104 @@ def test_adaptive_pools_are_the_loops(output_size, rng):
     close(to_nchw(dx), reference.avg_pool_gradient(to_nchw(x), grad, *loop), "float64")
     np.testing.assert_array_equal(to_nchw(top), reference.max_pool(to_nchw(x), *covered))
     close(to_nchw(dx_of_top), reference.max_pool_gradient(to_nchw(x), grad, *covered), "float64")
+
+
+# ------------------------------------------------------------------------------------------------------------ im2col
+
+
+def im2col_there_and_back(x, window, groups):
+    def both(x):
+        rows = conv.im2col(x, window, groups)
+        return rows, conv.col2im(rows, window, groups, x.shape)
+
+    return on_device(both, x)
+
+
+def loops_of_im2col(x, window, groups):
+    """Rows (G, n*Ho*Wo, kh*kw*C/G), number by number, and how often each pixel stands in them."""
+    n, height, width, channels = x.shape
+    (kh, kw), (sh, sw), (dh, dw) = window.kernel, window.stride, window.dilation
+    (top, _), (left, _) = window.padding
+    positions, size = window.output_size(height, width), channels // groups
+    rows, times = np.zeros((groups, n, *positions, kh, kw, size), x.dtype), np.zeros(x.shape)
+    for g, image, k, l_, i, j in itertools.product(*map(range, rows.shape[:-1])):
+        row, column, part = k * sh - top + i * dh, l_ * sw - left + j * dw, slice(g * size, (g + 1) * size)
+        if 0 <= row < height and 0 <= column < width:
+            rows[g, image, k, l_, i, j] = x[image, row, column, part]
+            times[image, row, column, part] += 1
+    return rows.reshape(groups, -1, kh * kw * size), times
+
+
+GROUPED = [(1, 1), (4, 1), (8, 2), (6, 3), (33, 1), (24, 3)]  # channels, groups
+LOWERED = {name: window for name, window in (WINDOWS | DILATED).items() if not window.ceil_mode}
+
+
+@pytest.mark.parametrize("window", LOWERED.values(), ids=LOWERED)
+def test_im2col_and_back(window, dtype, rng):
+    for channels, groups in GROUPED:
+        x = draw(rng, (2, 7, 6, channels), dtype, ties=True)  # whole numbers: sums are exact
+        x[1, 3, 2, 0] = NAN
+        rows, times = loops_of_im2col(x, window, groups)
+        found, back = im2col_there_and_back(x, window, groups)
+        np.testing.assert_array_equal(found, rows)
+        np.testing.assert_array_equal(back, np.where(times > 0, x * times.astype(dtype), 0))
+
+
+def test_col2im_of_many_windows_keeps_its_digits():
+    """A pixel under 900 windows, in half precision, where adding one by one ends at 256 * 0.1."""
+    window = Window((30, 30), padding=((29, 29), (29, 29)))
+    rows = np.full((1, 30 * 30, 900), 0.1, np.float16)
+    [dx] = on_device(lambda rows: (conv.col2im(rows, window, 1, (1, 1, 1, 1)),), rows)
+    np.testing.assert_allclose(dx.reshape(()), 900 * np.float64(rows[0, 0, 0]), rtol=1e-3)
+
+
+# ------------------------------------------------------------------------------------------- the versions of a student
+
+
+def students_kernels():
+    """The kernels in the comments of the sources: file, name and text."""
+    for source in kernel_names():
+        comments = re.findall(r"(?:^//(?: .*)?\n)+", kernel_source(source), re.MULTILINE)
+        for block in comments:
+            code = "\n".join(line[7:] for line in block.splitlines() if line.startswith("//     ") or line == "//")
+            kernel = re.search(r"(?:template <typename T>\n)?__global__ void (\w+)\(.*?\n}", code, re.DOTALL)
+            if kernel:
+                yield source, kernel[1], kernel[0]
+
+
+STUDENTS = {name: (source, text) for source, name, text in students_kernels()}
+
+
+@pytest.fixture
+def by_students(monkeypatch):
+    """Lets the versions of students run in place of the kernels: a thread makes a single value, whatever its type."""
+
+    def function(backend, kernel, dtypes, vector):
+        source, text = STUDENTS[kernel.name]
+        text = text.replace(f"void {kernel.name}(", f"void students_{kernel.name}(")
+        expression = Instance(kernel, dtypes, vector).expression.replace(kernel.name, f"students_{kernel.name}")
+        expression = expression.replace(", 1>", ">").replace("<1>", "")  # it has no V
+        module = xp.RawModule(code=kernel_source(source) + text, name_expressions=[expression])
+        ran.append(kernel.name)
+        return module.get_function(expression)
+
+    ran = []
+    monkeypatch.setattr(kernels, "_function", function)
+    monkeypatch.setattr(kernels, "vector_width", lambda channels, *arrays: 1)
+    for module in (cuda_conv, cuda_pooling):
+        monkeypatch.setattr(module, "vector_width", lambda channels, *arrays: 1)
+    return ran
+
+
+@pytest.mark.parametrize("window", [WINDOWS["3x3 stride 2"], WINDOWS["gaps"], DILATED["dilated"]], ids=str)
+def test_what_a_student_would_write_for_im2col(window, dtype, rng, by_students):
+    for channels, groups in ((3, 1), (8, 2)):
+        x = draw(rng, (2, 7, 6, channels), dtype, ties=True)
+        rows, times = loops_of_im2col(x, window, groups)
+        found, back = im2col_there_and_back(x, window, groups)
+        np.testing.assert_array_equal(found, rows)
+        np.testing.assert_array_equal(back, x * times.astype(dtype))
+    assert set(by_students) == {"im2col", "col2im"}
 
 
 # ----------------------------------------------------------------------------------------------- batch normalisation

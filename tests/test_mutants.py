@@ -51,6 +51,11 @@ MUTANTS = [
     Mutant("odd alignment promised", "common.cuh", "sizeof(T) * V < 16 ? sizeof(T) * V : 16", "64", "emulator"),
     Mutant("wrong infinity", "common.cuh", "0xff800000", "0x7f800000", "reference"),
     Mutant("long sums lose digits", "common.cuh", "if (++terms < 16) return;", "return;", "reference"),
+    Mutant(
+        "windows beyond the output", "common.cuh", "min(positions - 1, reach / stride)", "reach / stride", "emulator"
+    ),
+    Mutant("window that ends before", "common.cuh", "divide_up(behind, stride)", "behind / stride", "reference"),
+    Mutant("64 bits divided in 32", "common.cuh", "return count <= 0xffffffffLL;", "return true;", "reference"),
     Mutant("rounding mode forgotten in PTX", "common.cuh", "cvt.rn.f16.f32", "cvt.f16.f32", "compiler"),
     # --------------------------------------------------------------------------------------------------- pooling.cu
     Mutant(
@@ -91,10 +96,6 @@ MUTANTS = [
     Mutant("wrong stride of the winner", "pooling.cu", "place[v] = i * kw + j", "place[v] = i * kh + j", "reference"),
     Mutant("padding forgotten", "pooling.cu", "in.column + left - l * sw", "in.column - l * sw", "reference"),
     Mutant("dilation forgotten", "pooling.cu", "if (down % dh != 0) continue;", "", "reference"),
-    Mutant(
-        "windows beyond the output", "pooling.cu", "min(positions - 1, reach / stride)", "reach / stride", "emulator"
-    ),
-    Mutant("window that ends before", "pooling.cu", "divide_up(behind, stride)", "behind / stride", "reference"),
     Mutant("wrong divisor", "pooling.cu", "count_include_pad ? size + after : size", "size", "reference"),
     Mutant("all elements won", "pooling.cu", "won[v] == place ? value[v] : (A)0", "value[v]", "reference"),
     Mutant(
@@ -137,6 +138,32 @@ MUTANTS = [
         "span(out.column, height, out_width);\n\n    A best",
         "emulator",
     ),
+    # ---------------------------------------------------------------------------------------------------- im2col.cu
+    Mutant(
+        "padding forgotten, im2col", "im2col.cu", "at.k * sh - top + at.i * dh", "at.k * sh + at.i * dh", "emulator"
+    ),
+    Mutant("dilation of the other axis", "im2col.cu", "left + at.j * dw", "left + at.j * dh", "reference"),
+    Mutant("elements of the kernel exchanged", "im2col.cu", "last_axis(item, kh)", "last_axis(item, kw)", "reference"),
+    Mutant("row below the image", "im2col.cu", "row >= 0 && row < height && column", "row >= 0 && column", "emulator"),
+    Mutant(
+        "column left of the image", "im2col.cu", "column >= 0 && column < width) {", "column < width) {", "reference"
+    ),
+    Mutant("group forgotten", "im2col.cu", "at.g * group_channels + at.c", "at.c", "reference"),
+    Mutant("pack is not cleared", "im2col.cu", "Pack<T, V> pack = {};", "Pack<T, V> pack;", "reference"),
+    Mutant("every element of a dilated window", "im2col.cu", "if (down % dh != 0) continue;", "", "reference"),
+    Mutant("windows of the first image", "im2col.cu", "+ in.image;  // of the rows", "+ 0;", "reference"),
+    Mutant(
+        "row of the window exchanged", "im2col.cu", "(window * kh + i) * kw +", "(window * kh + i) * kh +", "emulator"
+    ),
+    Mutant(
+        "channel of the image, not of the group",
+        "im2col.cu",
+        "c = in.channel - g * group_channels",
+        "c = in.channel",
+        "emulator",
+    ),
+    Mutant("a window too few", "im2col.cu", "l >= beside.first; --l", "l > beside.first; --l", "reference"),
+    Mutant("rest of the number lost", "im2col.cu", "number = quotient;", "", "emulator"),
     # ------------------------------------------------------------------------------------------------- batchnorm.cu
     Mutant(
         "no barrier before the tree",
@@ -275,6 +302,11 @@ def check_adaptive_pooling(rng):
     suite.test_places_are_right_beyond_32_bits()
 
 
+def check_im2col(rng):
+    for window in (suite.WINDOWS["3x3 overlapping"], suite.WINDOWS["gaps"], suite.DILATED["dilated"]):
+        suite.test_im2col_and_back(window, "float32", rng)
+
+
 def check_batchnorm(rng):
     for channels in (3, 8):
         suite.test_batch_norm((5, 17, 9), channels, "float32", rng)
@@ -285,7 +317,12 @@ def check_batchnorm(rng):
     suite.test_moments_are_accurate_where_the_mean_is_large(255, 8, rng)
 
 
-CHECKS = {"pooling": check_pooling, "adaptive_pooling": check_adaptive_pooling, "batchnorm": check_batchnorm}
+CHECKS = {
+    "pooling": check_pooling,
+    "adaptive_pooling": check_adaptive_pooling,
+    "im2col": check_im2col,
+    "batchnorm": check_batchnorm,
+}
 
 
 def one_step(source):
@@ -296,6 +333,8 @@ def one_step(source):
         suite.avg_pool(x, suite.WINDOWS["3x3 stride 2 ceil"], True, None)
     elif source == "adaptive_pooling":
         suite.adaptive_pool(x, (2, 3))
+    elif source == "im2col":
+        suite.im2col_there_and_back(x, suite.WINDOWS["3x3 overlapping"], 2)
     else:
         suite.batch_norm(x, x, x[0, 0, 0], x[0, 0, 1], x, relu=True)
 

@@ -11,7 +11,6 @@ from gpunet.backend.kernel_table import KERNELS
 from gpunet.emulator import Module, find_races
 from gpunet.errors import BackendError
 from gpunet.ops import cuda_batchnorm
-from gpunet.ops.lowering import Lowering
 from tests import test_kernels as suite
 
 pytestmark = [pytest.mark.slow, suite.pytestmark]
@@ -28,13 +27,8 @@ def adaptive_pooling(x):
     return suite.adaptive_pool(x, (7, 8))
 
 
-def lowering(x):
-    def rows(x):
-        lowered = Lowering(x.shape, x.dtype, suite.WINDOWS["3x3 stride 2"], 1)
-        lowered.fill(x)
-        return tuple(lowered.met_by)
-
-    return suite.on_device(rows, x)
+def im2col(x):
+    return suite.im2col_there_and_back(x, suite.WINDOWS["3x3 overlapping"], 1)
 
 
 def batchnorm(x):
@@ -42,7 +36,7 @@ def batchnorm(x):
 
 
 @pytest.mark.parametrize("channels", [3, 8], ids=["one value a thread", "packs"])
-@pytest.mark.parametrize("steps", [pooling, adaptive_pooling, lowering, batchnorm], ids=lambda steps: steps.__name__)
+@pytest.mark.parametrize("steps", [pooling, adaptive_pooling, im2col, batchnorm], ids=lambda steps: steps.__name__)
 def test_no_kernel_races(steps, channels, rng, monkeypatch):
     monkeypatch.setattr(cuda_batchnorm, "FEWEST_ROWS", 1)  # many chunks of few rows
     monkeypatch.setattr(cuda_batchnorm, "PASS_ROWS", 1)

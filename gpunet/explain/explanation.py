@@ -84,7 +84,7 @@ def explain(exercise: Exercise) -> Explanation:
             _sizes(exercise),
             steps,
             gradient_sums(exercise, steps),
-            matrices(exercise, steps),
+            matrices(exercise),
             quantities(exercise, output),
             on_gpu(exercise),
         )

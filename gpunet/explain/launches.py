@@ -19,10 +19,8 @@ from gpunet.backend import kernel_table as table
 from gpunet.backend.kernel_table import Instance, Kernel
 from gpunet.backend.kernels import BLOCK, kernel_source, vector_width
 from gpunet.explain.exercise import Exercise, output_shape
-from gpunet.explain.matrices import FLOAT_BYTES, lowering_of
+from gpunet.explain.matrices import FLOAT_BYTES
 from gpunet.ops.cuda_batchnorm import lanes_and_groups, share_among_blocks
-from gpunet.ops.lowering import Lowering
-from gpunet.ops.phases import phases
 
 __all__ = ["Launch", "OnGpu", "on_gpu"]
 
@@ -79,7 +77,7 @@ def on_gpu(exercise: Exercise) -> OnGpu:
 
 
 _CUPY: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # as gpunet/ops calls them, the way forth and back
-    "conv2d": (("matmul", "add"), ("matmul", "add")),
+    "conv2d": (("matmul",), ("matmul",)),
     "dropout": (("random.Generator.random", "greater_equal", "multiply"), ("multiply",)),
     "sigmoid": (("minimum", "exp", "absolute", "negative", "add", "divide"), ("multiply", "subtract")),
     "softmax": (("max", "subtract", "exp", "sum", "divide"), ("multiply", "sum", "subtract")),
@@ -97,7 +95,7 @@ _CUPY: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # as gpunet/ops c
 
 def _launches(exercise: Exercise) -> Iterator[Launch]:
     if exercise.operation == "conv2d":
-        yield from _lowering(exercise)
+        yield from _convolution(exercise)
     elif exercise.operation == "batch_norm":
         yield from _batch_norm(exercise)
     elif exercise.operation in _POOLS:
@@ -128,18 +126,16 @@ def _packs(kernel: Kernel, result: Shape, backward: bool) -> Launch:
     return _launch(kernel, math.prod(result) // vector, vector, backward)
 
 
-def _lowering(exercise: Exercise) -> Iterator[Launch]:
-    """The rows of the image on the way forth; on the way back those of the gradient, for each phase of the stride."""
+def _convolution(exercise: Exercise) -> Iterator[Launch]:
+    """What stands around the products: the windows forth, and back the gradient's, then the windows once more."""
     window, weight = exercise.window, exercise.weight
     if window is None or weight is None or window.is_pointwise:
-        return  # a 1x1 convolution lowers nothing
-    yield _packs(table.LOWER_ROWS, lowering_of(exercise.input.shape, window).rows.shape, backward=False)
-    outputs, out_height, out_width = output_shape(exercise)
-    gradient = np.empty((1, out_height, out_width, outputs), np.float32)
-    for phase in phases(window, *exercise.input.shape[1:]):
-        kernel = phase.elements(weight).shape[2:]
-        lowered = Lowering(phase.positions(gradient).shape, np.float32, phase.turned_window(kernel), groups=1)
-        yield _packs(table.LOWER_ROWS, lowered.rows.shape, backward=True)
+        return  # the windows of a 1x1 convolution are the pixels themselves
+    channels, height, width = exercise.input.shape
+    rows = (math.prod(output_shape(exercise)[1:]), *window.kernel, channels)
+    yield _packs(table.IM2COL, rows, backward=False)
+    yield _packs(table.COL2IM, (1, height, width, channels), backward=True)  # for dI
+    yield _packs(table.IM2COL, rows, backward=True)  # for dF
 
 
 def _batch_norm(exercise: Exercise) -> Iterator[Launch]:

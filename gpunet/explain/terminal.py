@@ -138,7 +138,7 @@ def _gpu(explanation: Explanation, writer: Writer) -> list[str]:
             described = any(earlier.kernel == launch.kernel for earlier in gpu.launches[:index])
             lines += _launch(launch, writer, described)
         if operation == "conv2d":
-            lines += [*writer.sentence("gpu.with_matmul"), *writer.sentence("gpu.turned")]
+            lines += writer.sentence("gpu.with_matmul")
         return lines
     if operation == "conv2d":
         return lines + writer.sentence("gpu.only_matmul")

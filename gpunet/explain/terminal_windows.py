@@ -5,7 +5,6 @@ from __future__ import annotations
 from gpunet.explain.exercise import Exercise
 from gpunet.explain.explanation import Explanation, Size
 from gpunet.explain.grids import Block, grid, matrix, number, titled
-from gpunet.explain.matrices import Matrices
 from gpunet.explain.windows import Step
 from gpunet.explain.writing import INDENT, Writer, bracketed, element
 
@@ -136,43 +135,29 @@ def _adaptive_span(exercise: Exercise, writer: Writer) -> list[str]:
 
 
 def matrices(explanation: Explanation, writer: Writer) -> list[str]:
-    """A convolution as one matrix product, and as gpunet's."""
+    """A convolution as a matrix product."""
     found = explanation.matrices
     if found is None:
         return []
     words, paint = writer.words, writer.paint
     outputs, *positions = explanation.output.shape
     row = explanation.exercise.chosen[1] * positions[1] + explanation.exercise.chosen[2]
-    m, k, n = found.textbook.size
+    m, k, n = found.size
     output = explanation.output.reshape(outputs, -1).T  # (Ho*Wo, O)
     blocks = [
-        titled(f"{words('matrices.window_rows')} {m}x{k}", matrix(found.textbook.left[0], paint, row), paint),
-        titled(f"{words('matrices.filters')} {k}x{n}", matrix(found.textbook.right[0], paint), paint),
+        titled(f"{words('matrices.windows')} {m}x{k}", matrix(found.windows, paint, row), paint),
+        titled(f"{words('matrices.filters')} {k}x{n}", matrix(found.filters, paint), paint),
         titled(f"{words('matrices.output')} {m}x{n}", matrix(output, paint, row), paint),
     ]
-    size = {"m": m, "k": k, "n": n, "flops": f"{found.textbook.flops:,}", "image": f"{found.image_bytes:,}"}
     lines = [*writer.heading("matrices"), *writer.blocks(blocks)]
-    lines += writer.sentence("matrices.textbook", **size, **_bytes(found.textbook.left_bytes, found))
-    return [*lines, "", *_gpunet_matrices(found, writer)]
-
-
-def _gpunet_matrices(found: Matrices, writer: Writer) -> list[str]:
-    m, k, n = found.gpunet.size
-    if found.lowered is None:
-        return writer.sentence("matrices.pointwise", m=m, k=k, n=n)
-    words, paint = writer.words, writer.paint
-    rows, columns = found.lowered.shape
-    blocks = [titled(f"{words('matrices.lowered')} {rows}x{columns}", matrix(found.lowered, paint), paint)]
-    for number_of_row, right in enumerate(found.gpunet.right):
-        title = f"{words('matrices.filter_row', row=number_of_row)} {k}x{n}"
-        blocks.append(titled(title, matrix(right, paint), paint))
-    lines = writer.blocks(blocks)
-    size = {"m": m, "k": k, "n": n, "count": len(found.gpunet.left), "flops": f"{found.gpunet.flops:,}"}
-    return lines + writer.sentence("matrices.gpunet", **size, **_bytes(found.gpunet.left_bytes, found))
-
-
-def _bytes(count: int, found: Matrices) -> dict[str, str]:
-    return {"bytes": f"{count:,}", "times": number(count / found.image_bytes)}
+    lines += writer.sentence("matrices.product", m=m, k=k, n=n, flops=f"{found.flops:,}")
+    if len(explanation.exercise.input) > 1:
+        lines += writer.sentence("matrices.order")
+    if found.windows_bytes == 0:
+        return lines + writer.sentence("matrices.pointwise")
+    times = number(found.windows_bytes / found.image_bytes)
+    sizes = {"bytes": f"{found.windows_bytes:,}", "image": f"{found.image_bytes:,}", "times": times}
+    return lines + writer.sentence("matrices.bytes", **sizes)
 
 
 # ----------------------------------------------------------------------------------------------------------- backward

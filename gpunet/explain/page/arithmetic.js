@@ -118,21 +118,16 @@ function outputPositions(window, size) {
   return range(rows).flatMap((k) => range(columns).map((l) => [k, l]));
 }
 
-/** im2col: a row for each position of the window, in it the values of the window, channel after channel. */
-function lower(image, window) {
+/** im2col: a row for each position of the window, in it the values of the window, pixel after pixel. */
+function im2col(image, window) {
   const size = sizeOf(image[0]);
-  return outputPositions(window, size).map((position) => image.flatMap((plane) =>
-    windowCells(window, size, position).map((cell) => (cell.inside ? plane[cell.row][cell.column] : 0))));
+  return outputPositions(window, size).map((position) => windowCells(window, size, position).flatMap((cell) =>
+    image.map((plane) => (cell.inside ? plane[cell.row][cell.column] : 0))));
 }
 
-/** How many numbers gpunet lowers instead: each padded row that is met once, as its windows. */
-function loweredNumbers(image, window) {
-  const [rows, columns] = outputSize(window, sizeOf(image[0]));
-  const everywhereOne = [...window.kernel, ...window.stride].every((each) => each === 1);
-  if (everywhereOne && window.padding[0] + window.padding[1] === 0) return 0; // 1x1: the pixels are the rows
-  const [stride] = window.stride;
-  const met = (rows - 1) * stride + extent(window, 0);
-  return Math.ceil(met / stride) * stride * columns * window.kernel[1] * image.length;
+/** Whether the rows of im2col are the pixels themselves: those of a 1x1 convolution. */
+function rowsArePixels(window) {
+  return [...window.kernel, ...window.stride].every((each) => each === 1) && total(window.padding) === 0;
 }
 
 /* ---------------------------------------------------------------------------------------------------- pooling */

@@ -17,14 +17,13 @@ class Im2col {
   /** Show the matrices; `view` says what is chosen at `place`: an element of O, or of the gradient by I or F. */
   update(image, filters, window, { output, gradient }, view, place) {
     const positions = outputPositions(window, sizeOf(image[0]));
-    const elements = image.flatMap((_, c) => makePlane(window.kernel, (i, j) => [c, i, j]).flat());
+    const elements = makePlane(window.kernel, (i, j) => image.map((_, c) => [c, i, j])).flat(2); // as in memory
     const nameOfElement = (element) => (image.length > 1 ? element : element.slice(1)).join(",");
     const [rowNames, columnNames] = [positions.map((position) => position.join(",")), elements.map(nameOfElement)];
     const asColumns = (planes) => [positions.map(([k, l]) => planes.map((plane) => plane[k][l]))]; // (Ho*Wo, O)
-    const flat = filters.map((filter) => filter.flat(2));
     const marks = this.#marks(image, filters, window, gradient, view, place, positions, elements);
-    this.rows.update([lower(image, window)], { rowNames, columnNames, marks: marks.rows });
-    const transposed = elements.map((_, row) => flat.map((filter) => filter[row])); // (C*kh*kw, O)
+    this.rows.update([im2col(image, window)], { rowNames, columnNames, marks: marks.rows });
+    const transposed = elements.map(([c, i, j]) => filters.map((filter) => filter[c][i][j])); // (kh*kw*C, O)
     this.filters.update([transposed], { rowNames: columnNames, marks: marks.filters });
     this.output.update(asColumns(output), { rowNames, marks: marks.results });
     this.upstream.update(asColumns(gradient), { rowNames, marks: marks.results });
@@ -38,7 +37,7 @@ class Im2col {
   /** Which cells of the rows, the filters and the result belong to the chosen element. */
   #marks(image, filters, window, gradient, view, [p, a, b], positions, elements) {
     const rowOf = (k, l) => positions.findIndex((each) => each[0] === k && each[1] === l);
-    const columnOf = (c, i, j) => (c * window.kernel[0] + i) * window.kernel[1] + j;
+    const columnOf = (c, i, j) => (i * window.kernel[1] + j) * image.length + c;
     const marked = (places) => new Map(places.map((place) => [String([0, ...place]), {}]));
     if (view.name === "forward") { // O[p,a,b]: a row times a column
       const row = rowOf(a, b);
@@ -63,9 +62,9 @@ class Im2col {
   }
 
   #tellSizes(view, image, window, { M, K, N }) {
-    const pixels = total(image.map((plane) => plane.length * plane[0].length)), lowered = loweredNumbers(image, window);
-    const bytes = (numbers) => word("bytes", { bytes: 4 * numbers });
-    const times = (numbers) => word("times_image", { times: show(numbers / pixels), bytes: 4 * pixels });
+    const pixels = total(image.map((plane) => plane.length * plane[0].length));
+    const bytes = word("bytes", { bytes: 4 * M * K });
+    const times = word("times_image", { times: show((M * K) / pixels), bytes: 4 * pixels });
     const tile = (name, value, detail) => make("div", {}, make("dt", {}, word(name)),
       make("dd", {}, named(value), make("span", { class: "soft" }, detail)));
     part("product-sizes").replaceChildren(
@@ -73,7 +72,6 @@ class Im2col {
       make("dl", { class: "tiles" },
         tile("product_size", `(${M} × ${K}) · (${K} × ${N})`, `= (${M} × ${N})`),
         tile("product_work", String(2 * M * K * N), `= 2·${M}·${K}·${N}`),
-        tile("product_bytes", bytes(M * K), `= ${M}·${K}·4, ${times(M * K)}`),
-        tile("lowered_bytes", bytes(lowered), lowered === 0 ? word("lowered_none") : `= ${times(lowered)}`)));
+        tile("product_bytes", bytes, rowsArePixels(window) ? word("rows_are_pixels") : `= ${M}·${K}·4, ${times}`)));
   }
 }
