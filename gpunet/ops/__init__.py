@@ -4,6 +4,7 @@ The modules that are imported here hold launchers of kernels: whoever imports an
 """
 
 from gpunet.ops import (  # noqa: F401
+    cpu_pooling,
     cpu_weight_gradient,
     cuda_batchnorm,
     cuda_conv,

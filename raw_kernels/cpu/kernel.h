@@ -20,6 +20,7 @@ typedef long long i64;
 
 // Everything lies in an anonymous namespace, for the same reason.
 #define INLINE static inline __attribute__((always_inline))
+#define ALWAYS_INLINE __attribute__((always_inline))  // of members
 #define UNROLL _Pragma("GCC unroll 32")  // a small loop over registers: all of it, or the registers become memory
 
 namespace {
