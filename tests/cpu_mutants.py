@@ -1,0 +1,267 @@
+"""Do the tests of the CPU kernels bite? Bugs made by rule, one at a time: `python -m tests.cpu_mutants`.
+
+Every operator, number and bound in raw_kernels/cpu/*.h is a place for a mutant. Of all some are drawn by a seed,
+compiled with AddressSanitizer and put in the place of the kernels of their file; then every case of tests/passes/ runs:
+values against the page, NaN and infinity, the same bits on several threads and at other addresses. A mutant is caught
+when a comparison fails, the sanitizer reports an access outside of an array, or nothing comes back in time.
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from setup import BUILDS, FLAGS
+from tests.cpu_variants import ROOT, SOURCES
+
+SECONDS = 60  # for all cases of a file; a mutant that takes longer hangs
+
+# What stands in a line, and what a careless author might have written there.
+RULES = [
+    (r"(?<![+\-*/=<>!&|])\+(?![+=])", "-"),
+    (r"(?<=[\w\])] )-(?![-=>])", "+"),
+    (r"(?<=[\w\])] )\*(?= [\w(])", "+"),
+    (r"(?<=[\w\])] )/(?= [\w(])", "*"),
+    (r"(?<=[\w\])] )%(?= [\w(])", "/"),
+    (r"\+=", "="),
+    (r"(?<= )<(?= )", "<="),
+    (r"(?<= )<=(?= )", "<"),
+    (r"(?<= )>(?= )", ">="),
+    (r"(?<= )>=(?= )", ">"),
+    (r"==", "!="),
+    (r"!=", "=="),
+    (r"&&", "||"),
+    (r"\|\|", "&&"),
+    (r"\bsmaller\(", "larger("),
+    (r"\blarger\(", "smaller("),
+    (r"(?<![\w.])\d+(?![\w.])", lambda number: str(int(number) + 1)),
+]
+# Not code, or nothing that a result depends on: declarations, and constants that say how the work is cut.
+LEFT_OUT = re.compile(
+    r"\s*(#|KERNEL|typedef|template|static_assert|UNROLL$|__builtin_prefetch|struct|extern|namespace)|constexpr"
+    r"|\s*(const )?(float|double|i64|int|unsigned char)\b[^=({]*;$"
+)
+
+EXPLAINED: dict[str, str] = {}
+"""Mutants that survive, by their key, and why no result can tell them from the original."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change in one line of a file."""
+
+    file: str
+    line: int
+    before: str
+    after: str
+
+    @property
+    def key(self):
+        """What it is recognised by when lines above it come and go."""
+        return f"{self.file}: {self.before.strip()} -> {self.after.strip()}"
+
+
+def all_mutants():
+    """Every place where a rule applies, in the order of the sources."""
+    found = []
+    for path in sorted(SOURCES.glob("*.h")):
+        for number, whole in enumerate(path.read_text(encoding="utf-8").splitlines()):
+            code = whole.partition("//")[0].rstrip()
+            if not code or LEFT_OUT.match(code):
+                continue
+            for pattern, other in RULES:
+                for match in re.finditer(pattern, code):
+                    put = other(match[0]) if callable(other) else other
+                    found.append(Mutant(path.name, number, code, code[: match.start()] + put + code[match.end() :]))
+    return found
+
+
+# Compiling: the kernels of the file alone, or all of them where it is shared by others
+
+
+def compile_mutant(mutant, folder):
+    """The library of a mutant and the names of its kernels; None where it does not compile."""
+    shutil.copytree(SOURCES, folder, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    if mutant is not None:
+        path = folder / mutant.file
+        lines = path.read_text(encoding="utf-8").splitlines()
+        lines[mutant.line] = mutant.after
+        path.write_text("\n".join(lines) + "\n")
+    text = (folder / mutant.file).read_text() if mutant else ""
+    names = re.findall(r"^KERNEL\((\w+),", text, re.M)
+    if names:
+        (folder / "kernels.cpp").write_text(f'#include "{mutant.file}"\n')
+    else:
+        names = re.findall(r"^KERNEL\((\w+),", "\n".join(p.read_text() for p in folder.glob("*.h")), re.M)
+    usual = [flag for flag in (*FLAGS, *BUILDS["kernels_v3"][1]) if flag != "-O3"]
+    flags = [*usual, "-O1", "-w", "-fsanitize=address", '-DSOURCE_HASH=""']
+    target = folder / "mutant.so"
+    command = [os.environ.get("CXX") or "g++", *flags, str(folder / "kernels.cpp"), "-lm", "-o", str(target)]
+    if subprocess.run(command, capture_output=True).returncode:
+        return None
+    return target, names
+
+
+# Judging: a process that knows what is right, and forks for each mutant
+
+
+def judge():
+    """Read `library kernel ...` from stdin, a line each, and answer each with what became of it."""
+    import numpy as np
+
+    from gpunet.backend import cpu_kernels, set_num_threads, use_backend
+    from tests import test_passes as suite
+
+    use_backend("numpy")
+    cpu_kernels.LEAST_WORK = 1  # so that small work is shared among threads, too
+    set_num_threads(1)
+    cases = []  # (module of the launcher, run, case, page, exact, tolerance, or None where only NaN is looked at)
+    for name, one in suite.PASSES.items():
+        for kernel in one.kernels.get("cpu", ()):
+            makers = [(case, True) for case in suite.CASES[name].make(np.random.default_rng(0))]
+            if suite.CASES[name].special:
+                rng = np.random.default_rng(0)
+                makers += [(suite.with_special_values(rng, case), False) for case in suite.CASES[name].make(rng)]
+            for case, finite in makers:
+                if not kernel.takes(*case):
+                    continue
+                with suite.without_kernels():
+                    page = suite.call(one.page, case)
+                    exact = suite.call(one.page, suite.each_array(suite.in_float64, case)) if finite else None
+                cases.append((kernel.run.__module__, kernel.run, case, page, exact, suite.CASES[name].tolerance))
+    declared = {}
+    for module in {module for module, *_ in cases}:
+        for kernel in vars(sys.modules[module]).values():
+            if isinstance(kernel, cpu_kernels.CpuKernel):
+                declared.setdefault(kernel.name, []).append((module, kernel))
+
+    def examine(path, names):
+        opened = ctypes.CDLL(path)
+        modules = set()
+        for name in names:
+            for module, kernel in declared.get(name, ()):
+                function = getattr(opened, name)
+                function.argtypes, function.restype = (ctypes.c_char_p, ctypes.c_longlong, ctypes.c_longlong), None
+                kernel._function = function
+                modules.add(module)
+        for module, run, case, page, exact, tolerance in cases:
+            if module not in modules:
+                continue
+            set_num_threads(1)
+            got = suite.call(run, case)
+            if exact is None:
+                for value, want in zip(got, page, strict=True):
+                    for special in (np.isnan, np.isposinf, np.isneginf):
+                        np.testing.assert_array_equal(special(value), special(want))
+                continue
+            suite.assert_near(got, page, exact, tolerance)
+            set_num_threads(3)
+            suite.assert_same_bits(suite.call(run, case), got)
+            suite.assert_same_bits(suite.call(run, suite.each_array(suite.misaligned, case)), got)
+
+    print("ready", flush=True)
+    for line in sys.stdin:
+        path, *names = line.split()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(SECONDS)
+            try:
+                examine(path, names)
+            except BaseException as error:
+                if os.environ.get("SHOW"):
+                    print(error, file=sys.stderr, flush=True)
+                os._exit(1)
+            os._exit(0)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        answers = {0: "survived", 1: "caught", -signal.SIGALRM: "hangs"}
+        print(answers.get(code, "crashes"), flush=True)
+
+
+class Judge:
+    """A judging process, asked from here."""
+
+    def __init__(self):
+        runtime = subprocess.run(["g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
+        variables = {"LD_PRELOAD": runtime.stdout.strip(), "ASAN_OPTIONS": "detect_leaks=0:exitcode=99"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.cpu_mutants", "--judge"],
+            cwd=ROOT,
+            env={**os.environ, **variables, "OPENBLAS_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=None if os.environ.get("SHOW") else subprocess.DEVNULL,
+            text=True,
+        )
+        if self.process.stdout.readline() != "ready\n":
+            raise RuntimeError("the judge did not start; run it alone: python -m tests.cpu_mutants --judge")
+
+    def ask(self, library, names):
+        print(library, *names, file=self.process.stdin, flush=True)
+        return self.process.stdout.readline().strip() or "crashes"
+
+
+def verdicts(count, seed=0, workers=2, tell=lambda number, mutant, verdict: None):
+    """So many mutants that compile, drawn by a seed, and for each what became of it."""
+    drawn = iter(random.Random(seed).sample(everything := all_mutants(), len(everything)))
+    lock, local, found = threading.Lock(), threading.local(), []
+
+    def work(number):
+        if not hasattr(local, "judge"):
+            local.judge = Judge()
+        while True:
+            with lock:
+                mutant = next(drawn, None)
+            if mutant is None:
+                return
+            with tempfile.TemporaryDirectory() as folder:
+                made = compile_mutant(mutant, Path(folder) / "cpu")
+                verdict = made and local.judge.ask(*made)
+            if verdict:
+                with lock:
+                    found.append((mutant, verdict))
+                    tell(len(found), mutant, verdict)
+                return
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(work, range(count)))
+    return found
+
+
+def nothing_changed():
+    """What the judge says of all kernels as they are: anything but "survived" is a fault of the judge."""
+    with tempfile.TemporaryDirectory() as folder:
+        return Judge().ask(*compile_mutant(None, Path(folder) / "cpu"))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("count", nargs="?", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--judge", action="store_true", help="used by this program itself")
+    options = parser.parse_args()
+    if options.judge:
+        judge()
+        return
+    print("unchanged:", nothing_changed(), flush=True)
+
+    def tell(number, mutant, verdict):
+        print(f"{number:4} {verdict:9}{mutant.key}", flush=True)
+
+    found = verdicts(options.count, options.seed, tell=tell)
+    survivors = [mutant.key for mutant, verdict in found if verdict == "survived"]
+    print(json.dumps({"mutants": len(found), "caught": len(found) - len(survivors), "survivors": survivors}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
