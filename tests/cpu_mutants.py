@@ -126,7 +126,15 @@ def judge():
     use_backend("numpy")
     cpu_kernels.LEAST_WORK = 1  # so that small work is shared among threads, too
     set_num_threads(1)
-    cases = []  # (module of the launcher, run, case, page, exact, tolerance, or None where only NaN is looked at)
+    launched = set()
+    usual = cpu_kernels.CpuKernel.function
+
+    def noted(kernel):
+        launched.add(kernel.name)
+        return usual(kernel)
+
+    cpu_kernels.CpuKernel.function = noted
+    cases = []  # (names of kernels, run, case, page, exact, tolerance); without `exact` only NaN is looked at
     for name, one in suite.PASSES.items():
         for kernel in one.kernels.get("cpu", ()):
             makers = [(case, True) for case in suite.CASES[name].make(np.random.default_rng(0))]
@@ -139,24 +147,18 @@ def judge():
                 with suite.without_kernels():
                     page = suite.call(one.page, case)
                     exact = suite.call(one.page, suite.each_array(suite.in_float64, case)) if finite else None
-                cases.append((kernel.run.__module__, kernel.run, case, page, exact, suite.CASES[name].tolerance))
-    declared = {}
-    for module in {module for module, *_ in cases}:
-        for kernel in vars(sys.modules[module]).values():
-            if isinstance(kernel, cpu_kernels.CpuKernel):
-                declared.setdefault(kernel.name, []).append((module, kernel))
+                launched.clear()
+                suite.call(kernel.run, case)
+                cases.append((set(launched), kernel.run, case, page, exact, suite.CASES[name].tolerance))
 
     def examine(path, names):
         opened = ctypes.CDLL(path)
-        modules = set()
-        for name in names:
-            for module, kernel in declared.get(name, ()):
-                function = getattr(opened, name)
-                function.argtypes, function.restype = (ctypes.c_char_p, ctypes.c_longlong, ctypes.c_longlong), None
-                kernel._function = function
-                modules.add(module)
-        for module, run, case, page, exact, tolerance in cases:
-            if module not in modules:
+        for name in set(names) & set(cpu_kernels.KERNELS):
+            function = getattr(opened, name)
+            function.argtypes, function.restype = (ctypes.c_char_p, ctypes.c_longlong, ctypes.c_longlong), None
+            cpu_kernels.KERNELS[name]._function = function
+        for used, run, case, page, exact, tolerance in cases:
+            if not used & set(names):
                 continue
             set_num_threads(1)
             got = suite.call(run, case)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-import gpunet
+import gpunet.ops
 from gpunet.backend import cpu_library
-from gpunet.backend.cpu_kernels import CpuKernel
+from gpunet.backend.cpu_kernels import KERNELS
 from gpunet.errors import BackendError
 
 ROOT = Path(__file__).parents[1]
@@ -28,41 +28,58 @@ needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="there i
 # Python and C++ agree
 
 
-def source_text():
-    return "\n".join(path.read_text(encoding="utf-8") for path in sorted(SOURCES.glob("*.h")))
+FIELD = re.compile(r"(const )?(\w+)(\s*[*]?\s*\w+(?:\s*,\s*[*]?\s*\w+)*);")
 
 
-def declared_in_cpp():
-    """For each kernel known to Python the fields of its struct, as a signature: `const float* x, i64 rows`."""
-    text = re.sub(r"//[^\n]*", "", source_text())
+def structs():
+    """For each struct its fields, [(type, name), ...]: the declarations in front of its first function."""
+    text = re.sub(r"//[^\n]*", "", "\n".join(path.read_text(encoding="utf-8") for path in sorted(SOURCES.glob("*.h"))))
     found = {}
-    for name, struct in re.findall(r"^KERNEL\((\w+), (\w+)\)", text, re.M):
-        body = re.search(rf"struct {struct} {{(.*?)\n\n", text, re.S)[1]
+    for name, body in re.findall(r"struct (\w+)[^{;]*{(.*?)\n};", text, re.S):
         fields = []
-        for declaration in filter(None, (each.strip() for each in body.split(";"))):
-            kind, _, names = declaration.rpartition("* ") if "*" in declaration else declaration.partition(" ")
-            kind, names = (f"{kind}*", names) if "*" in declaration else (kind, names)
-            fields += [(" ".join(kind.split()), each.strip().lstrip("*")) for each in names.split(",")]
+        for line in body.splitlines():
+            if "(" in line or line.strip().startswith(("struct", "template")):
+                break
+            for const, kind, names in FIELD.findall(line.strip()):
+                shared = names.lstrip().startswith("*") and names.count("*") == 1 and "," in names
+                for each in names.split(","):
+                    pointer = "*" if "*" in each or shared else ""
+                    fields.append((f"{const}{kind}{pointer}", each.strip(" *")))
         found[name] = fields
     return found
 
 
-def declared_in_python():
-    """Every CpuKernel that some module of gpunet holds."""
-    kernels = {}
-    for module in pkgutil.walk_packages(gpunet.__path__, "gpunet."):
-        if module.name.startswith(("gpunet.ops", "gpunet.optim", "gpunet.bench.peak")):
-            held = vars(importlib.import_module(module.name)).values()
-            kernels |= {each.name: each for each in held if isinstance(each, CpuKernel)}
-    return kernels
+def declared_in_cpp():
+    """For each kernel known to Python the fields of its struct, with those of structs within it."""
+    known = structs()
+
+    def fields(struct, argument):
+        for kind, name in known[struct]:
+            if kind in known:
+                yield from fields(kind, argument)
+            else:
+                yield kind.replace("Winner", argument), name
+
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(SOURCES.glob("*.h")))
+    kernels = re.findall(r"^KERNEL\((\w+), (\w+)(?:<([\w ]+)>)?\)", text, re.M)
+    return {name: list(fields(struct, argument)) for name, struct, argument in kernels}
 
 
 def test_every_kernel_is_declared_as_its_source_says():
-    cpp, python = declared_in_cpp(), declared_in_python()
+    """Pointers by type and name, numbers by how many there are: C++ gathers those of a window in a struct."""
+    for module in (
+        "gpunet.bench.peak",
+        *(each.name for each in pkgutil.iter_modules(gpunet.ops.__path__, "gpunet.ops.")),
+    ):
+        importlib.import_module(module)
+    cpp, python = declared_in_cpp(), {name: each for name, each in KERNELS.items() if not name.startswith("test_")}
     assert sorted(python) == sorted(cpp)
     for name, kernel in python.items():
-        fields = [field.strip().rsplit(" ", 1) for field in kernel.signature.split(",")]
-        assert [(kind.replace("?", ""), field) for kind, field in fields] == cpp[name], name
+        declared = [field.strip().rsplit(" ", 1) for field in kernel.signature.split(",")]
+        pointers = [(kind.replace("?", ""), field) for kind, field in declared if "*" in kind]
+        assert pointers == [(kind, field) for kind, field in cpp[name] if "*" in kind], name
+        numbers = [kind for kind, _ in declared if "*" not in kind]
+        assert numbers == [kind for kind, _ in cpp[name] if "*" not in kind], name
 
 
 # What was built

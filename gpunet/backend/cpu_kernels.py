@@ -18,7 +18,7 @@ from gpunet.backend.cpu_library import library
 from gpunet.backend.tiles import get_num_threads, on_threads
 from gpunet.errors import ArgumentError, BackendError, DTypeError, ShapeError
 
-__all__ = ["CpuKernel", "launch"]
+__all__ = ["KERNELS", "CpuKernel", "launch"]
 
 _DTYPES: dict[str, np.dtype[Any]] = {
     "float": np.dtype(np.float32),
@@ -29,6 +29,10 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 }
 LEAST_WORK = 1 << 16  # multiply-adds, or numbers moved, that are worth handing to another thread
 PARTS = 4  # of the work of each thread: one that is held up leaves the rest to the others
+
+
+KERNELS: dict[str, CpuKernel] = {}
+"""Every kernel that a launcher has declared, by its name."""
 
 
 class CpuKernel:
@@ -52,6 +56,7 @@ class CpuKernel:
         self.written = [place for place, (_, _, written, _) in enumerate(self.pointers) if written]
         self.pack = struct.Struct(f"{len(self.pointers)}Q{len(self.numbers)}q").pack
         self._function: Any = None
+        KERNELS.setdefault(name, self)
 
     def function(self) -> Any:
         """The entry in the library, looked up at the first launch."""
