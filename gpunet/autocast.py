@@ -9,6 +9,7 @@ float32           softmax, log_softmax, the losses, sum, mean (float16 in PyTorc
 the wider type    whatever combines several Tensors: +, *, cat, maximum
 what it is given  everything else: ReLU, pooling, dropout; and batch_norm, whose parameters and statistics are float32
 
+Which it is, each operation declares (`Operation.autocast`, `Operation.mixed`), and `gpunet.tensor.apply` acts on it.
 Casts are on the tape, so the gradient of a float32 weight is float32, however its product was computed. float64 is left
 as it is.
 """
@@ -18,14 +19,15 @@ from __future__ import annotations
 import contextlib
 import threading
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 
-__all__ = ["autocast", "full_precision", "half_precision", "is_autocast_enabled"]
+from gpunet.ops.operation import Operation
 
-Given = TypeVar("Given")
-"""A Tensor, which this module knows nothing else of than its `dtype` and `to`, or None."""
+__all__ = ["autocast", "input_dtype", "is_autocast_enabled"]
+
+_CASTS = {"half": (np.dtype(np.float32), np.dtype(np.float16)), "full": (np.dtype(np.float16), np.dtype(np.float32))}
 
 
 class _Mode(threading.local):
@@ -79,15 +81,9 @@ class autocast(contextlib.ContextDecorator):
         return False
 
 
-def half_precision(tensor: Given) -> Given:
-    """A factor of a matrix product: while autocast is on, a float32 Tensor as float16."""
-    return _cast(tensor, np.float32, np.float16)
-
-
-def full_precision(tensor: Given) -> Given:
-    """An input of what float16 is too coarse or too short for: while autocast is on, a float16 Tensor as float32."""
-    return _cast(tensor, np.float16, np.float32)
-
-
-def _cast(tensor: Any, before: Any, after: Any) -> Any:
-    return tensor.to(after) if _mode.enabled and tensor is not None and tensor.dtype == before else tensor
+def input_dtype(operation: Operation | type[Operation], dtype: Any) -> Any:
+    """The type in which an operation takes an input of this type, here and now."""
+    if not _mode.enabled or operation.autocast is None:
+        return dtype
+    before, after = _CASTS[operation.autocast]
+    return after if dtype == before else dtype

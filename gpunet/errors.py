@@ -6,7 +6,7 @@ An error raised inside a model also says in which layer: `Module.__call__` fills
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 __all__ = [
@@ -49,6 +49,12 @@ class ShapeError(GpunetError, ValueError):
 
 class DTypeError(GpunetError, TypeError):
     """An array has a type of number that the operation cannot work with, such as labels that are floats."""
+
+    @classmethod
+    def mixed(cls, function: str, dtypes: Mapping[str, Any]) -> DTypeError:
+        """The error of a function whose Tensors, given by name, are not all of one type."""
+        listed = ", ".join(f"{name} is {dtype}" for name, dtype in dtypes.items())
+        return cls(f"{function}: all Tensors must hold the same type of float, but {listed}; convert with .to(dtype)")
 
 
 class LabelError(GpunetError, ValueError):

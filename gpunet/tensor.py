@@ -6,6 +6,7 @@ and records it where a gradient will be wanted.
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -13,17 +14,17 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from gpunet import tape
-from gpunet.autocast import full_precision, half_precision
+from gpunet.autocast import input_dtype, is_autocast_enabled
 from gpunet.backend import Array, active_backend, asarray, backend_of, check_active, quiet, to_cpu, xp
 from gpunet.errors import ArgumentError, DTypeError, GradientError, OutOfMemoryError, ShapeError
-from gpunet.ops.arithmetic import Abs, Add, Clamp, Divide, Exp, Log, Multiply, Negate, Power, Sqrt, Subtract
+from gpunet.ops.arithmetic import Abs, Add, Clamp, Divide, Exp, Log, Multiply, Negate, Power, Reciprocal, Sqrt, Subtract
 from gpunet.ops.half import float32_inside
 from gpunet.ops.matmul import MatMul
 from gpunet.ops.operation import Operation
 from gpunet.ops.reduction import Extremum, Mean, Sum
 from gpunet.ops.shaping import Cast, Expand, Index, Permute, Reshape
 
-__all__ = ["Extreme", "Tensor", "apply", "as_tensor", "check_broadcast", "common_dtype", "promote", "tensor"]
+__all__ = ["Extreme", "Tensor", "apply", "as_tensor", "check_broadcast", "operand", "tensor"]
 
 Number: TypeAlias = bool | int | float
 DType: TypeAlias = Any
@@ -274,15 +275,15 @@ class Tensor:
         return _binary(Divide(), _as_float(self), other)
 
     def __rtruediv__(self, other: Any) -> Tensor:
-        return _binary(Divide(), other, full_precision(_as_float(self)))
+        return _binary(Reciprocal(), other, _as_float(self))
 
     def __pow__(self, other: Any) -> Tensor:
         if self.dtype.kind in "iu" and isinstance(other, int) and other < 0:
             raise ArgumentError(f"integers cannot be raised to the power {other}; convert with .float()")
-        return _binary(Power(), full_precision(self), other)
+        return _binary(Power(), self, other)
 
     def __rpow__(self, other: Any) -> Tensor:
-        return _binary(Power(), other, full_precision(self))
+        return _binary(Power(), other, self)
 
     def __neg__(self) -> Tensor:
         return apply(Negate(), self)
@@ -307,8 +308,7 @@ class Tensor:
         if not self.ndim or inner is None or self.shape[-1] != inner:
             raise ShapeError(f"matmul expects (..., m, k) @ (..., k, n), got {self.shape} @ {other.shape}")
         check_broadcast(self.shape[:-2], other.shape[:-2], "matmul")
-        a, b = promote(half_precision(self), half_precision(other))
-        return apply(float32_inside(MatMul(), a.dtype), a, b)
+        return apply(MatMul(), self, other)
 
     def pow(self, exponent: Any) -> Tensor:
         """`x ** exponent`, element by element."""
@@ -316,11 +316,11 @@ class Tensor:
 
     def exp(self) -> Tensor:
         """`e ** x`, element by element."""
-        return apply(Exp(), full_precision(_as_float(self)))
+        return apply(Exp(), _as_float(self))
 
     def log(self) -> Tensor:
         """The natural logarithm, element by element."""
-        return apply(Log(), full_precision(_as_float(self)))
+        return apply(Log(), _as_float(self))
 
     def sqrt(self) -> Tensor:
         """The square root, element by element."""
@@ -338,7 +338,7 @@ class Tensor:
         """
         if min is None and max is None:
             raise ArgumentError("clamp expects at least one of min and max")
-        low, high = (None if bound is None else _operand(bound) for bound in (min, max))
+        low, high = (None if bound is None else operand(bound) for bound in (min, max))
         fractional = isinstance(low, float) or isinstance(high, float)
         return apply(Clamp(low, high), _as_float(self) if fractional else self)
 
@@ -366,8 +366,8 @@ class Tensor:
 
     def sum(self, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
         """The sum of all values, or along one or several dimensions."""
-        summed = full_precision(self.long() if self.dtype.kind in "bu" else self)  # NumPy would make uint64 of uint8
-        return apply(float32_inside(Sum(_axes(dim, self.ndim, "sum"), keepdim), summed.dtype), summed)
+        summed = self.long() if self.dtype.kind in "bu" else self  # NumPy would make uint64 of uint8
+        return apply(Sum(_axes(dim, self.ndim, "sum"), keepdim), summed)
 
     def mean(self, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
         """The mean of all values, or along one or several dimensions.
@@ -377,7 +377,7 @@ class Tensor:
         """
         if not self.is_floating_point():
             raise DTypeError(f"mean expects floats, got {self.dtype}; convert with .float()")
-        return apply(Mean(_axes(dim, self.ndim, "mean"), keepdim), full_precision(self))
+        return apply(Mean(_axes(dim, self.ndim, "mean"), keepdim), self)
 
     def var(self, dim: int | Sequence[int] | None = None, correction: int = 1, keepdim: bool = False) -> Tensor:
         """The variance: `sum (x - mean)^2 / (n - correction)`; correction 0 is the biased one of batch norm."""
@@ -555,10 +555,17 @@ class Tensor:
 def apply(operation: Operation, *inputs: Any) -> Tensor:
     """Run an operation on Tensors (or plain numbers), and record it where one of them needs a gradient.
 
+    The inputs are first brought to the types that the operation declares.
+
     Raises:
+        DTypeError: if the Tensors are of different types and the operation refuses that.
         BackendError: if an input belongs to another backend than the active one.
         OutOfMemoryError: if the memory does not suffice.
     """
+    if operation.autocast is not None and is_autocast_enabled():
+        inputs = _cast(inputs, lambda dtype: input_dtype(operation, dtype))
+    if operation.mixed is not None:
+        inputs = _of_one_type(operation, inputs)
     arrays = []
     nodes = []
     recording = tape.is_grad_enabled()
@@ -571,6 +578,8 @@ def apply(operation: Operation, *inputs: Any) -> Tensor:
         else:
             arrays.append(value)
             nodes.append(None)
+    if operation.sums:
+        operation = float32_inside(operation, arrays[0].dtype)
     operation.needs_grad = needs_grad = tuple([node is not None for node in nodes])
     try:
         with quiet():
@@ -580,6 +589,37 @@ def apply(operation: Operation, *inputs: Any) -> Tensor:
     if True in needs_grad:
         result._node = tape.Node(operation, tuple(nodes))
     return result
+
+
+def _of_one_type(operation: Operation, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The inputs of an operation that wants its Tensors in one type.
+
+    float64 does not creep in: a float Tensor decides over integers and numbers, and a number makes integers float32.
+    Each gradient goes back in the type of its own Tensor.
+    """
+    dtypes = [value.data.dtype for value in inputs if isinstance(value, Tensor)]
+    if not dtypes:
+        return inputs
+    alike = all(dtype == dtypes[0] for dtype in dtypes)
+    if operation.mixed == "refused" and not alike:
+        raise DTypeError.mixed(operation.function, dict(zip(operation.names, dtypes, strict=False)))
+    widest = dtypes[0] if alike else functools.reduce(_common_dtype, dtypes)
+    if widest.kind != "f" and any(isinstance(value, float) for value in inputs):
+        widest, alike = np.dtype(np.float32), False
+    return inputs if alike else _cast(inputs, lambda dtype: widest)
+
+
+def _cast(inputs: tuple[Any, ...], to: Callable[[Any], Any]) -> tuple[Any, ...]:
+    return tuple([value.to(to(value.data.dtype)) if isinstance(value, Tensor) else value for value in inputs])
+
+
+def _common_dtype(a: DType, b: DType) -> Any:
+    """The type that numbers of two types are brought to: the float of a float and an integer, else the wider."""
+    if a == b:
+        return a
+    if (a.kind == "f") == (b.kind == "f"):
+        return np.promote_types(a, b)
+    return a if a.kind == "f" else b
 
 
 def tensor(data: Any, dtype: DType = None, requires_grad: bool = False) -> Tensor:
@@ -635,33 +675,13 @@ def as_tensor(data: Any, dtype: DType = None) -> Tensor:
 
 
 def _binary(operation: Operation, a: Any, b: Any) -> Tensor:
-    a, b = promote(a, b)
+    a, b = operand(a), operand(b)
     check_broadcast(getattr(a, "shape", ()), getattr(b, "shape", ()), type(operation).__name__.lower())
     return apply(operation, a, b)
 
 
-def common_dtype(a: DType, b: DType) -> Any:
-    """The type that numbers of two types are brought to: the float of a float and an integer, else the wider."""
-    if (a.kind == "f") == (b.kind == "f"):
-        return np.promote_types(a, b)
-    return a if a.kind == "f" else b
-
-
-def promote(a: Any, b: Any) -> tuple[Any, Any]:
-    """Operands brought to one type without float64 creeping in: a float Tensor decides over integers and numbers.
-
-    Two types of float become the wider; each gradient goes back in the type of its own Tensor.
-    """
-    a, b = _operand(a), _operand(b)
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        dtype = common_dtype(a.dtype, b.dtype)
-        return a.to(dtype), b.to(dtype)
-    if isinstance(a, Tensor):
-        return (a.float() if isinstance(b, float) and not a.is_floating_point() else a), b
-    return a, (b.float() if isinstance(a, float) and not b.is_floating_point() else b)
-
-
-def _operand(value: Any) -> Any:
+def operand(value: Any) -> Any:
+    """A Tensor or a plain number of Python, for what stands beside a Tensor in arithmetic."""
     if isinstance(value, Tensor | bool | int | float):
         return float(value) if isinstance(value, np.generic) else value  # np.float64 is a float, but a strict one
     if isinstance(value, np.generic):
@@ -674,7 +694,7 @@ def _as_float(value: Tensor) -> Tensor:
 
 
 def _compare(compare: Callable[[Any, Any], Any], a: Tensor, b: Any) -> Tensor:
-    other = _operand(b)
+    other = operand(b)
     check_active(a.data, "the left-hand side of a comparison")
     if isinstance(other, Tensor):
         check_broadcast(a.shape, other.shape, "comparison")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from gpunet.autocast import full_precision
 from gpunet.errors import ShapeError
 from gpunet.functional.checks import check_choice, check_float
 from gpunet.ops import activation
@@ -120,7 +119,7 @@ def softmax(input: Tensor, dim: int = -1) -> Tensor:
         ShapeError: if there is no such dimension or it is empty.
     """
     axis = _softmax_axis(input, dim, "softmax")
-    return apply(softmax_ops.Softmax(axis), full_precision(input))
+    return apply(softmax_ops.Softmax(axis), input)
 
 
 def log_softmax(input: Tensor, dim: int = -1) -> Tensor:
@@ -134,7 +133,7 @@ def log_softmax(input: Tensor, dim: int = -1) -> Tensor:
         ShapeError: if there is no such dimension or it is empty.
     """
     axis = _softmax_axis(input, dim, "log_softmax")
-    return apply(softmax_ops.LogSoftmax(axis), full_precision(input))
+    return apply(softmax_ops.LogSoftmax(axis), input)
 
 
 def _softmax_axis(input: Tensor, dim: int, layer: str) -> int:

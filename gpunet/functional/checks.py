@@ -89,14 +89,10 @@ def check_images(x: Any, layer: str, channels: int | None = None) -> None:
         raise ShapeError(f"{layer}: input must have {channels} channels, got {x.shape[1]} in shape {x.shape}")
 
 
-def check_same_dtype(layer: str, **tensors: Tensor | None) -> None:
-    """Make sure that all the Tensors given hold the same type of float."""
-    if len({tensor.data.dtype for tensor in tensors.values() if tensor is not None}) > 1:
-        given = {name: tensor.dtype for name, tensor in tensors.items() if tensor is not None}
-        listed = ", ".join(f"{name} is {dtype}" for name, dtype in given.items())
-        raise DTypeError(
-            f"{layer}: all Tensors must hold the same type of float, but {listed}; convert with .to(dtype)"
-        )
+def check_same_dtype(layer: str, **dtypes: Any) -> None:
+    """Make sure that Tensors of these types, given by name, hold the same type of float."""
+    if len(set(dtypes.values())) > 1:
+        raise DTypeError.mixed(layer, dtypes)
 
 
 def check_window_fits(window: Window, x: Tensor, layer: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from gpunet.autocast import half_precision
+from gpunet.autocast import input_dtype
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.functional import activation
 from gpunet.functional.checks import (
@@ -18,7 +18,6 @@ from gpunet.functional.checks import (
     whole_number,
 )
 from gpunet.ops.conv import Conv2d
-from gpunet.ops.half import float32_inside
 from gpunet.ops.linear import Linear
 from gpunet.ops.window import Pair, Window
 from gpunet.tape import is_grad_enabled
@@ -79,8 +78,6 @@ def conv2d(
             f"(weight of shape {weight.shape}, groups={groups}), got {channels} in shape {input.shape}"
         )
     _check_bias(bias, outputs, "conv2d")
-    input, weight, bias = half_precision(input), half_precision(weight), half_precision(bias)
-    check_same_dtype("conv2d", input=input, weight=weight, bias=bias)
     check_window_fits(window, input, "conv2d")
     inputs = [tensor for tensor in (input, weight, bias) if tensor is not None]
     if residual is not None:
@@ -88,16 +85,16 @@ def conv2d(
     added = [] if residual is None else [residual]
     if not (is_grad_enabled() and any(tensor.requires_grad for tensor in inputs + added)):
         evaluation = Conv2d(window, groups, None if residual is None else residual.data, relu)
-        return apply(float32_inside(evaluation, input.dtype), *inputs)
-    output = apply(float32_inside(Conv2d(window, groups), input.dtype), *inputs)
+        return apply(evaluation, *inputs)
+    output = apply(Conv2d(window, groups), *inputs)
     output = output if residual is None else output + residual
     return activation.relu(output) if relu else output
 
 
 def _checked_residual(residual: Tensor, input: Tensor, window: Window, outputs: int) -> Tensor:
     check_float(residual, "conv2d", "residual")
-    residual = half_precision(residual)
-    check_same_dtype("conv2d", input=input, residual=residual)
+    residual = residual.to(input_dtype(Conv2d, residual.dtype))
+    check_same_dtype("conv2d", input=input_dtype(Conv2d, input.dtype), residual=residual.dtype)
     expected = (input.shape[0], outputs, *window.output_size(input.shape[2], input.shape[3]))
     if residual.shape != expected:
         raise ShapeError(f"conv2d: residual must have the shape of the output, {expected}, got {residual.shape}")
@@ -145,9 +142,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if 0 in input.shape:
         raise ShapeError(f"linear: the batch is empty, input has shape {input.shape}")
     _check_bias(bias, outputs, "linear")
-    input, weight, bias = half_precision(input), half_precision(weight), half_precision(bias)
-    check_same_dtype("linear", input=input, weight=weight, bias=bias)
-    return apply(float32_inside(Linear(), input.dtype), input, weight, *(() if bias is None else (bias,)))
+    return apply(Linear(), input, weight, *(() if bias is None else (bias,)))
 
 
 def _check_bias(bias: Tensor | None, outputs: int, layer: str) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunet.autocast import full_precision
+from gpunet.autocast import input_dtype
 from gpunet.backend import xp
 from gpunet.errors import ArgumentError, DTypeError, LabelError, ShapeError
 from gpunet.functional.activation import log_softmax
 from gpunet.functional.checks import check_choice, check_float, check_probabilities, check_same_dtype, probability
 from gpunet.ops import loss as ops
+from gpunet.ops.operation import Operation
 from gpunet.tensor import Tensor, apply
 
 __all__ = [
@@ -52,14 +53,14 @@ def cross_entropy(
     Reference:
         Szegedy et al., "Rethinking the Inception architecture for computer vision", 2015 (label smoothing).
     """
-    input = _checked_scores(input, "cross_entropy")
+    dtype = _checked_scores(input, "cross_entropy")
     _check_reduction(reduction, "cross_entropy")
     smoothing = probability(label_smoothing, "label_smoothing", "cross_entropy")
-    _check_class_weight(weight, input, "cross_entropy")
+    _check_class_weight(weight, input, dtype, "cross_entropy")
     if isinstance(target, Tensor) and target.is_floating_point():
-        q, row_weight = _probability_target(input, target, weight, smoothing), None
+        q, row_weight = _probability_target(input, target, dtype, weight, smoothing), None
     else:
-        q, row_weight = _label_target(input, target, weight, smoothing, ignore_index, "cross_entropy")
+        q, row_weight = _label_target(input, target, dtype, weight, smoothing, ignore_index, "cross_entropy")
     losses = apply(ops.ExpectedNegativeLog(q), log_softmax(input, dim=1))
     return _reduce(losses, reduction, row_weight)
 
@@ -87,10 +88,10 @@ def nll_loss(
         DTypeError: for log-probabilities or labels of a wrong type.
         ShapeError: if the shapes do not match or the batch is empty.
     """
-    input = _checked_scores(input, "nll_loss")
+    dtype = _checked_scores(input, "nll_loss")
     _check_reduction(reduction, "nll_loss")
-    _check_class_weight(weight, input, "nll_loss")
-    q, row_weight = _label_target(input, target, weight, 0.0, ignore_index, "nll_loss")
+    _check_class_weight(weight, input, dtype, "nll_loss")
+    q, row_weight = _label_target(input, target, dtype, weight, 0.0, ignore_index, "nll_loss")
     return _reduce(apply(ops.ExpectedNegativeLog(q), input), reduction, row_weight)
 
 
@@ -108,12 +109,12 @@ def binary_cross_entropy(
         LabelError: if input or target lie outside [0, 1].
         ShapeError: if the shapes differ or there are no elements.
     """
-    input, target = _checked_pair(input, target, "binary_cross_entropy")
+    _check_pair(input, target, "binary_cross_entropy")
     _check_reduction(reduction, "binary_cross_entropy")
     check_probabilities(input, "binary_cross_entropy", "input")
     check_probabilities(target, "binary_cross_entropy", "target")
-    _check_stretches(weight, input, "binary_cross_entropy", "weight")
-    losses = apply(ops.BinaryCrossEntropy(target.data), input)
+    _check_weight(weight, input, ops.BinaryCrossEntropy)
+    losses = apply(ops.BinaryCrossEntropy(), input, target)
     return _reduce(losses if weight is None else losses * weight, reduction)
 
 
@@ -136,13 +137,13 @@ def binary_cross_entropy_with_logits(
         LabelError: if the target lies outside [0, 1].
         ShapeError: if the shapes differ or there are no elements.
     """
-    input, target = _checked_pair(input, target, "binary_cross_entropy_with_logits")
+    _check_pair(input, target, "binary_cross_entropy_with_logits")
     _check_reduction(reduction, "binary_cross_entropy_with_logits")
     check_probabilities(target, "binary_cross_entropy_with_logits", "target")
-    _check_stretches(weight, input, "binary_cross_entropy_with_logits", "weight")
-    _check_stretches(pos_weight, input, "binary_cross_entropy_with_logits", "pos_weight")
-    positive = None if pos_weight is None else pos_weight.data
-    losses = apply(ops.BinaryCrossEntropyWithLogits(target.data, positive), input)
+    _check_weight(weight, input, ops.BinaryCrossEntropyWithLogits)
+    _check_weight(pos_weight, input, ops.BinaryCrossEntropyWithLogits, "pos_weight")
+    positive = () if pos_weight is None else (pos_weight.detach(),)
+    losses = apply(ops.BinaryCrossEntropyWithLogits(), input, target, *positive)
     return _reduce(losses if weight is None else losses * weight, reduction)
 
 
@@ -164,11 +165,11 @@ def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: b
     Reference:
         Kullback and Leibler, "On information and sufficiency", 1951.
     """
-    input, target = _checked_pair(input, target, "kl_div")
+    _check_pair(input, target, "kl_div")
     check_choice(reduction, ("mean", "batchmean", "sum", "none"), "reduction", "kl_div")
     if not log_target:
         check_probabilities(target, "kl_div", "target")
-    losses = apply(ops.KLDivergence(target.data, log_target), input)
+    losses = apply(ops.KLDivergence(log_target), input, target)
     if reduction == "batchmean":
         return losses.sum() / input.shape[0]
     return _reduce(losses, reduction)
@@ -183,10 +184,9 @@ def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
     Raises:
         ShapeError: if the shapes differ or there are no elements.
     """
-    input, target = _checked_pair(input, target, "mse_loss", target_is_constant=False)
+    _check_pair(input, target, "mse_loss", target_is_constant=False)
     _check_reduction(reduction, "mse_loss")
-    difference = input - target
-    return _reduce(difference * difference, reduction)
+    return _reduce(apply(ops.SquaredError(), input, target), reduction)
 
 
 def _reduce(losses: Tensor, reduction: str, row_weight: Any = None) -> Tensor:
@@ -204,39 +204,41 @@ def _check_reduction(reduction: str, layer: str) -> None:
     check_choice(reduction, ("mean", "sum", "none"), "reduction", layer)
 
 
-def _checked_scores(input: Tensor, layer: str) -> Tensor:
+def _checked_scores(input: Tensor, layer: str) -> Any:
+    """The type in which the loss of scores, or log-probabilities, is computed."""
     check_float(input, layer)
     if input.ndim < 2:
         raise ShapeError(f"{layer}: input must have shape (N, C) or (N, C, d1, ...), got {input.shape}")
     if 0 in input.shape:
         raise ShapeError(f"{layer}: the batch is empty, input has shape {input.shape}")
-    return full_precision(input)
+    return input_dtype(ops.ExpectedNegativeLog, input.dtype)
 
 
-def _check_class_weight(weight: Tensor | None, input: Tensor, layer: str) -> None:
+def _check_class_weight(weight: Tensor | None, input: Tensor, dtype: Any, layer: str) -> None:
     if weight is None:
         return
     check_float(weight, layer, "weight")
-    check_same_dtype(layer, input=input, weight=weight)
+    check_same_dtype(layer, input=dtype, weight=weight.dtype)
     if weight.shape != (input.shape[1],):
         raise ShapeError(
             f"{layer}: weight must have one value for each of {input.shape[1]} classes, got {weight.shape}"
         )
 
 
-def _check_stretches(weight: Tensor | None, input: Tensor, layer: str, name: str) -> None:
-    """Make sure that a weight broadcasts to the input."""
+def _check_weight(weight: Tensor | None, input: Tensor, operation: type[Operation], name: str = "weight") -> None:
+    """Make sure that a weight is of the type in which the loss is computed, and broadcasts to the input."""
     if weight is None:
         return
+    layer = operation.function
     check_float(weight, layer, name)
-    check_same_dtype(layer, **{"input": input, name: weight})
+    check_same_dtype(layer, **{"input": input_dtype(operation, input.dtype), name: weight.dtype})
     sizes = zip(reversed(weight.shape), reversed(input.shape), strict=False)
     if weight.ndim > input.ndim or any(size not in (1, full) for size, full in sizes):
         raise ShapeError(f"{layer}: {name} must broadcast to the input of shape {input.shape}, got {weight.shape}")
 
 
 def _label_target(
-    input: Tensor, target: Any, weight: Tensor | None, smoothing: float, ignore_index: int, layer: str
+    input: Tensor, target: Any, dtype: Any, weight: Tensor | None, smoothing: float, ignore_index: int, layer: str
 ) -> tuple[Any, Any]:
     """The distribution that class labels stand for, and the weight of each row."""
     classes = input.shape[1]
@@ -256,29 +258,27 @@ def _label_target(
                 f"got {int(labels[wrong][0])} among them"
             )
     class_weight = None if weight is None else weight.data
-    return ops.target_distribution(labels, classes, class_weight, smoothing, ignore_index, input.dtype)
+    return ops.target_distribution(labels, classes, class_weight, smoothing, ignore_index, dtype)
 
 
-def _probability_target(input: Tensor, target: Tensor, weight: Tensor | None, smoothing: float) -> Any:
+def _probability_target(input: Tensor, target: Tensor, dtype: Any, weight: Tensor | None, smoothing: float) -> Any:
     if target.shape == (input.shape[0], *input.shape[2:]):
         raise DTypeError(f"cross_entropy: class labels must be integers, got {target.dtype}; convert with .long()")
-    _, target = _checked_pair(input, target, "cross_entropy")
+    _check_pair(input, target, "cross_entropy")
+    check_same_dtype("cross_entropy", input=dtype, target=input_dtype(ops.ExpectedNegativeLog, target.dtype))
     check_probabilities(target, "cross_entropy", "target")
-    q = target.data
+    q = target.data.astype(dtype, copy=False)
     if smoothing:
         q = q * (1 - smoothing) + smoothing / input.shape[1]
     return q if weight is None else q * weight.data.reshape((-1,) + (1,) * (input.ndim - 2))
 
 
-def _checked_pair(input: Tensor, target: Tensor, layer: str, target_is_constant: bool = True) -> tuple[Tensor, Tensor]:
+def _check_pair(input: Tensor, target: Tensor, layer: str, target_is_constant: bool = True) -> None:
     check_float(input, layer)
     check_float(target, layer, "target")
-    input, target = full_precision(input), full_precision(target)
-    check_same_dtype(layer, input=input, target=target)
     if input.shape != target.shape:
         raise ShapeError(f"{layer}: input and target must have the same shape, got {input.shape} and {target.shape}")
     if input.numel() == 0:
         raise ShapeError(f"{layer}: the batch is empty, input has shape {input.shape}")
     if target_is_constant and target.requires_grad:
         raise ArgumentError(f"{layer}: no gradient flows to the target; pass target.detach()")
-    return input, target

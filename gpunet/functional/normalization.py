@@ -7,8 +7,7 @@ from gpunet.backend import Array, xp
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.functional.checks import check_float, check_same_dtype
 from gpunet.ops.batchnorm import BatchNorm, BatchNormInference
-from gpunet.ops.half import float32_inside
-from gpunet.tensor import Tensor, apply, promote
+from gpunet.tensor import Tensor, apply
 
 __all__ = ["batch_norm"]
 
@@ -72,19 +71,20 @@ def batch_norm(
         if residual.shape != input.shape:
             raise ShapeError(f"batch_norm: residual must have the shape of input, {input.shape}, got {residual.shape}")
         if is_autocast_enabled():
-            input, residual = promote(input, residual)
+            widest = xp.promote_types(input.dtype, residual.dtype)
+            input, residual = input.to(widest), residual.to(widest)
     if weight is not None and (input.dtype, weight.dtype) == (xp.float16, xp.float32):  # as under autocast
-        check_same_dtype("batch_norm", weight=weight, bias=bias)
-        check_same_dtype("batch_norm", input=input, residual=residual)
+        _check_types(weight=weight, bias=bias)
+        _check_types(input=input, residual=residual)
     else:
-        check_same_dtype("batch_norm", input=input, weight=weight, bias=bias, residual=residual)
+        _check_types(input=input, weight=weight, bias=bias, residual=residual)
     affine = weight is not None
     others = [tensor for tensor in (weight, bias, residual) if tensor is not None]
     if not training:
         if running_mean is None or running_var is None:
             raise ArgumentError("batch_norm: evaluation needs running_mean and running_var")
         evaluation = BatchNormInference(eps, affine, relu, running_mean.data, running_var.data)
-        return apply(float32_inside(evaluation, input.dtype), input, *others)
+        return apply(evaluation, input, *others)
     count = input.numel() // channels
     if count == 1:
         raise ShapeError(
@@ -92,11 +92,15 @@ def batch_norm(
             f"use a larger batch, or eval()"
         )
     operation = BatchNorm(eps, affine, relu)
-    output = apply(float32_inside(operation, input.dtype), input, *others)
+    output = apply(operation, input, *others)
     if running_mean is not None and running_var is not None:
         _move(running_mean, operation.batch_mean, momentum)
         _move(running_var, operation.batch_var * (count / (count - 1)), momentum)
     return output
+
+
+def _check_types(**tensors: Tensor | None) -> None:
+    check_same_dtype("batch_norm", **{name: each.dtype for name, each in tensors.items() if each is not None})
 
 
 def _move(running: Tensor, batch: Array, momentum: float) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from gpunet.errors import ArgumentError
 from gpunet.functional.checks import IntPair, check_images, check_window_fits, pair, whole_number
 from gpunet.ops.adaptive_pooling import AdaptiveAvgPool2d, AdaptiveMaxPool2d
-from gpunet.ops.half import float32_inside
 from gpunet.ops.operation import Operation
 from gpunet.ops.pooling import AvgPool2d, MaxPool2d
 from gpunet.ops.window import Pair, Window
@@ -80,8 +79,7 @@ def avg_pool2d(
     if divisor_override is not None:
         divisor_override = whole_number(divisor_override, "divisor_override", "avg_pool2d", 1)
     check_window_fits(window, input, "avg_pool2d")
-    operation = AvgPool2d(window, count_include_pad, divisor_override)
-    return apply(float32_inside(operation, input.dtype), input)
+    return apply(AvgPool2d(window, count_include_pad, divisor_override), input)
 
 
 def adaptive_avg_pool2d(input: Tensor, output_size: int | Sequence[int | None]) -> Tensor:

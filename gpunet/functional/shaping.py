@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +11,7 @@ from gpunet.functional.checks import check_choice
 from gpunet.ops.arithmetic import Maximum, Minimum, Where
 from gpunet.ops.operation import Operation
 from gpunet.ops.shaping import Concatenate, Pad
-from gpunet.tensor import Tensor, apply, as_tensor, check_broadcast, common_dtype, promote
+from gpunet.tensor import Tensor, apply, as_tensor, check_broadcast, operand
 
 __all__ = ["cat", "flatten", "maximum", "minimum", "pad", "stack", "where"]
 
@@ -39,8 +38,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
             a != b for i, (a, b) in enumerate(zip(first.shape, other.shape, strict=True)) if i != axis
         ):
             raise ShapeError(f"cat: shapes must be equal but for dimension {axis}, got {first.shape} and {other.shape}")
-    dtype = functools.reduce(common_dtype, (each.dtype for each in tensors))
-    return apply(Concatenate(axis), *(each.to(dtype) for each in tensors))
+    return apply(Concatenate(axis), *tensors)
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
@@ -134,8 +132,8 @@ def minimum(input: Any, other: Any) -> Tensor:
 
 
 def _choose(operation: Operation, a: Any, b: Any, shape: tuple[int, ...] = ()) -> Tensor:
-    """Run an element-wise choice on two values of one type that broadcast to each other, and to `shape`."""
-    a, b = promote(a if isinstance(b, Tensor) else as_tensor(a), b)
+    """Run an element-wise choice on two values that broadcast to each other, and to `shape`."""
+    a, b = operand(a if isinstance(b, Tensor) else as_tensor(a)), operand(b)
     name = type(operation).__name__.lower()
     shapes = [shape, *(value.shape for value in (a, b) if isinstance(value, Tensor))]
     for one, other in itertools.combinations(shapes, 2):

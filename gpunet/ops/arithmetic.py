@@ -20,6 +20,7 @@ __all__ = [
     "Multiply",
     "Negate",
     "Power",
+    "Reciprocal",
     "Sqrt",
     "Subtract",
     "Where",
@@ -28,6 +29,8 @@ __all__ = [
 
 class _Binary(Operation):
     """An element-wise operation on two inputs: keeps their values, and sums gradients over broadcast axes."""
+
+    mixed = "widest"
 
     def _keep(self, a: Any, b: Any) -> None:
         self.a, self.b = a, b
@@ -86,8 +89,16 @@ class Divide(_Binary):
         return self._gradients(lambda: grad / self.b, lambda: -grad * self.a / (self.b * self.b))
 
 
+class Reciprocal(Divide):
+    """`y = number / b`, which autocast distrusts as it does powers."""
+
+    autocast = "full"
+
+
 class Power(_Binary):
     """`y = a ** b`. dy/da = b a^(b-1), dy/db = y ln a; at a = 0 the latter is taken as 0, its limit for b > 0."""
+
+    autocast = "full"
 
     def forward(self, a: Any, b: Any) -> Array:
         self._keep(a, b)
@@ -166,6 +177,8 @@ class Negate(Operation):
 class Exp(Operation):
     """`y = e^x`."""
 
+    autocast = "full"
+
     def forward(self, x: Array) -> Array:
         self.y = xp.exp(x)
         return self.y
@@ -176,6 +189,8 @@ class Exp(Operation):
 
 class Log(Operation):
     """`y = ln x`."""
+
+    autocast = "full"
 
     def forward(self, x: Array) -> Array:
         self.x = x

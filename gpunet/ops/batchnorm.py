@@ -178,6 +178,9 @@ def _pixels_per_row(x: Array) -> int:
 class _BatchNorm(Operation):
     """Inputs: (N, C), (N, C, L) or (N, C, H, W), weight and bias where `affine`, a residual where there is one."""
 
+    sums = True
+    function, names = "batch_norm", ("input", "weight", "bias")
+
     x: Array  # (N, ..., C)
 
     def __init__(self, eps: float, affine: bool, relu: bool) -> None:

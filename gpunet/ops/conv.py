@@ -132,6 +132,9 @@ def _tiles(x: Array, window: Window) -> list[slice]:
 class Conv2d(Operation):
     """O[n,o,k,l] = b[o] + sum over c, i, j of I'[n, c, S*k + D*i - P, S*l + D*j - P] * F[o,c,i,j], I' zero outside."""
 
+    autocast, mixed, sums = "half", "refused", True
+    function, names = "conv2d", ("input", "weight", "bias")
+
     def __init__(self, window: Window, groups: int, residual: Array | None = None, relu: bool = False) -> None:
         """Residual (N, O, Ho, Wo) and ReLU are for evaluation, and have no backward."""
         self.window, self.groups = window, groups

@@ -11,6 +11,9 @@ __all__ = ["Linear"]
 class Linear(Operation):
     """`y = x Wᵀ + b` over the last axis. dx = g W, dW = gᵀ x, db = sum of g."""
 
+    autocast, mixed, sums = "half", "refused", True
+    function, names = "linear", ("input", "weight", "bias")
+
     def forward(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
         outputs, inputs = weight.shape
         self.shape = x.shape

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from gpunet.backend import Array, xp
 from gpunet.ops.activation import sigmoid
@@ -13,6 +13,7 @@ __all__ = [
     "BinaryCrossEntropyWithLogits",
     "ExpectedNegativeLog",
     "KLDivergence",
+    "SquaredError",
     "target_distribution",
 ]
 
@@ -48,6 +49,8 @@ class ExpectedNegativeLog(Operation):
     Where q is 0 the term is 0, also for a log-probability of -inf.
     """
 
+    autocast, sums = "full", True
+
     def __init__(self, q: Array) -> None:
         self.q = q
 
@@ -58,60 +61,83 @@ class ExpectedNegativeLog(Operation):
         return (-self.q * grad[:, None],)
 
 
-class BinaryCrossEntropy(Operation):
+class _Pair(Operation):
+    """A loss of each input and its target, element by element; only SquaredError has a gradient by the target."""
+
+    autocast, mixed = "full", "refused"
+    names: ClassVar[tuple[str, ...]] = ("input", "target")
+
+
+class BinaryCrossEntropy(_Pair):
     """`-t log y - (1-t) log(1-y)`, with logarithms cut off at -100 so that a wrong certainty costs much, not inf."""
 
+    function = "binary_cross_entropy"
     SMALLEST_LOG = -100
     SMALLEST_VARIANCE = 1e-12
 
-    def __init__(self, target: Array) -> None:
-        self.target = target
-
-    def forward(self, y: Array) -> Array:
-        self.y = y
-        return -(self.target * self._log(y) + (1 - self.target) * self._log(1 - y))
+    def forward(self, y: Array, target: Array) -> Array:
+        self.y, self.target = y, target
+        return -(target * self._log(y) + (1 - target) * self._log(1 - y))
 
     def _log(self, y: Array) -> Array:
         positive = y > 0
         logarithm = xp.log(xp.where(positive, y, 1))  # NumPy warns of log 0
         return xp.where(positive, xp.maximum(logarithm, self.SMALLEST_LOG), self.SMALLEST_LOG)
 
-    def backward(self, grad: Array) -> tuple[Array]:
+    def backward(self, grad: Array) -> tuple[Array, None]:
         variance = xp.maximum(self.y * (1 - self.y), self.SMALLEST_VARIANCE)
-        return (grad * (self.y - self.target) / variance,)
+        return grad * (self.y - self.target) / variance, None
 
 
-class BinaryCrossEntropyWithLogits(Operation):
+class BinaryCrossEntropyWithLogits(_Pair):
     """`-w t log s(x) - (1-t) log(1 - s(x))` from the logit x.
 
     `-log s(x) = max(-x, 0) + log(1 + e^-|x|)`, and `-log(1 - s(x)) = -log s(-x)`: nothing overflows, nothing cancels.
     """
 
-    def __init__(self, target: Array, positive_weight: Array | None) -> None:
+    function = "binary_cross_entropy_with_logits"
+    names = (*_Pair.names, "pos_weight")
+
+    def forward(self, x: Array, target: Array, positive_weight: Array | None = None) -> Array:
+        self.x = x
         self.positive = target if positive_weight is None else positive_weight * target
         self.negative = 1 - target
-
-    def forward(self, x: Array) -> Array:
-        self.x = x
         rest = xp.log1p(xp.exp(-xp.abs(x)))
         return self.positive * (xp.maximum(-x, 0) + rest) + self.negative * (xp.maximum(x, 0) + rest)
 
-    def backward(self, grad: Array) -> tuple[Array]:
-        return (grad * (self.negative * sigmoid(self.x) - self.positive * sigmoid(-self.x)),)
+    def backward(self, grad: Array) -> tuple[Array | None, ...]:
+        dx = grad * (self.negative * sigmoid(self.x) - self.positive * sigmoid(-self.x))
+        return (dx, None, None)[: len(self.needs_grad)]
 
 
-class KLDivergence(Operation):
+class KLDivergence(_Pair):
     """`p (log p - x)` for log-probabilities x; 0 where p is 0."""
 
-    def __init__(self, target: Array, log_target: bool) -> None:
-        self.p = xp.exp(target) if log_target else target
-        self.impossible = self.p == 0
-        self.log_p = (
-            xp.where(self.impossible, 0, target) if log_target else xp.log(xp.where(self.impossible, 1, target))
-        )
+    function = "kl_div"
 
-    def forward(self, x: Array) -> Array:
-        return self.p * (self.log_p - xp.where(self.impossible, 0, x))
+    def __init__(self, log_target: bool) -> None:
+        self.log_target = log_target
 
-    def backward(self, grad: Array) -> tuple[Array]:
-        return (-self.p * grad,)
+    def forward(self, x: Array, target: Array) -> Array:
+        self.p = xp.exp(target) if self.log_target else target
+        impossible = self.p == 0
+        log_p = xp.where(impossible, 0, target) if self.log_target else xp.log(xp.where(impossible, 1, target))
+        return self.p * (log_p - xp.where(impossible, 0, x))
+
+    def backward(self, grad: Array) -> tuple[Array, None]:
+        return -self.p * grad, None
+
+
+class SquaredError(_Pair):
+    """`(x - t)^2`."""
+
+    function = "mse_loss"
+
+    def forward(self, x: Array, target: Array) -> Array:
+        self.difference = x - target
+        return self.difference * self.difference
+
+    def backward(self, grad: Array) -> tuple[Array | None, Array | None]:
+        dx = grad * self.difference * 2
+        needs_x, needs_target = self.needs_grad
+        return dx if needs_x else None, -dx if needs_target else None

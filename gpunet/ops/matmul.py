@@ -12,6 +12,8 @@ __all__ = ["MatMul"]
 class MatMul(Operation):
     """`y = a @ b`: matrices in the last two axes, broadcast over the others; a 1-D input is a row or a column."""
 
+    autocast, mixed, sums = "half", "widest", True
+
     def forward(self, a: Array, b: Array) -> Array:
         self.a, self.b = a, b
         return _product(a, b)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from gpunet.backend import Array
 
@@ -16,9 +16,27 @@ class Operation:
     `backward` turns the gradient of the loss by the output into its gradients by the inputs, in their order. Settings
     such as a stride are arguments of the constructor, so that inputs are arrays (or plain numbers) alone.
 
+    What holds for every run of it is declared in attributes of the class. `gpunet.tensor.apply` acts on them, and
+    tests/test_operations.py puts them to the test.
+
     An array that `backward` returns belongs to the caller: return the gradient it was given or a view of it, which the
     caller leaves as it is, or new memory, over which the caller may write. Never the same new memory for two inputs.
     """
+
+    autocast: ClassVar[Literal["half", "full"] | None] = None
+    """What autocast does with its inputs: brings float32 to float16 (half), float16 to float32 (full), or nothing."""
+
+    mixed: ClassVar[Literal["widest", "refused"] | None] = None
+    """What happens to Tensors of different types: all become the widest, or it is an error, or nothing."""
+
+    sums: ClassVar[bool] = False
+    """Whether it adds many numbers up: then float16 is computed in float32 where no kernel does so by itself."""
+
+    function: ClassVar[str] = ""
+    """The public function that errors are to name, such as conv2d."""
+
+    names: ClassVar[tuple[str, ...]] = ()
+    """What that function calls the inputs."""
 
     needs_grad: tuple[bool, ...] = ()
     """For each input, whether anybody wants its gradient; set before `forward`. A gradient nobody needs may be None."""

@@ -52,6 +52,8 @@ class AvgPool2d(Operation):
     ceil_mode adds beyond the padding never counts.
     """
 
+    sums = True
+
     def __init__(self, window: Window, count_include_pad: bool, divisor_override: int | None) -> None:
         self.window, self.divisor_rule = window, (count_include_pad, divisor_override)
 

@@ -99,6 +99,8 @@ class _Reduction(Operation):
 class Sum(_Reduction):
     """`y = sum of x over the axes`."""
 
+    autocast, sums = "full", True
+
     def forward(self, x: Array) -> Array:
         return self._sum(x).astype(x.dtype)
 
@@ -108,6 +110,8 @@ class Sum(_Reduction):
 
 class Mean(_Reduction):
     """`y = mean of x over the axes`."""
+
+    autocast, sums = "full", True
 
     def forward(self, x: Array) -> Array:
         self.count = math.prod(x.shape[axis] for axis in self.axes)

@@ -98,6 +98,8 @@ class Pad(Operation):
 class Concatenate(Operation):
     """Join arrays along one axis."""
 
+    mixed = "widest"
+
     def __init__(self, axis: int) -> None:
         self.axis = axis
 

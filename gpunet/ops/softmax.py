@@ -11,6 +11,8 @@ __all__ = ["LogSoftmax", "Softmax"]
 class Softmax(Operation):
     """`y_i = e^x_i / sum_k e^x_k`; dx = y (g - sum_k g_k y_k)."""
 
+    autocast, sums = "full", True
+
     def __init__(self, axis: int) -> None:
         self.axis = axis
 
@@ -26,6 +28,8 @@ class Softmax(Operation):
 
 class LogSoftmax(Operation):
     """`y_i = x_i - log sum_k e^x_k`; dx = g - e^y sum_k g_k."""
+
+    autocast, sums = "full", True
 
     def __init__(self, axis: int) -> None:
         self.axis = axis
