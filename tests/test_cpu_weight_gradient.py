@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-import gpunet.ops.cpu_weight_gradient
+import gpunet.ops.cpu_tiles
 from gpunet.backend.cpu_library import library
 from gpunet.ops.conv import convolve_back_filters
 from gpunet.ops.window import Window
@@ -101,7 +101,7 @@ def test_no_image_sums_to_zero():
 
 def test_long_sums_stay_accurate(rng):
     """A float32 sum of 640,000 numbers near 1, one after the other, would be off by 1e-4 and more."""
-    x, grad = case(rng, 4, 400, 400, 1, 3, Window((1, 1)))
+    x, grad = case(rng, 400, 40, 40, 1, 3, Window((1, 1)))
     check(np.abs(x) + 1, np.abs(grad) + 1, Window((1, 1)), 1)
 
 
@@ -117,10 +117,9 @@ def test_the_same_bits_for_any_number_of_threads(channels, rng, threads):
 
 
 def test_large_work_is_cut_into_chunks():
-    numbers, parts, _ = gpunet.ops.cpu_weight_gradient._cut(
-        (128, 32, 32, 16), (128, 32, 32, 16), Window((3, 3), padding=SAME), 1
-    )
-    assert numbers[-1] * parts >= 8
+    shape, ranges = (128, 32, 32, 16), 1
+    _, chunks, _ = gpunet.ops.cpu_tiles._cut(shape, shape, Window((3, 3), padding=SAME), 1, ranges)
+    assert chunks >= 8
 
 
 def test_misaligned_arrays(rng):
@@ -151,7 +150,7 @@ def test_nan_of_one_output_stays_with_it(channels, rng):
     """Also where its vector is not full, and ends in the next pixel's numbers."""
     window = Window((3, 3), padding=SAME)
     x, grad = case(rng, 2, 8, 8, channels, 11, window)
-    grad[0, 3, 3, 10] = np.nan
+    grad[0, 0, 3, 10] = np.nan
     result = convolve_back_filters(x, grad, window, 1)
-    assert np.isnan(result[10]).all()
+    assert np.isnan(result[10]).all()  # in zeros around the image, too: 0 * NaN
     assert np.isfinite(result[:10]).all()

@@ -3,6 +3,10 @@
 The modules that are imported here hold launchers of kernels: whoever imports an operation has its kernels.
 """
 
+# Of several kernels that take the same arguments, the one declared first runs: depthwise convolution before all others.
+from gpunet.ops import cpu_depthwise  # noqa: F401
+
+# isort: split
 from gpunet.ops import (  # noqa: F401
     cpu_pooling,
     cpu_weight_gradient,

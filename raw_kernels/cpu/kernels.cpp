@@ -2,10 +2,11 @@
 #include "kernel.h"
 
 #include "adaptive.h"
+#include "depthwise.h"
 #include "elementwise.h"
-#include "weight_gradient.h"
 #include "peak.h"
 #include "pooling.h"
+#include "weight_gradient.h"
 
 // The hash of these sources, so that a library beside other sources is noticed (gpunet/backend/cpu_library.py).
 extern "C" __attribute__((visibility("default"))) const char* source_hash() { return SOURCE_HASH; }

@@ -11,16 +11,12 @@
 // window times V vectors of outputs, stays in registers while the sum runs over the pixels: a pixel costs K + V loads for
 // K * V vector products (6 x 2 in the 16 registers of x86-64-v3).
 //
-// The pixels are cut into tiles of a few thousand numbers, which stay in the cache while all blocks pass over them. A
-// block sums up a tile in registers and adds that to memory, so no float32 sum has more than TILE products in a row, and
-// thousands of tiles lose little. Tiles are gathered in chunks; each has its own partial result, and they are added in
-// order at last. Tiles and chunks follow from the shape alone: so do the bits.
+// The blocks take turns with a tile of the pixels (tiles.h), which stays in the cache meanwhile.
 #pragma once
-#include "window.h"
+#include "tiles.h"
 
 namespace {
 
-constexpr i64 TILE = 256;  // pixels at most; the launcher's rule obeys
 constexpr i64 RANGE = 64;  // input channels, and outputs, of an item: its part of dw should stay in the cache
 constexpr int WIDE = 2;    // vectors of a block, at most
 constexpr i64 PANEL = WIDE * LANES;
@@ -29,17 +25,19 @@ constexpr int SUMS = VECTOR_BYTES == 64 ? 28 : 12;  // vectors that the register
 // The tile's part of images with few channels, in numbers at most; see `WeightGradient::joins`.
 constexpr i64 PATCH = 1 << 14;
 
-// The pixels of a tile that one element of the window sees inside the image: where x lies, and the gradient beside it.
+// The pixels of a tile as one element of the window sees them: where x lies, and the gradient beside it. Of the pixels from
+// `count` to `all`, x lies outside of the image, and is 0.
 struct Seen {
     const float* x[TILE];
     const float* g[TILE];
-    i64 count;
+    i64 count, all;
 };
 
 // Where a block reads and writes beyond that.
 struct Place {
     i64 x, next_x;  // from Seen's x to the block's first number, and from there to the same in the window's next row
     i64 g;          // from Seen's g to the block's vectors
+    const float* outside;  // what the pixels outside add to all
     float* dw;
     i64 next_dw, row, outputs;  // from one row of the window to the next, from one channel to the next; outputs of a block
     bool first;                 // nothing has been summed yet
@@ -48,7 +46,9 @@ struct Place {
 // dw[r, k, o] (+)= sum over the pixels of x[r, k] * g[o], for R rows of the window, K channels and V vectors of outputs.
 template <int R, int K, int V>
 void sum_block(const Seen& seen, const Place& place) {
-    vec sum[R][K][V] = {};
+    vec sum[R][K][V];
+    UNROLL for (int r = 0; r < R; ++r) UNROLL for (int k = 0; k < K; ++k) UNROLL for (int v = 0; v < V; ++v)
+        sum[r][k][v] = load(place.outside + v * LANES);
     for (i64 pixel = 0; pixel < seen.count; ++pixel) {
         const float* x = seen.x[pixel] + place.x;
         const float* g = seen.g[pixel] + place.g;
@@ -107,40 +107,21 @@ struct WeightGradient {
     const float* g;        // (N, Ho, Wo, O)
     float* partial;        // (chunks, kh, kw, C/G, O)
     Window at;
-    i64 tile_images, tile_rows, tile_columns, chunks;
-
-    struct Tile {
-        Range images, rows, columns;
-    };
+    Tiles tiles;
 
     void run(i64 first, i64 last) const {
-        const i64 tiles = ceil(at.images, tile_images) * bands() * pieces();
         const i64 channels = at.channels / at.groups, outputs = at.outputs / at.groups;
-        const i64 channel_ranges = ceil(channels, RANGE), output_ranges = ceil(outputs, RANGE);
+        const i64 channel_ranges = divided_up(channels, RANGE), output_ranges = divided_up(outputs, RANGE);
         for (i64 item = first; item < last; ++item) {
-            i64 rest = item;
-            const i64 o = rest % output_ranges;
-            rest /= output_ranges;
-            const i64 c = rest % channel_ranges;
-            rest /= channel_ranges;
-            const i64 group = rest % at.groups, chunk = rest / at.groups;
-            const i64 begin = tiles * chunk / chunks, end = tiles * (chunk + 1) / chunks;
-            for (i64 tile = begin; tile < end; ++tile)
-                sum_tile(cut(tile), group, share(c, channels, channel_ranges), share(o, outputs, output_ranges),
-                         partial + chunk * at.kernel_height * at.kernel_width * channels * at.outputs, tile == begin);
+            const i64 o = item % output_ranges, c = item / output_ranges % channel_ranges;
+            const i64 group = item / output_ranges / channel_ranges % at.groups;
+            const i64 chunk = item / output_ranges / channel_ranges / at.groups;
+            float* dw = partial + chunk * at.kernel_height * at.kernel_width * channels * at.outputs;
+            const Range mine = tiles.of_chunk(chunk, at);
+            for (i64 tile = mine.first; tile < mine.last; ++tile)
+                sum_tile(tiles.cut(tile, at), group, share(c, channel_ranges, channels), 
+                         {o * RANGE, smaller((o + 1) * RANGE, outputs)}, dw, tile == mine.first);
         }
-    }
-
-    static i64 ceil(i64 a, i64 b) { return (a + b - 1) / b; }
-    static Range share(i64 i, i64 count, i64 parts) { return {count * i / parts, count * (i + 1) / parts}; }
-    i64 bands() const { return ceil(at.out_height, tile_rows); }
-    i64 pieces() const { return ceil(at.out_width, tile_columns); }
-
-    Tile cut(i64 tile) const {
-        const i64 piece = tile % pieces(), band = tile / pieces() % bands(), block = tile / pieces() / bands();
-        return {{block * tile_images, smaller((block + 1) * tile_images, at.images)},
-                {band * tile_rows, smaller((band + 1) * tile_rows, at.out_height)},
-                {piece * tile_columns, smaller((piece + 1) * tile_columns, at.out_width)}};
     }
 
     // What a tile adds to dw[:, :, channels, outputs] of a group.
@@ -154,25 +135,36 @@ struct WeightGradient {
         if (joins(tile)) {
             copy_patch(tile, patch);
             see_patch(tile, patch, grad, seen);
-            const Place place = {0, at.dilation_height * patch_width(tile), 0, dw, row * at.outputs, at.outputs, 0, first};
+            const Place place = {0, at.dilation_height * patch_width(tile), 0, nullptr, dw, row * at.outputs, at.outputs, 0, first};
             return sum_outputs(outputs, at.kernel_height, row, seen, place);
         }
         for (i64 i = 0; i < at.kernel_height; ++i)
             for (i64 j = 0; j < at.kernel_width; ++j) {
                 see(tile, i, j, group * of_group + channels.first, grad, seen);
-                const Place place = {0, 0, 0, dw + (i * row + j * of_group) * at.outputs, 0, at.outputs, 0, first};
+                const Place place = {0, 0, 0, nullptr, dw + (i * row + j * of_group) * at.outputs, 0, at.outputs, 0, first};
                 sum_outputs(outputs, 1, channels.last - channels.first, seen, place);
             }
     }
 
     void sum_outputs(Range outputs, i64 rows, i64 channels, const Seen& seen, Place place) const {
         for (i64 o = outputs.first; o < outputs.last; o += PANEL) {
+            float outside[PANEL];
+            sum_outside(seen, place.g, outside);
+            place.outside = outside;
             place.outputs = smaller(outputs.last - o, PANEL);
             if (place.outputs <= LANES) sum_rows<1>(rows, channels, seen, place);
             else sum_rows<WIDE>(rows, channels, seen, place);
             place.g += TILE * PANEL;
             place.dw += PANEL;
         }
+    }
+
+    // 0 * g over the pixels outside: 0, or NaN where g is not finite, as if the zeros around the image existed.
+    void sum_outside(const Seen& seen, i64 g, float* outside) const {
+        vec sum[WIDE] = {};
+        for (i64 pixel = seen.count; pixel < seen.all; ++pixel)
+            UNROLL for (int v = 0; v < WIDE; ++v) sum[v] += 0.0f * load(seen.g[pixel] + g + v * LANES);
+        UNROLL for (int v = 0; v < WIDE; ++v) store(outside + v * LANES, sum[v]);
     }
 
     // The tile's gradient as panels of PANEL outputs, a pixel after the other: (outputs / PANEL, TILE, PANEL). No cache line is
@@ -193,27 +185,29 @@ struct WeightGradient {
             }
     }
 
-    // The pixels that element (i, j) of the window sees; those in the padding are left out.
+    // The pixels as element (i, j) of the window sees them: first those inside, and from the end on those outside.
     void see(const Tile& tile, i64 i, i64 j, i64 c, const float* grad, Seen& seen) const {
-        const Range rows = overlap(at.rows(i), tile.rows), columns = overlap(at.columns(j), tile.columns);
-        const i64 step = at.stride_width * at.channels;
-        const i64 tile_width = tile.columns.last - tile.columns.first;
-        i64 count = 0;
-        for (i64 n = tile.images.first; n < tile.images.last; ++n, grad += (tile.rows.last - tile.rows.first) * tile_width * PANEL)
-            for (i64 p = rows.first; p < rows.last; ++p) {
-                const float* pixel =
-                    x + ((n * at.height + at.row(p, i)) * at.width + at.column(columns.first, j)) * at.channels + c;
-                const float* beside = grad + ((p - tile.rows.first) * tile_width + columns.first - tile.columns.first) * PANEL;
-                for (i64 q = 0; q < columns.last - columns.first; ++q) {
+        const Range rows = at.rows(i), columns = overlap(at.columns(j), tile.columns);
+        const i64 step = at.stride_width * at.channels, all = tile.pixels();
+        const i64 begin = smaller(columns.first, tile.columns.last), end = larger(columns.last, begin);
+        i64 count = 0, outside = all;
+        for (i64 n = tile.images.first; n < tile.images.last; ++n)
+            for (i64 p = tile.rows.first; p < tile.rows.last; ++p, grad += tile.width() * PANEL) {
+                const bool inside = rows.first <= p && p < rows.last;
+                const i64 first = inside ? begin : tile.columns.last, last = inside ? end : first;
+                const float* pixel = x + ((n * at.height + at.row(p, i)) * at.width + at.column(first, j)) * at.channels + c;
+                const float* beside = grad - tile.columns.first * PANEL;
+                for (i64 q = 0; q < last - first; ++q) {
                     seen.x[count + q] = pixel + q * step;
-                    seen.g[count + q] = beside + q * PANEL;
+                    seen.g[count + q] = beside + (first + q) * PANEL;
                 }
-                count += larger(columns.last - columns.first, 0);
+                count += last - first;
+                for (i64 q = tile.columns.first; q < first; ++q) seen.g[--outside] = beside + q * PANEL;
+                for (i64 q = last; q < tile.columns.last; ++q) seen.g[--outside] = beside + q * PANEL;
             }
         seen.count = count;
+        seen.all = all;
     }
-
-    static Range overlap(Range a, Range b) { return {larger(a.first, b.first), smaller(a.last, b.last)}; }
 
     // With few channels, such as the 3 of a picture, blocks of one element of the window would be low. But where
     // neighbouring elements lie side by side, a row of the window is one element with kw * C channels: its padding must
@@ -224,10 +218,10 @@ struct WeightGradient {
                (tile.images.last - tile.images.first) * patch_height(tile) * patch_width(tile) <= PATCH;
     }
     i64 patch_height(const Tile& tile) const {
-        return (tile.rows.last - tile.rows.first - 1) * at.stride_height + (at.kernel_height - 1) * at.dilation_height + 1;
+        return (tile.height() - 1) * at.stride_height + (at.kernel_height - 1) * at.dilation_height + 1;
     }
     i64 patch_width(const Tile& tile) const {  // in numbers
-        return ((tile.columns.last - tile.columns.first - 1) * at.stride_width + at.kernel_width) * at.channels;
+        return ((tile.width() - 1) * at.stride_width + at.kernel_width) * at.channels;
     }
 
     void copy_patch(const Tile& tile, float* patch) const {
@@ -250,34 +244,17 @@ struct WeightGradient {
     void see_patch(const Tile& tile, const float* patch, const float* grad, Seen& seen) const {
         i64 count = 0;
         for (i64 n = tile.images.first; n < tile.images.last; ++n, patch += patch_height(tile) * patch_width(tile))
-            for (i64 p = 0; p < tile.rows.last - tile.rows.first; ++p) {
+            for (i64 p = 0; p < tile.height(); ++p) {
                 const float* row = patch + p * at.stride_height * patch_width(tile);
-                for (i64 q = 0; q < tile.columns.last - tile.columns.first; ++q, ++count) {
+                for (i64 q = 0; q < tile.width(); ++q, ++count) {
                     seen.x[count] = row + q * at.stride_width * at.channels;
                     seen.g[count] = grad + count * PANEL;
                 }
             }
-        seen.count = count;
-    }
-};
-
-// dw = the sum of the partial results of all chunks, in order. An item is one number.
-struct AddChunks {
-    const float* partial;  // (chunks, size)
-    float* dw;             // (size,)
-    i64 chunks, size;
-
-    void run(i64 first, i64 last) const {
-        for (i64 i = first; i < last; i += LANES) {
-            const i64 lanes = smaller(last - i, LANES);
-            vec sum = load_part(partial + i, lanes);
-            for (i64 chunk = 1; chunk < chunks; ++chunk) sum += load_part(partial + chunk * size + i, lanes);
-            store_part(dw + i, sum, lanes);
-        }
+        seen.count = seen.all = count;
     }
 };
 
 }  // namespace
 
 KERNEL(weight_gradient, WeightGradient)
-KERNEL(add_chunks, AddChunks)

@@ -1,0 +1,108 @@
+"""Depthwise convolution on a CPU, where each channel has filters of its own: launchers of raw_kernels/cpu/depthwise.h.
+
+The kernels know one filter for each channel. Where there are m, the channels are repeated m times, and on the way back
+their gradients are added.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+from gpunet.backend import Array, xp
+from gpunet.backend.cpu_kernels import CpuKernel, launch
+from gpunet.ops.conv import Shape, convolve, convolve_back_filters, convolve_back_input
+from gpunet.ops.cpu_tiles import SUM_OVER_PIXELS, WINDOW, sum_in_chunks, window_numbers
+from gpunet.ops.passes import is_float32
+from gpunet.ops.window import Window
+
+__all__ = ["DEPTHWISE", "DEPTHWISE_WEIGHT_GRADIENT"]
+
+DEPTHWISE = CpuKernel(
+    "depthwise",
+    "const float* x, const float* filters, const float*? bias, const float*? center, const float*? scale, "
+    f"const float*? shift, const float*? residual, float* y, {WINDOW}, i64 with_relu, i64 back",
+)
+DEPTHWISE_WEIGHT_GRADIENT = CpuKernel("depthwise_weight_gradient", SUM_OVER_PIXELS)
+RANGE = 64  # channels of an item of the gradient by the filters, as in depthwise.h
+
+
+def _takes(x: Array, weight: Array, bias: Array | None, window: Window, groups: int) -> bool:
+    return groups == x.shape[3] > 1 and is_float32(x, weight, bias)
+
+
+@convolve.on("cpu", takes=_takes)
+def _(x: Array, weight: Array, bias: Array | None, window: Window, groups: int) -> Array:
+    return _forward(x, weight, bias, window)
+
+
+def _forward(x: Array, weight: Array, bias: Array | None, window: Window) -> Array:
+    x = _repeated(x, len(weight))
+    y = xp.empty((len(x), *window.output_size(*x.shape[1:3]), len(weight)), dtype=x.dtype)
+    numbers, work = _numbers(x.shape, y.shape, window)
+    launch(
+        DEPTHWISE,
+        x,
+        _filters(weight),
+        bias,
+        None,
+        None,
+        None,
+        None,
+        y,
+        *numbers,
+        0,
+        0,
+        items=len(y) * y.shape[1],
+        work=work,
+    )
+    return y
+
+
+@convolve_back_input.on(
+    "cpu", takes=lambda grad, weight, window, groups, shape: groups == shape[3] > 1 and is_float32(grad, weight)
+)
+def _(grad: Array, weight: Array, window: Window, groups: int, shape: Shape) -> Array:
+    outputs = len(weight)
+    dx = xp.empty((*shape[:3], outputs), dtype=grad.dtype)
+    numbers, work = _numbers(dx.shape, grad.shape, window)
+    launch(
+        DEPTHWISE,
+        grad,
+        _filters(weight),
+        None,
+        None,
+        None,
+        None,
+        None,
+        dx,
+        *numbers,
+        0,
+        1,
+        items=shape[0] * shape[1],
+        work=work,
+    )
+    return dx if outputs == groups else dx.reshape(*shape, -1).sum(axis=4)
+
+
+@convolve_back_filters.on("cpu", takes=lambda x, grad, window, groups: groups == x.shape[3] > 1 and is_float32(x, grad))
+def _(x: Array, grad: Array, window: Window, groups: int) -> Array:
+    outputs = grad.shape[3]
+    x = _repeated(x, outputs)
+    return sum_in_chunks(DEPTHWISE_WEIGHT_GRADIENT, x, grad, window, outputs, -(-outputs // RANGE))
+
+
+@functools.lru_cache(maxsize=1024)
+def _numbers(x: Shape, y: Shape, window: Window) -> tuple[tuple[int, ...], int]:
+    """The numbers of the kernel, and its work."""
+    return window_numbers(x, y, window, x[3]), math.prod(y) * math.prod(window.kernel)
+
+
+def _filters(weight: Array) -> Array:
+    """Filters (O, 1, kh, kw) as (kh, kw, 1, O), which is how nn.Conv2d allocates them: then it is no copy."""
+    return xp.ascontiguousarray(weight.transpose(2, 3, 1, 0))
+
+
+def _repeated(x: Array, outputs: int) -> Array:
+    """Images (N, H, W, C) with each channel as often as it has filters."""
+    return x if x.shape[3] == outputs else xp.repeat(x, outputs // x.shape[3], axis=3)
