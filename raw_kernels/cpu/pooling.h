@@ -38,36 +38,19 @@ INLINE Inside inside(i64 position, i64 stride, i64 before, i64 kernel, i64 dilat
             start < size ? smaller(kernel, divide_up(size - start, dilation)) : 0};
 }
 
-// The positions along one axis whose windows may cover a place: first .. last, place by place, in rising order. With
-// dilation a window may step over a place.
-struct Covering {
-    i64 stride, positions, first, last;
-    i64 end_of_first, start_of_next;  // of the windows: the last place of one, the first place of the other
-
-    ALWAYS_INLINE Covering(i64 stride, i64 before, i64 kernel, i64 dilation, i64 positions)
-        : stride(stride), positions(positions), first(0), last(-1), end_of_first((kernel - 1) * dilation - before),
-          start_of_next(-before) {}
-
-    ALWAYS_INLINE void move_to(i64 place) {
-        for (; end_of_first < place; end_of_first += stride) ++first;
-        for (; start_of_next <= place && last + 1 < positions; start_of_next += stride) ++last;
-    }
-};
-
 // The images and the window, as the kernels are told of them.
 struct Geometry {
     i64 height, width, channels, out_height, out_width, kh, kw, sh, sw, top, left, dh, dw;
 
     ALWAYS_INLINE Inside rows_of(i64 k) const { return inside(k, sh, top, kh, dh, height); }
     ALWAYS_INLINE Inside columns_of(i64 l) const { return inside(l, sw, left, kw, dw, width); }
-    ALWAYS_INLINE Covering over_rows() const { return {sh, top, kh, dh, out_height}; }
-    ALWAYS_INLINE Covering over_columns() const { return {sw, left, kw, dw, out_width}; }
 
-    // The windows along a row that lie wholly inside the image: they are all alike.
-    ALWAYS_INLINE i64 first_whole() const { return smaller(out_width, divide_up(left, sw)); }
-    ALWAYS_INLINE i64 end_of_whole() const {
-        const i64 room = width + left - (kw - 1) * dw;
-        return larger(first_whole(), room > 0 ? smaller(out_width, divide_up(room, sw)) : 0);
+    // How many windows of a row from l on, before `end`, a vector can take: those that lie wholly inside the image are all
+    // alike, others come alone.
+    ALWAYS_INLINE i64 alike(i64 l, i64 end) const {
+        const i64 room = width + left - (kw - 1) * dw;  // whole windows begin before it, counted from the padding
+        if (l * sw < left || l * sw >= room) return 1;
+        return smaller(smaller(LANES, end - l), divide_up(room - l * sw, sw));
     }
 
     // Calls `work` for all outputs of a row: (position, channel, lanes in x, lanes in y, number of vectors).
@@ -79,39 +62,84 @@ struct Geometry {
                 });
             return;
         }
-        const i64 begin = first_whole(), end = end_of_whole();
-        for (i64 c = 0; c < channels; ++c)
-            for (i64 l = 0, count; l < out_width; l += count) {
-                count = l < begin || l >= end ? 1 : smaller(LANES, end - l);
+        for (i64 l = 0, count; l < out_width; l += count) {
+            count = alike(l, out_width);
+            for (i64 c = 0; c < channels; ++c)
                 work(l, c, Lanes{sw * channels, count}, Lanes{channels, count}, Number<1>{});
-            }
+        }
     }
 
-    // Calls `work` for all pixels of a row: (column, the windows over it, channel, lanes in dy, lanes in dx, number of
-    // vectors).
-    template <class Work> ALWAYS_INLINE void pixels(const Work& work) const {
+    // Adds up row h of dx, an image's: what its pixels receive from the windows over them. Element (i, j) of all windows of
+    // a row comes at once, in an order that is the same for every pixel; `window(k, l, place)` is a function that says
+    // what the window passes to that element: of the numbers of dy at an offset, in a vector.
+    template <class Window> ALWAYS_INLINE void gather(float* dx, i64 image, i64 h, const Window& window) const {
+        if (divide_up(kh, sh) * divide_up(kw, sw) <= SHORT_SUM)
+            return gather_tile<false>(dx, image, h, {0, width, 0, channels}, window);
+        const i64 step = smaller(channels, TILE);
+        for (i64 c = 0; c < channels; c += step)
+            for (i64 w = 0; w < width; w += TILE / step)
+                gather_tile<true>(dx, image, h,
+                                  {w, smaller(width, w + TILE / step), c, smaller(channels, c + step)}, window);
+    }
+
+    // A part of a row of dx.
+    struct Tile {
+        i64 column, end, channel, end_channel;
+    };
+    static constexpr int TILE = 512;  // numbers in it where its sums are long
+
+    template <bool many, class Window>
+    ALWAYS_INLINE void gather_tile(float* dx, i64 image, i64 h, Tile tile, const Window& window) const {
+        double whole[many ? TILE : 1] = {};
+        int terms = 0;  // in dx
+        const auto all = [&](const auto& work) __attribute__((always_inline)) {
+            i64 number = 0;
+            for (i64 w = tile.column; w < tile.end; ++w)
+                for (i64 c = tile.channel; c < tile.end_channel; ++c) work(dx[w * channels + c], whole[number++]);
+        };
+        if (many)
+            all([](float& sum, double&) { sum = 0; });
+        else
+            __builtin_memset(dx, 0, width * channels * sizeof(float));  // the whole row
+        for (i64 i = 0; i < kh; ++i) {
+            const i64 down = h + top - i * dh;  // where the window begins whose element i meets the row, if there is one
+            if (down < 0 || down % sh || down / sh >= out_height) continue;
+            for (i64 j = 0; j < kw; ++j) {
+                const i64 shift = left - j * dw;  // element j of window l meets column l*sw - shift
+                const i64 begin = tile.column + shift > 0 ? divide_up(tile.column + shift, sw) : 0;
+                const i64 end = tile.end + shift > 0 ? smaller(out_width, divide_up(tile.end + shift, sw)) : 0;
+                add_element(dx - shift * channels, row_of_y(image, down / sh), begin, end, tile,
+                            [&](i64 l) __attribute__((always_inline)) { return window(down / sh, l, i * kw + j); });
+                if (many && ++terms == SHORT_SUM) {
+                    all([](float& sum, double& total) { total += sum, sum = 0; });
+                    terms = 0;
+                }
+            }
+        }
+        if (many) all([](float& sum, double& total) { sum = (float)(total + sum); });
+    }
+
+    template <class Window>
+    ALWAYS_INLINE void add_element(float* dx, i64 from, i64 begin, i64 end, Tile tile, const Window& window) const {
+        const auto add = [&](const auto& given, i64 l, i64 c, Lanes read, Lanes write) __attribute__((always_inline)) {
+            float* to = dx + l * sw * channels + c;
+            write.store(to, write.load(to) + given(from + l * channels + c, read));
+        };
         if (channels >= LANES) {
-            Covering over = over_columns();
-            for (i64 w = 0; w < width; ++w) {
-                over.move_to(w);
-                over_channels(channels, [&](i64 c, auto vectors) __attribute__((always_inline)) {
-                    work(w, over, c, Lanes::whole(), Lanes::whole(), vectors);
-                });
+            for (i64 l = begin; l < end; ++l) {
+                const auto given = window(l);
+                i64 c = tile.channel;
+#pragma GCC unroll 2
+                for (; c + LANES <= tile.end_channel; c += LANES) add(given, l, c, Lanes::whole(), Lanes::whole());
+                if (const i64 rest = tile.end_channel - c) add(given, l, c, Lanes{1, rest}, Lanes{1, rest});
             }
             return;
         }
-        // Pixels `sw` apart see the same elements of neighbouring windows, where all of these are whole.
-        const i64 begin = smaller(width, larger(0, first_whole() * sw + (kw - 1) * dw - left));
-        const i64 end = larger(begin, smaller(width, end_of_whole() * sw - left));
-        for (i64 c = 0; c < channels; ++c) {
-            Covering over = over_columns();
-            for (i64 w = 0; w < width; ++w) {
-                const bool inner = begin <= w && w < end;
-                if (inner && (w - begin) % (LANES * sw) >= sw) continue;  // done together with one before
-                const i64 count = inner ? smaller(LANES, divide_up(end - w, sw)) : 1;
-                over.move_to(w);
-                work(w, over, c, Lanes{channels, count}, Lanes{sw * channels, count}, Number<1>{});
-            }
+        for (i64 l = begin, count; l < end; l += count) {
+            count = alike(l, end);
+            const auto given = window(l);
+            for (i64 c = 0; c < channels; ++c)
+                add(given, l, c, Lanes{channels, count}, Lanes{sw * channels, count});
         }
     }
 
@@ -176,8 +204,6 @@ template <typename Winner> struct MaxForward {
 };
 
 // dx[n, h, w, c] = sum of dy[n, k, l, c] over the windows (k, l) that (h, w) won; an item is a row (n, h) of dx.
-//
-// Windows are visited backwards, so that the elements i*kw + j that meet the pixel come in ascending order.
 template <typename Winner> struct MaxBackward {
     const float* grad;
     const Winner* winner;
@@ -185,41 +211,17 @@ template <typename Winner> struct MaxBackward {
     Geometry g;
 
     void run(i64 first, i64 last) const {
-        const bool many = divide_up(g.kh, g.sh) * divide_up(g.kw, g.sw) > SHORT_SUM;
+        const Geometry g = this->g;  // copies, which no store can change
+        const float* grad = this->grad;
+        const Winner* winner = this->winner;
         for (i64 item = first; item < last; ++item) {
-            Covering rows = g.over_rows();
-            rows.move_to(item % g.height);
-            if (many)
-                row<true>(item / g.height, item % g.height, rows);
-            else
-                row<false>(item / g.height, item % g.height, rows);
+            const i64 image = item / g.height, h = item % g.height;
+            g.gather(dx + g.row_of_x(image, h), image, h, [&](i64, i64, i64 place) __attribute__((always_inline)) {
+                return [=](i64 from, Lanes read) __attribute__((always_inline)) {
+                    return read.load(winner + from) == mask{} + (int)place ? read.load(grad + from) : vec{};
+                };
+            });
         }
-    }
-
-    template <bool many> void row(i64 image, i64 h, Covering rows) const {
-        const Geometry g = this->g;  // a copy, which no store can change
-        const i64 out = g.row_of_x(image, h);
-        g.pixels([&](i64 w, const Covering& columns, i64 c, Lanes read, Lanes write, auto vectors) __attribute__((always_inline)) {
-            constexpr int V = decltype(vectors)::value;
-            Sums<V, many> sums;
-            for (i64 k = rows.last; k >= rows.first; --k) {
-                const i64 down = h + g.top - k * g.sh;
-                if (g.dh > 1 && down % g.dh) continue;  // the pixel lies between two elements of a dilated window
-                for (i64 l = columns.last; l >= columns.first; --l) {
-                    const i64 across = w + g.left - l * g.sw;
-                    if (g.dw > 1 && across % g.dw) continue;
-                    const i64 place = (g.dh > 1 ? down / g.dh : down) * g.kw + (g.dw > 1 ? across / g.dw : across);
-                    const i64 from = g.row_of_y(image, k) + l * g.channels + c;
-                    UNROLL for (int v = 0; v < V; ++v) {
-                        const mask won = read.load(winner + from + v * LANES) == mask{} + (int)place;
-                        sums.part[v] += won ? read.load(grad + from + v * LANES) : vec{};
-                    }
-                    sums.next();
-                }
-            }
-            UNROLL for (int v = 0; v < V; ++v)
-                write.store(dx + out + w * g.channels + c + v * LANES, sums.total(v));
-        });
     }
 };
 
@@ -300,36 +302,18 @@ struct AvgBackward {
     Divisor divisor;
 
     void run(i64 first, i64 last) const {
-        const bool many = divide_up(g.kh, g.sh) * divide_up(g.kw, g.sw) > SHORT_SUM;
-        for (i64 item = first; item < last; ++item) {
-            Covering rows = g.over_rows();
-            rows.move_to(item % g.height);
-            if (many)
-                row<true>(item / g.height, item % g.height, rows);
-            else
-                row<false>(item / g.height, item % g.height, rows);
-        }
-    }
-
-    template <bool many> void row(i64 image, i64 h, Covering rows) const {
-        const Geometry g = this->g;  // a copy, which no store can change
-        const i64 out = g.row_of_x(image, h);
+        const Geometry g = this->g;  // copies, which no store can change
+        const float* grad = this->grad;
         const float known = divisor.whole(g);
-        g.pixels([&](i64 w, const Covering& columns, i64 c, Lanes read, Lanes write, auto vectors) __attribute__((always_inline)) {
-            constexpr int V = decltype(vectors)::value;
-            Sums<V, many> sums;
-            for (i64 k = rows.last; k >= rows.first; --k) {
-                const i64 in_rows = divisor.rows(g, k);
-                for (i64 l = columns.last; l >= columns.first; --l) {
-                    const i64 from = g.row_of_y(image, k) + l * g.channels + c;
-                    const float scale = divisor.scale(g, in_rows, l, known);
-                    UNROLL for (int v = 0; v < V; ++v) sums.part[v] += read.load(grad + from + v * LANES) * scale;
-                    sums.next();
-                }
-            }
-            UNROLL for (int v = 0; v < V; ++v)
-                write.store(dx + out + w * g.channels + c + v * LANES, sums.total(v));
-        });
+        for (i64 item = first; item < last; ++item) {
+            const i64 image = item / g.height, h = item % g.height;
+            g.gather(dx + g.row_of_x(image, h), image, h, [&](i64 k, i64 l, i64) __attribute__((always_inline)) {
+                const float scale = divisor.scale(g, divisor.rows(g, k), l, known);
+                return [=](i64 from, Lanes read) __attribute__((always_inline)) {
+                    return read.load(grad + from) * scale;
+                };
+            });
+        }
     }
 };
 
