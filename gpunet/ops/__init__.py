@@ -9,6 +9,7 @@ from gpunet.ops import cpu_depthwise  # noqa: F401
 # isort: split
 from gpunet.ops import (  # noqa: F401
     cpu_pooling,
+    cpu_softmax,
     cpu_weight_gradient,
     cuda_batchnorm,
     cuda_conv,

@@ -6,6 +6,7 @@
 #include "elementwise.h"
 #include "peak.h"
 #include "pooling.h"
+#include "softmax.h"
 #include "weight_gradient.h"
 
 // The hash of these sources, so that a library beside other sources is noticed (gpunet/backend/cpu_library.py).
