@@ -8,6 +8,7 @@ from gpunet.ops import cpu_depthwise  # noqa: F401
 
 # isort: split
 from gpunet.ops import (  # noqa: F401
+    cpu_conv,
     cpu_pooling,
     cpu_softmax,
     cpu_weight_gradient,

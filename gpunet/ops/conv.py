@@ -17,11 +17,20 @@ import math
 
 from gpunet.backend import Array, as_nchw, run_tiles, scratch, sum_over_tiles, tiles, to_nhwc, xp
 from gpunet.ops.activation import relu
+from gpunet.ops.batchnorm import Channels, normalise
 from gpunet.ops.operation import Operation
 from gpunet.ops.passes import Pass
 from gpunet.ops.window import Window
 
-__all__ = ["Conv2d", "col2im", "convolve", "convolve_back_filters", "convolve_back_input", "im2col"]
+__all__ = [
+    "Conv2d",
+    "col2im",
+    "convolve",
+    "convolve_back_filters",
+    "convolve_back_input",
+    "convolve_normalise",
+    "im2col",
+]
 
 Shape = tuple[int, int, int, int]
 
@@ -69,6 +78,21 @@ def convolve(x: Array, weight: Array, bias: Array | None, window: Window, groups
 
     run_tiles(one_tile, _tiles(x, window))
     return y
+
+
+@Pass
+def convolve_normalise(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    window: Window,
+    groups: int,
+    known: Channels,
+    residual: Array | None,
+    relu: bool,
+) -> Array:
+    """A convolution, and batch norm's last pass over it while it is at hand."""
+    return normalise(convolve(x, weight, bias, window, groups), known, residual, relu)
 
 
 @Pass

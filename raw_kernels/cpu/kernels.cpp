@@ -2,6 +2,7 @@
 #include "kernel.h"
 
 #include "adaptive.h"
+#include "convolution.h"
 #include "depthwise.h"
 #include "elementwise.h"
 #include "peak.h"

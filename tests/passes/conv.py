@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from gpunet.ops.batchnorm import Channels
 from gpunet.ops.window import Window
 from tests.passes import cases, normal
 
@@ -62,6 +63,16 @@ def convolve(rng):
         weight = filters(rng, outputs, shape[3], window, groups)
         yield normal(rng, shape), weight, normal(rng, (outputs,)), window, groups
         yield normal(rng, shape), np.ascontiguousarray(weight), None, window, groups  # as a user may set them
+
+
+@cases("convolve_normalise")
+def convolve_normalise(rng):
+    for shape, outputs, window, groups in GEOMETRIES:
+        x, weight = normal(rng, shape), filters(rng, outputs, shape[3], window, groups)
+        known = Channels(*(normal(rng, (outputs,)) for _ in range(4)))
+        yield x, weight, None, window, groups, known, None, False
+        residual = normal(rng, output_shape(shape, outputs, window))
+        yield x, weight, normal(rng, (outputs,)), window, groups, known, residual, True
 
 
 @cases("convolve_back_input")
