@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gpunet.backend import Array, xp
 from gpunet.backend.cpu_kernels import CpuKernel, launch
@@ -40,17 +40,16 @@ class _Launch(NamedTuple):
     work: int
 
 
-def _is_ours(x: Array, weight: Array, groups: int) -> bool:
-    """Depthwise convolutions have a kernel of their own."""
-    return is_float32(x, weight) and x.size > 0 and weight.size > 0 and (groups == 1 or weight.shape[1] > 1)
+def _takes(x: Array, weight: Array, *_: Any) -> bool:
+    return is_float32(x, weight) and x.size > 0 and weight.size > 0
 
 
-@convolve.on("cpu", takes=lambda x, weight, bias, window, groups: _is_ours(x, weight, groups))
+@convolve.on("cpu", takes=_takes)
 def _convolve(x: Array, weight: Array, bias: Array | None, window: Window, groups: int) -> Array:
     return _forward(x, weight, bias, window, groups, (None, None, None), None, False)
 
 
-@convolve_normalise.on("cpu", takes=lambda x, weight, bias, window, groups, *_: _is_ours(x, weight, groups))
+@convolve_normalise.on("cpu", takes=_takes)
 def _convolve_normalise(
     x: Array,
     weight: Array,
@@ -82,7 +81,7 @@ def _forward(
     return y
 
 
-@convolve_back_input.on("cpu", takes=lambda grad, weight, window, groups, shape: _is_ours(grad, weight, groups))
+@convolve_back_input.on("cpu", takes=_takes)
 def _convolve_back_input(grad: Array, weight: Array, window: Window, groups: int, shape: Shape) -> Array:
     dx = xp.empty(shape, dtype=grad.dtype)
     filters = _filters(weight)
