@@ -8,8 +8,10 @@ from gpunet.ops import cpu_depthwise  # noqa: F401
 
 # isort: split
 from gpunet.ops import (  # noqa: F401
+    cpu_batchnorm,
     cpu_conv,
     cpu_pooling,
+    cpu_reduction,
     cpu_softmax,
     cpu_weight_gradient,
     cuda_batchnorm,

@@ -2,6 +2,7 @@
 #include "kernel.h"
 
 #include "adaptive.h"
+#include "batchnorm.h"
 #include "convolution.h"
 #include "depthwise.h"
 #include "elementwise.h"

@@ -1,0 +1,93 @@
+"""Batch normalisation on a CPU: the launchers of raw_kernels/cpu/batchnorm.h, for float32."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunet.backend import Array, xp
+from gpunet.backend.cpu_kernels import CpuKernel, launch
+from gpunet.ops import batchnorm
+from gpunet.ops.batchnorm import Channels, Sums
+from gpunet.ops.cpu_reduction import Cut, cut
+from gpunet.ops.passes import is_float32
+
+MOMENTS = CpuKernel(
+    "batch_norm_moments",
+    "const float* x, const float*? center, double* partial, double* moments, int* state, "
+    "i64 numbers, i64 width, i64 channels, i64 chunk_rows, i64 chunks",
+)
+NORMALISE = CpuKernel(
+    "batch_norm_normalise",
+    "const float* x, const float* center, const float* scale, const float* shift, const float*? residual, float* y, "
+    "i64 numbers, i64 width, i64 relu",
+)
+SUMS = CpuKernel(
+    "batch_norm_sums",
+    "const float* grad, const float* x, const float*? y, const float* center, const float* inverse_std, "
+    "double* partial, float* sums, int* state, "
+    "i64 numbers, i64 width, i64 channels, i64 chunk_rows, i64 chunks",
+)
+INPUT_GRADIENT = CpuKernel(
+    "batch_norm_input_gradient",
+    "const float* grad, const float* x, const float*? y, const float* center, const float* mean_gradient, "
+    "const float* slope, const float* scale, float* dx, float*? dresidual, i64 numbers, i64 width",
+)
+
+
+@batchnorm.moments.on("cpu", takes=is_float32)
+def _(x: Array) -> tuple[Array, Array]:
+    mean, var, lost_digits = _moments_about(None, x)
+    if lost_digits:  # the mean is so large that sums of x^2 do not say the variance
+        mean, var, _ = _moments_about(mean.astype(np.float32), x)
+    return mean, var
+
+
+def _moments_about(center: Array | None, x: Array) -> tuple[Array, Array, bool]:
+    channels = x.shape[-1]
+    how = cut(x.size // channels, channels)
+    partial = xp.empty((how.chunks, 2, how.width), dtype=np.float64)
+    moments = xp.empty((2, channels), dtype=np.float64)
+    state = xp.zeros(2, dtype=xp.int32)
+    arrays = (x, _repeat(center, how), partial, moments, state)
+    numbers = (x.size, how.width, channels, how.chunk_rows, how.chunks)
+    launch(MOMENTS, *arrays, *numbers, items=how.chunks, work=x.size)
+    return moments[0], moments[1], bool(state[1])
+
+
+@batchnorm.normalise.on("cpu", takes=is_float32)
+def _(x: Array, known: Channels, residual: Array | None = None, relu: bool = False) -> Array:
+    how, y = cut(x.size // x.shape[-1], x.shape[-1]), xp.empty_like(x)
+    vectors = (_repeat(each, how) for each in (known.center, known.scale, known.shift))
+    launch(NORMALISE, x, *vectors, residual, y, x.size, how.width, int(relu), items=how.rows, work=x.size)
+    return y
+
+
+@batchnorm.backward_sums.on("cpu", takes=is_float32)
+def _(grad: Array, x: Array, known: Channels, relu_output: Array | None = None, dtype: Any = None) -> Sums:
+    channels = x.shape[-1]
+    how = cut(x.size // channels, channels)
+    partial = xp.empty((how.chunks, 2, how.width), dtype=np.float64)
+    sums = xp.empty((4, channels), dtype=np.float32)
+    arrays = (grad, x, relu_output, _repeat(known.center, how), known.inverse_std, partial, sums)
+    numbers = (x.size, how.width, channels, how.chunk_rows, how.chunks)
+    launch(SUMS, *arrays, xp.zeros(1, dtype=xp.int32), *numbers, items=how.chunks, work=x.size)
+    return Sums(*sums)
+
+
+@batchnorm.input_gradient.on("cpu", takes=is_float32)
+def _(
+    grad: Array, x: Array, known: Channels, sums: Sums, relu_output: Array | None = None, residual: bool = False
+) -> tuple[Array, Array | None]:
+    how = cut(x.size // x.shape[-1], x.shape[-1])
+    dx, dresidual = xp.empty_like(x), xp.empty_like(x) if residual else None
+    vectors = (_repeat(each, how) for each in (known.center, sums.mean_gradient, sums.slope, known.scale))
+    arrays = (grad, x, relu_output, *vectors, dx, dresidual)
+    launch(INPUT_GRADIENT, *arrays, x.size, how.width, items=how.rows, work=x.size)
+    return dx, dresidual
+
+
+def _repeat(vector: Array | None, how: Cut) -> Array | None:
+    """What is known of the channels, for all numbers of a row: (C,) -> (width,)."""
+    return vector if vector is None or len(vector) == how.width else xp.tile(vector, how.width // len(vector))

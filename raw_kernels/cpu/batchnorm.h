@@ -1,0 +1,182 @@
+// Batch normalisation over rows of channels, x (rows, C): every pixel of every image is a row. Each pass reads what it
+// needs once and writes its result once; memory is all that it waits for.
+//
+//     y  = relu((x - center) * scale + shift + residual)              per channel scale = weight / sqrt(var + eps)
+//     dx = scale * (g - mean(g) - xhat * mean(g * xhat))              g: the gradient behind the ReLU
+//
+// As in reduction.h the host takes several rows side by side as one of `width` numbers where there are few channels, and
+// repeats what it knows of the channels (center, scale, ...) as often.
+#pragma once
+#include "normalise.h"
+#include "reduction.h"
+
+namespace {
+
+// What the ReLU that gave y lets through of a gradient: 0 where y is 0; NaN is no number below 1, and lets pass.
+INLINE vec behind_relu(vec grad, vec y) { return y <= vec{} ? vec{} : grad; }
+
+// ---------------------------------------------------------------------------------------------------------- statistics
+
+constexpr double LARGE_MEAN = 4;  // standard deviations
+
+// Per column the sums of x and x^2; about a center, if there is one: where the mean is large, x^2 would lose the digits.
+struct Deviations {
+    static constexpr int COUNT = 2;
+    const float *x, *center;
+
+    ALWAYS_INLINE void add(i64 i, i64 column, i64 lanes, vec* sum) const {
+        vec d = load_part(x + i, lanes);
+        if (center) d -= load_part(center + column, lanes);
+        sum[0] += d;
+        sum[1] += d * d;
+    }
+};
+
+// Mean and variance of the channels. An item is a chunk of rows; the thread that ends the last of them merges.
+struct BatchNormMoments {
+    const float *x, *center;
+    double *partial, *moments;  // (chunks, 2, width); mean and variance (2, channels)
+    int* state;                    // how many chunks are done; whether sums of x^2 have lost digits of some variance
+    i64 numbers, width, channels, chunk_rows, chunks;
+
+    void run(i64 first, i64 last) const {
+        for (i64 chunk = first; chunk < last; ++chunk) {
+            sum_chunk(Deviations{x, center}, chunk, chunk_rows, numbers, width, partial + chunk * 2 * width);
+            if (is_last(state, chunks)) merge();
+        }
+    }
+
+    void merge() const {
+        merge_chunks(partial, 2, width, channels, chunks);
+        const double rows = (double)(numbers / channels);
+        for (i64 c = 0; c < channels; ++c) {
+            const double offset = partial[c] / rows;
+            const double variance = partial[width + c] / rows - offset * offset;
+            moments[c] = center ? center[c] + offset : offset;
+            moments[channels + c] = variance < 0 ? 0 : variance;
+            if (!(offset * offset <= LARGE_MEAN * LARGE_MEAN * variance)) state[1] = 1;
+        }
+    }
+};
+
+// ----------------------------------------------------------------------------------------------------------- normalise
+
+// y = (x - center) * scale + shift  [+ residual]  [then ReLU]. An item is a row.
+//
+// Moves x, y and the residual, once each. As separate operations the addition would read y and the residual and write y
+// again, and the ReLU would read and write y once more.
+struct BatchNormNormalise {
+    const float *x, *center, *scale, *shift, *residual;
+    float* y;
+    i64 numbers, width, relu_follows;
+
+    void run(i64 first, i64 last) const {
+        if (residual) relu_follows ? rows<true, true>(first, last) : rows<true, false>(first, last);
+        else relu_follows ? rows<false, true>(first, last) : rows<false, false>(first, last);
+    }
+
+    template <bool ADD, bool RELU>
+    ALWAYS_INLINE void rows(i64 first, i64 last) const {
+        for (i64 row = first; row < last; ++row) {
+            const i64 end = smaller(width, numbers - row * width);
+            i64 column = 0;
+            for (; column + LANES <= end; column += LANES) put<ADD, RELU>(row * width + column, column, LANES);
+            if (column < end) put<ADD, RELU>(row * width + column, column, end - column);
+        }
+    }
+
+    template <bool ADD, bool RELU>
+    ALWAYS_INLINE void put(i64 i, i64 column, i64 lanes) const {
+        vec value = normalised(load_part(x + i, lanes), load(center + column), load(scale + column), load(shift + column));
+        if (ADD) value += load_part(residual + i, lanes);
+        store_part(y + i, RELU ? relu(value) : value, lanes);
+    }
+};
+
+// ------------------------------------------------------------------------------------------------------------ backward
+
+// Per column the sums of g and g * (x - center).
+template <bool RELU>
+struct GradientTerms {
+    static constexpr int COUNT = 2;
+    const float *grad, *x, *y, *center;
+
+    ALWAYS_INLINE void add(i64 i, i64 column, i64 lanes, vec* sum) const {
+        vec g = load_part(grad + i, lanes);
+        if (RELU) g = behind_relu(g, load_part(y + i, lanes));
+        sum[0] += g;
+        sum[1] += g * (load_part(x + i, lanes) - load_part(center + column, lanes));
+    }
+};
+
+// The gradients by bias and weight, and what dx is made of. An item is a chunk of rows; the thread that ends the last of
+// them merges. Reads grad, x and, behind a ReLU, its output y.
+struct BatchNormSums {
+    const float *grad, *x, *y, *center, *inverse_std;
+    double* partial;  // (chunks, 2, width)
+    float* sums;      // dbias, dweight, mean_gradient, slope: (4, channels)
+    int* state;  // how many chunks are done
+    i64 numbers, width, channels, chunk_rows, chunks;
+
+    void run(i64 first, i64 last) const { y ? sum<true>(first, last) : sum<false>(first, last); }
+
+    template <bool RELU>
+    ALWAYS_INLINE void sum(i64 first, i64 last) const {
+        for (i64 chunk = first; chunk < last; ++chunk) {
+            const GradientTerms<RELU> terms = {grad, x, y, center};
+            sum_chunk(terms, chunk, chunk_rows, numbers, width, partial + chunk * 2 * width);
+            if (is_last(state, chunks)) merge();
+        }
+    }
+
+    void merge() const {
+        merge_chunks(partial, 2, width, channels, chunks);
+        const double rows = (double)(numbers / channels);
+        for (i64 c = 0; c < channels; ++c) {
+            const double by_bias = partial[c], by_weight = partial[width + c] * inverse_std[c];
+            sums[c] = (float)by_bias;
+            sums[channels + c] = (float)by_weight;
+            sums[2 * channels + c] = (float)(by_bias / rows);
+            sums[3 * channels + c] = (float)(by_weight * inverse_std[c] / rows);
+        }
+    }
+};
+
+// dx = (g - mean_gradient - (x - center) * slope) * scale, and g itself, the gradient by the residual, where it is wanted
+// (behind a ReLU it is a new array). An item is a row.
+struct BatchNormInputGradient {
+    const float *grad, *x, *y, *center, *mean_gradient, *slope, *scale;
+    float *dx, *dresidual;
+    i64 numbers, width;
+
+    void run(i64 first, i64 last) const {
+        if (dresidual) y ? rows<true, true>(first, last) : rows<false, true>(first, last);
+        else y ? rows<true, false>(first, last) : rows<false, false>(first, last);
+    }
+
+    template <bool RELU, bool KEEP>
+    ALWAYS_INLINE void rows(i64 first, i64 last) const {
+        for (i64 row = first; row < last; ++row) {
+            const i64 end = smaller(width, numbers - row * width);
+            i64 column = 0;
+            for (; column + LANES <= end; column += LANES) put<RELU, KEEP>(row * width + column, column, LANES);
+            if (column < end) put<RELU, KEEP>(row * width + column, column, end - column);
+        }
+    }
+
+    template <bool RELU, bool KEEP>
+    ALWAYS_INLINE void put(i64 i, i64 column, i64 lanes) const {
+        vec g = load_part(grad + i, lanes);
+        if (RELU) g = behind_relu(g, load_part(y + i, lanes));
+        if (KEEP) store_part(dresidual + i, g, lanes);
+        const vec deviation = load_part(x + i, lanes) - load(center + column);
+        store_part(dx + i, (g - load(mean_gradient + column) - deviation * load(slope + column)) * load(scale + column), lanes);
+    }
+};
+
+}  // namespace
+
+KERNEL(batch_norm_moments, BatchNormMoments)
+KERNEL(batch_norm_normalise, BatchNormNormalise)
+KERNEL(batch_norm_sums, BatchNormSums)
+KERNEL(batch_norm_input_gradient, BatchNormInputGradient)
