@@ -13,7 +13,7 @@ import threading
 from types import TracebackType
 from typing import Literal
 
-from gpunet.backend import Array, quiet, xp
+from gpunet.backend import Array, elementwise, quiet, xp
 from gpunet.errors import GradientError, OutOfMemoryError
 from gpunet.ops.operation import Operation
 
@@ -129,7 +129,12 @@ def backward(root: Node | Leaf, grad: Array) -> None:
 
 def _sum(earlier: Array, part: Array, grad: Array) -> Array:
     """The sum of two parts of a gradient, written over the second where an operation has just made it."""
-    return xp.add(earlier, part, out=part) if _is_new(part, grad) and part.ndim else earlier + part
+    return _add(earlier, part, out=part) if _is_new(part, grad) and part.ndim else _add(earlier, part)
+
+
+@elementwise
+def _add(a: Array, b: Array, out: Array | None = None) -> Array:
+    return xp.add(a, b, out=out)
 
 
 def _is_new(part: Array, grad: Array) -> bool:

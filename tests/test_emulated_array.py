@@ -400,3 +400,56 @@ def test_grid_and_options_must_be_tuples(compiler: None) -> None:
         xp.RawKernel(AXPY, "axpy")([2], (8,), (Y, X, ALPHA, N))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="expected tuple"):
         xp.RawModule(code=AXPY, options=["--std=c++17"])  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------------- what a device would have to do
+
+
+STRIDED = xp.zeros((4, 6), np.float32)[:, ::2]  # (4, 3), in no piece
+IN_COLUMNS = xp.empty((2, 4), np.float32)[:, ::2]
+HALVES, BATCH = xp.ones((4, 3), np.float16), xp.ones((2, 4, 3), np.float32)
+OPERATIONS: dict[str, tuple[Callable[[], Any], dict[str, int]]] = {
+    "addition": (lambda: A + A, {"add": 1}),
+    "in place": (lambda: operator.iadd(_array(2, 3), A), {"arange": 1, "add": 1}),
+    "into a slice": (lambda: operator.setitem(_array(4), slice(2), xp.empty(2)), {"arange": 1, "copy": 1}),
+    "a number into a slice": (lambda: operator.setitem(_array(4), slice(2), 0), {"arange": 1, "fill": 1}),
+    "sum": (lambda: A.sum(axis=0), {"sum": 1}),
+    "views": (lambda: A.T.reshape(2, 3).T[0], {"copy": 1}),  # reshape alone
+    "astype": (lambda: A.astype(np.float16).astype(np.float16, copy=False), {"copy": 1}),
+    "contiguous": (lambda: xp.ascontiguousarray(xp.ascontiguousarray(A.T)), {"copy": 1}),
+    "zeros and empty": (lambda: (xp.zeros(3), xp.empty(3)), {"fill": 1}),
+    "few arrays joined": (lambda: xp.concatenate([A, A, A]), {"copy": 2, "concatenate": 1}),
+    "many arrays joined": (lambda: xp.stack([A] * 9), {"concatenate": 1}),
+    "matrices as they lie": (lambda: xp.matmul(A.T, A, out=xp.empty((3, 3), np.float32)), {"matmul": 1}),
+    "half matrices": (lambda: HALVES.T @ HALVES, {"matmul": 1}),
+    "a matrix in no piece": (lambda: STRIDED @ A.T, {"matmul": 1, "copy": 1}),
+    "a result in no piece": (lambda: xp.matmul(A, A.T, out=IN_COLUMNS), {"matmul": 1, "copy": 1}),
+    "transposed of three dimensions": (lambda: BATCH.swapaxes(1, 2) @ BATCH, {"matmul": 1, "copy": 1}),
+    "halves of three dimensions": (lambda: HALVES[None] @ HALVES.T[None], {"matmul": 1, "copy": 3}),
+    "random numbers": (lambda: xp.random.default_rng(0).random(3), {"random": 1}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", OPERATIONS)
+def test_operations_of_the_device_are_counted_as_cupy_makes_them(what: str) -> None:
+    run, expected = OPERATIONS[what]
+    counters.reset()
+    run()
+    assert +counters.functions == expected
+    assert counters.device_operations == sum(expected.values())
+
+
+def test_a_slice_added_to_in_place_is_not_copied_back() -> None:
+    a = _array(2, 3)
+    counters.reset()
+    a[0] += 1
+    a[:, 1:] += 1
+    assert +counters.functions == {"add": 2}
+
+
+def test_new_arrays_are_in_c_order_whatever_the_operands() -> None:
+    a = _array(2, 3, 4).transpose(2, 0, 1)
+    for made in (a + 1, a * a, -a, xp.exp(a), xp.where(a > 2, a, 0), a < 3, xp.clip(a, 0, 1), xp.concatenate([a, a])):
+        assert made.flags.c_contiguous
+    assert not a.astype(np.float64).flags.c_contiguous  # what keeps the order in CuPy, too
+    assert not xp.empty_like(a).flags.c_contiguous

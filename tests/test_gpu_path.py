@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 
 from gpunet import nn
-from gpunet.backend import HostToBackend, active_backend, allow_tf32, set_memory_limit, to_cpu, use_backend, xp
+from gpunet.backend import (
+    HostToBackend,
+    active_backend,
+    allow_tf32,
+    as_nchw,
+    set_memory_limit,
+    to_cpu,
+    use_backend,
+    xp,
+)
 from gpunet.errors import ArgumentError, BackendError, OutOfMemoryError
 from gpunet.ops.pooling import MaxPool2d
 from gpunet.tensor import tensor
@@ -222,3 +231,37 @@ def test_on_numpy_there_is_nothing_to_copy():
         (batch,) = batches(1)
         assert all(one is other for one, other in zip(copies.send(batch)(), batch, strict=True))
         assert active_backend() == "numpy"
+
+
+# ------------------------------------------------------------------------------------------ what the device has to do
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("settings", [{}, {"stride": 2}, {"dilation": 2}], ids=str)
+def test_a_convolution_is_im2col_and_one_product_three_times(settings, dtype, rng, counters):
+    """Its products are of two dimensions, on operands as they lie, straight into their places: tensor cores take those.
+
+    CuPy would copy operands of other layouts, and of more dimensions, float16 as float32.
+    """
+    conv = nn.Conv2d(8, 16, 3, padding=1, bias=False, **settings).to(dtype)
+    x = conv_input(rng, dtype)
+    counters.reset()
+    y = conv(x)
+    assert (counters.launches_of, +counters.functions) == ({"im2col": 1}, {"matmul": 1})
+    grad = xp.ones_like(y.data)
+    counters.reset()
+    y._node.run_backward(grad)
+    assert (counters.launches_of, +counters.functions) == ({"im2col": 1, "col2im": 1}, {"matmul": 2})
+
+
+def test_a_pointwise_convolution_is_three_products(rng, counters):
+    conv, x = nn.Conv2d(8, 16, 1, bias=False), conv_input(rng, np.float32)
+    counters.reset()
+    y = conv(x)
+    y._node.run_backward(xp.ones_like(y.data))
+    assert (counters.launches, +counters.functions) == (0, {"matmul": 3, "fill": 1})  # the ones
+
+
+def conv_input(rng, dtype):
+    """A channels-last Tensor that has a history."""
+    return tensor(as_nchw(xp.asarray(rng.standard_normal((2, 9, 9, 8)).astype(dtype))), requires_grad=True) * 1

@@ -140,27 +140,37 @@ MUTANTS = [
     ),
     # ---------------------------------------------------------------------------------------------------- im2col.cu
     Mutant(
-        "padding forgotten, im2col", "im2col.cu", "at.k * sh - top + at.i * dh", "at.k * sh + at.i * dh", "emulator"
+        "padding forgotten, im2col", "im2col.cu", "at.k * sh - top + at.i * dh", "at.k * sh + at.i * dh", "reference"
     ),
     Mutant("dilation of the other axis", "im2col.cu", "left + at.j * dw", "left + at.j * dh", "reference"),
     Mutant("elements of the kernel exchanged", "im2col.cu", "last_axis(item, kh)", "last_axis(item, kw)", "reference"),
-    Mutant("row below the image", "im2col.cu", "row >= 0 && row < height && column", "row >= 0 && column", "emulator"),
     Mutant(
-        "column left of the image", "im2col.cu", "column >= 0 && column < width) {", "column < width) {", "reference"
+        "row below the image",
+        "im2col.cu",
+        "row < height && column >= 0 && column < width) {",
+        "column >= 0 && column < width) {",
+        "emulator",
+    ),
+    Mutant(
+        "column left of the image", "im2col.cu", "column >= 0 && column < width) {", "column < width) {", "emulator"
     ),
     Mutant("group forgotten", "im2col.cu", "at.g * group_channels + at.c", "at.c", "reference"),
     Mutant("pack is not cleared", "im2col.cu", "Pack<T, V> pack = {};", "Pack<T, V> pack;", "reference"),
     Mutant("every element of a dilated window", "im2col.cu", "if (down % dh != 0) continue;", "", "reference"),
     Mutant("windows of the first image", "im2col.cu", "+ in.image;  // of the rows", "+ 0;", "reference"),
     Mutant(
-        "row of the window exchanged", "im2col.cu", "(window * kh + i) * kw +", "(window * kh + i) * kh +", "emulator"
+        "row of the window exchanged",
+        "im2col.cu",
+        "(window * kh + i) * kw + across",
+        "(window * kh + i) * kh + across",
+        "emulator",
     ),
     Mutant(
         "channel of the image, not of the group",
         "im2col.cu",
         "c = in.channel - g * group_channels",
         "c = in.channel",
-        "emulator",
+        "reference",
     ),
     Mutant("a window too few", "im2col.cu", "l >= beside.first; --l", "l > beside.first; --l", "reference"),
     Mutant("rest of the number lost", "im2col.cu", "number = quotient;", "", "emulator"),

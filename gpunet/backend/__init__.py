@@ -12,11 +12,11 @@ from gpunet.backend.active import (
     xp,
 )
 from gpunet.backend.device import allow_tf32, set_memory_limit
-from gpunet.backend.layout import address, as_nchw, to_nhwc
+from gpunet.backend.layout import address, as_nchw, as_nhwc, elementwise, sees_channels_last, to_nhwc
 from gpunet.backend.numerics import quiet
 from gpunet.backend.probe import CupyProbe, probe_cupy
 from gpunet.backend.random import host_generator, manual_seed, random_state, set_random_state, uniform
-from gpunet.backend.scratch import kept, scratch
+from gpunet.backend.scratch import scratch
 from gpunet.backend.tiles import get_num_threads, run_tiles, set_num_threads, sum_over_tiles, tiles
 from gpunet.backend.transfer import HostToBackend
 
@@ -29,18 +29,20 @@ __all__ = [
     "address",
     "allow_tf32",
     "as_nchw",
+    "as_nhwc",
     "asarray",
     "backend_of",
     "check_active",
+    "elementwise",
     "get_num_threads",
     "host_generator",
-    "kept",
     "manual_seed",
     "probe_cupy",
     "quiet",
     "random_state",
     "run_tiles",
     "scratch",
+    "sees_channels_last",
     "set_memory_limit",
     "set_num_threads",
     "set_random_state",

@@ -8,51 +8,39 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from typing import Any, Protocol, TypeVar
+from typing import Any
+
+import numpy as np
 
 from gpunet.backend.active import Array, active_backend, xp
 
-__all__ = ["kept", "scratch"]
+__all__ = ["scratch"]
 
 KEPT_BYTES = 64 << 20  # by each thread; what was not used for longest goes first
 
 
-class _Sized(Protocol):
-    @property
-    def nbytes(self) -> int:
-        """How much memory it takes."""
-
-
-Workspace = TypeVar("Workspace", bound=_Sized)
-
-
 class _Kept(threading.local):
     def __init__(self) -> None:
-        self.workspaces: OrderedDict[Hashable, Any] = OrderedDict()
+        self.arrays: OrderedDict[tuple[Any, ...], np.ndarray[Any, Any]] = OrderedDict()
         self.bytes = 0
 
 
 _kept = _Kept()
 
 
-def kept(key: Hashable, make: Callable[[], Workspace]) -> Workspace:
-    """What this thread has made under a key before, or `make()`.
+def scratch(purpose: str, shape: tuple[int, ...], dtype: Any) -> Array:
+    """A working array of this thread, with arbitrary numbers in it.
 
-    Valid until this thread asks for the same key again, so it must never become part of a result.
+    Valid until this thread asks for the same purpose and shape again, so it must never become part of a result.
     """
     if active_backend() != "numpy":
-        return make()
-    workspace: Workspace | None = _kept.workspaces.get(key)
-    if workspace is None:
-        workspace = _kept.workspaces[key] = make()
-        _kept.bytes += workspace.nbytes
-        while _kept.bytes > KEPT_BYTES and len(_kept.workspaces) > 1:
-            _kept.bytes -= _kept.workspaces.popitem(last=False)[1].nbytes
-    _kept.workspaces.move_to_end(key)
-    return workspace
-
-
-def scratch(purpose: str, shape: tuple[int, ...], dtype: Any) -> Array:
-    """A working array of this thread: zero when it is made, later whatever the same purpose and shape left in it."""
-    return kept((purpose, shape, dtype), lambda: xp.zeros(shape, dtype=dtype))
+        return xp.empty(shape, dtype=dtype)
+    key = (purpose, shape, dtype)
+    array = _kept.arrays.get(key)
+    if array is None:
+        array = _kept.arrays[key] = np.empty(shape, dtype=dtype)
+        _kept.bytes += array.nbytes
+        while _kept.bytes > KEPT_BYTES and len(_kept.arrays) > 1:
+            _kept.bytes -= _kept.arrays.popitem(last=False)[1].nbytes
+    _kept.arrays.move_to_end(key)
+    return array

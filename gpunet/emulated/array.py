@@ -202,7 +202,8 @@ class ndarray:
     def __getitem__(self, key: Any) -> ndarray:
         key = index(key)
         if _is_advanced(key):
-            return fresh(np.asarray(self._values[key]))
+            counters.functions["take"] += 1
+            return fresh(np.asarray(self._values[key], order="C"))
         if isinstance(key, tuple):
             if not any(part is Ellipsis for part in key):
                 key = (*key, Ellipsis)
@@ -216,6 +217,9 @@ class ndarray:
         if isinstance(value, (list, tuple)):
             raise TypeError(f"{type(value).__name__} cannot be used for fill")
         key, values = index(key), values_in(value)
+        if _is_the_same(values, self._values, key):
+            return  # what `a[key] += b` ends with
+        counters.functions["copy" if np.ndim(values) else "fill"] += 1
         self._values[key] = values
         if _is_advanced(key):
             self._poison_contested(key, values)
@@ -270,11 +274,13 @@ class ndarray:
         """The elements as another type of number."""
         if not copy and self.dtype == dtype:
             return self
+        counters.functions["copy"] += 1
         with np.errstate(all="ignore"):
             return fresh(self._values.astype(dtype, order=order, casting=casting or "unsafe"))
 
     def copy(self, order: Any = "C") -> ndarray:
         """The same elements in new memory."""
+        counters.functions["copy"] += 1
         return fresh(self._values.copy(order))
 
     def __copy__(self) -> ndarray:
@@ -371,7 +377,10 @@ def view(values: Values, source: ndarray) -> ndarray:
 
 
 def _view_or_copy(values: Values, source: ndarray) -> ndarray:
-    return view(values, source) if np.may_share_memory(values, source._values) else fresh(values)
+    if np.may_share_memory(values, source._values):
+        return view(values, source)
+    counters.functions["copy"] += 1
+    return fresh(values)
 
 
 def _as_type(array: ndarray, dtype: Any) -> ndarray:
@@ -379,14 +388,38 @@ def _as_type(array: ndarray, dtype: Any) -> ndarray:
 
 
 def result(function: Callable[..., Any], *arguments: Any, out: ndarray | None = None, **options: Any) -> ndarray:
-    """Run a NumPy function on bare values: silent about NaN and overflow, as a device is, and never giving a scalar."""
+    """Run a NumPy function on bare values, as CuPy does it.
+
+    It is silent about NaN and overflow and never gives a scalar. New results lie in C order, whatever the operands'.
+    """
+    counters.functions[function.__name__] += 1
+    if function is np.matmul:
+        counters.functions["copy"] += copies_of_matmul(
+            arguments[0], arguments[1], None if out is None else operand(out)
+        )
     with np.errstate(all="ignore"):
         if out is None:
-            return fresh(np.asarray(function(*arguments, **options)))
+            return fresh(np.asarray(function(*arguments, **options), order="C"))  # NumPy's order follows the inputs
         if not isinstance(out, ndarray):
             raise TypeError(f"out must be a device array, got {type(out)}")
         function(*arguments, out=out._values, **options)
         return out
+
+
+def copies_of_matmul(a: Values, b: Values, out: Values | None) -> int:
+    """The copies that CuPy makes around a matrix product.
+
+    Two matrices go to cuBLAS as they are, transposed or not, if each lies in one piece. Of more dimensions it wants C
+    order, and of float16 float32: no tensor core ever sees those.
+    """
+    dtype = np.result_type(a, b)
+    written = out is None or out.flags.c_contiguous
+    if max(a.ndim, b.ndim) <= 2:
+        whole = [each.flags.c_contiguous or each.flags.f_contiguous for each in (a, b)]
+        return whole.count(False) + (not (written and (out is None or out.dtype == dtype)))
+    wanted = np.dtype(np.float32) if dtype == np.float16 else dtype
+    fitting = [each.flags.c_contiguous and each.dtype == wanted for each in (a, b)]
+    return fitting.count(False) + (not (written and wanted == (dtype if out is None else out.dtype)))
 
 
 # ---------------------------------------------------------------------- what may meet a device array
@@ -421,6 +454,13 @@ def index(key: Any) -> Any:
     if isinstance(key, (np.ndarray, list)):
         counters.host_to_device += 1
     return key
+
+
+def _is_the_same(values: Any, of: Values, key: Any) -> bool:
+    """Whether values are themselves the view of an array that a key stands for."""
+    if not isinstance(values, np.ndarray) or _is_advanced(key):
+        return False
+    return values.__array_interface__ == np.asarray(of[key]).__array_interface__
 
 
 def _is_advanced(key: Any) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from gpunet.emulated.array import fresh, host_copy, index, ndarray, operand, poison, result, values_in, view
+from gpunet.emulated.counters import counters
 from gpunet.errors import KernelError
 
 __all__ = [
@@ -74,16 +75,19 @@ def empty(shape: Any, dtype: Any = float, order: Any = "C") -> ndarray:
 
 def zeros(shape: Any, dtype: Any = float, order: Any = "C") -> ndarray:
     """An array of zeros."""
+    counters.functions["fill"] += 1
     return fresh(np.zeros(shape, dtype, order))
 
 
 def ones(shape: Any, dtype: Any = float, order: Any = "C") -> ndarray:
     """An array of ones."""
+    counters.functions["fill"] += 1
     return fresh(np.ones(shape, dtype, order))
 
 
 def full(shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C") -> ndarray:
     """An array of one value."""
+    counters.functions["fill"] += 1
     return fresh(np.full(shape, operand(fill_value), dtype, order))
 
 
@@ -98,11 +102,13 @@ def empty_like(
 
 def zeros_like(a: ndarray, dtype: Any = None, order: Any = "K", subok: None = None, shape: Any = None) -> ndarray:
     """An array of zeros of the shape and memory layout of another."""
+    counters.functions["fill"] += 1
     return fresh(np.zeros_like(operand(a), dtype, order, shape=shape))
 
 
 def ones_like(a: ndarray, dtype: Any = None, order: Any = "K", subok: None = None, shape: Any = None) -> ndarray:
     """An array of ones of the shape and memory layout of another."""
+    counters.functions["fill"] += 1
     return fresh(np.ones_like(operand(a), dtype, order, shape=shape))
 
 
@@ -110,11 +116,13 @@ def full_like(
     a: ndarray, fill_value: Any, dtype: Any = None, order: Any = "K", subok: None = None, shape: Any = None
 ) -> ndarray:
     """An array of one value, of the shape and memory layout of another."""
+    counters.functions["fill"] += 1
     return fresh(np.full_like(operand(a), operand(fill_value), dtype, order, shape=shape))
 
 
 def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> ndarray:
     """Numbers at equal distances."""
+    counters.functions["arange"] += 1
     return fresh(np.arange(start, dtype=dtype) if stop is None else np.arange(start, stop, step, dtype=dtype))
 
 
@@ -151,6 +159,7 @@ def ascontiguousarray(a: ndarray, dtype: Any = None) -> ndarray:
         return host_copy(a, dtype)
     if a._values.flags.c_contiguous and (dtype is None or a.dtype == dtype):
         return a
+    counters.functions["copy"] += 1
     return fresh(np.ascontiguousarray(a._values, dtype))
 
 
@@ -161,6 +170,8 @@ def _holds_device_arrays(data: Sequence[Any]) -> bool:
 
 
 # ---------------------------------------------------------------------- other shapes
+
+MOST_COPIED = 8  # arrays that CuPy joins by a copy of each; more of them by one kernel, if they are small
 
 
 def broadcast_to(array: ndarray, shape: Any) -> ndarray:
@@ -175,12 +186,16 @@ def expand_dims(a: ndarray, axis: Any) -> ndarray:
 
 def concatenate(tup: Sequence[ndarray], axis: Any = 0, out: Any = None) -> ndarray:
     """Arrays joined along an axis."""
+    if len(tup) <= MOST_COPIED:
+        counters.functions["copy"] += len(tup) - 1  # one for each part
+    else:
+        counters.host_to_device += 1  # the addresses of the parts
     return result(np.concatenate, [operand(part) for part in tup], axis=axis, out=out)
 
 
 def stack(tup: Sequence[ndarray], axis: Any = 0, out: Any = None) -> ndarray:
     """Arrays joined along a new axis."""
-    return result(np.stack, [operand(part) for part in tup], axis=axis, out=out)
+    return concatenate([expand_dims(part, axis) for part in tup], axis, out)
 
 
 def tile(A: ndarray, reps: Any) -> ndarray:  # noqa: N803
@@ -224,6 +239,7 @@ class ufunc:
             raise NotImplementedError(f"`cupy_{self.__name__}.at` is not supported yet")
         if a.dtype.name not in _ATOMIC:
             raise TypeError(f"cupy.add.at only supports {', '.join(_ATOMIC)} as data type")
+        counters.functions["add.at"] += 1
         np.add.at(a._values, index(indices), operand(b))
 
 
@@ -261,6 +277,7 @@ def may_share_memory(a: ndarray, b: ndarray) -> bool:
 def copyto(dst: ndarray, src: Any, casting: Any = "same_kind", where: ndarray | None = None) -> None:
     """Copy elements, or those where a mask holds."""
     mask = True if where is None else operand(where)
+    counters.functions["copy"] += 1
     np.copyto(dst._values, operand(src), casting=casting, where=mask)
 
 

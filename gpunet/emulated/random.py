@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.emulated.array import fresh, ndarray
+from gpunet.emulated.counters import counters
 
 __all__ = ["Generator", "default_rng"]
 
@@ -21,16 +22,19 @@ class Generator:
 
     def random(self, size: Any = None, dtype: Any = np.float64, out: None = None) -> ndarray:
         """From the uniform distribution over [0, 1)."""
+        counters.functions["random"] += 1
         return fresh(np.asarray(self._stream.random(size, dtype)))
 
     def standard_normal(self, size: Any = None, dtype: Any = np.float64, out: None = None) -> ndarray:
         """From the normal distribution with mean 0 and deviation 1."""
+        counters.functions["standard_normal"] += 1
         return fresh(np.asarray(self._stream.standard_normal(size, dtype)))
 
     def integers(
         self, low: int, high: int | None = None, size: Any = None, dtype: Any = np.int64, endpoint: bool = False
     ) -> ndarray:
         """Whole numbers from low to below high, or to high with `endpoint`."""
+        counters.functions["integers"] += 1
         return fresh(np.asarray(self._stream.integers(low, high, size, dtype, endpoint)))
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from gpunet.backend import Array, xp
+from gpunet.backend import Array, elementwise, xp
 from gpunet.ops.normal import normal_cdf, normal_pdf
-from gpunet.ops.operation import Operation
+from gpunet.ops.operation import ElementWise, Operation
 
 __all__ = ["GELU", "LeakyReLU", "ReLU", "SiLU", "Sigmoid", "Tanh", "TanhGELU", "relu", "relu_gradient", "sigmoid"]
 
@@ -16,11 +16,13 @@ def sigmoid(x: Array) -> Array:
     return xp.exp(xp.minimum(x, 0)) / (1 + xp.exp(-xp.abs(x)))
 
 
+@elementwise
 def relu(x: Array, out: Array | None = None) -> Array:
     """max(x, 0); NaN stays NaN. Against a single number NumPy's clip is twice as fast as its maximum."""
     return xp.clip(x, 0, math.inf, out=out)
 
 
+@elementwise
 def relu_gradient(grad: Array, y: Array) -> Array:
     """What reaches the input of a ReLU that gave y: 0 where y is 0, else the gradient, also where y is NaN.
 
@@ -42,7 +44,7 @@ class ReLU(Operation):
         return (relu_gradient(grad, self.y),)
 
 
-class LeakyReLU(Operation):
+class LeakyReLU(ElementWise):
     """`y = x where x > 0 else slope * x`."""
 
     def __init__(self, slope: float) -> None:
@@ -56,7 +58,7 @@ class LeakyReLU(Operation):
         return (xp.where(self.x > 0, grad, self.slope * grad),)
 
 
-class Sigmoid(Operation):
+class Sigmoid(ElementWise):
     """`y = 1 / (1 + e^-x)`; dy/dx = y (1 - y)."""
 
     def forward(self, x: Array) -> Array:
@@ -67,7 +69,7 @@ class Sigmoid(Operation):
         return (grad * self.y * (1 - self.y),)
 
 
-class Tanh(Operation):
+class Tanh(ElementWise):
     """`y = tanh x`; dy/dx = 1 - y^2."""
 
     def forward(self, x: Array) -> Array:
@@ -78,7 +80,7 @@ class Tanh(Operation):
         return (grad * (1 - self.y * self.y),)
 
 
-class SiLU(Operation):
+class SiLU(ElementWise):
     """`y = x s` with s = sigmoid(x); dy/dx = s (1 + x (1 - s))."""
 
     def forward(self, x: Array) -> Array:
@@ -89,7 +91,7 @@ class SiLU(Operation):
         return (grad * self.s * (1 + self.x * (1 - self.s)),)
 
 
-class GELU(Operation):
+class GELU(ElementWise):
     """`y = x Phi(x)` with the normal distribution Phi; dy/dx = Phi(x) + x phi(x)."""
 
     def forward(self, x: Array) -> Array:
@@ -100,7 +102,7 @@ class GELU(Operation):
         return (grad * (self.cdf + self.x * normal_pdf(self.x)),)
 
 
-class TanhGELU(Operation):
+class TanhGELU(ElementWise):
     """`y = x/2 (1 + tanh(u))` with u = sqrt(2/pi) (x + 0.044715 x^3): GELU as it was approximated in the paper."""
 
     SCALE = math.sqrt(2 / math.pi)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
-from gpunet.backend import Array, xp
+from gpunet.backend import Array, elementwise, xp
 from gpunet.ops.broadcast import unbroadcast
-from gpunet.ops.operation import Operation
+from gpunet.ops.operation import ElementWise, Operation
 
 __all__ = [
     "Abs",
@@ -25,6 +26,9 @@ __all__ = [
     "Subtract",
     "Where",
 ]
+
+
+_add = elementwise(operator.add)
 
 
 class _Binary(Operation):
@@ -47,7 +51,7 @@ class Add(_Binary):
 
     def forward(self, a: Any, b: Any) -> Array:
         self.shapes = tuple(getattr(value, "shape", None) for value in (a, b))
-        return a + b
+        return _add(a, b)
 
     def backward(self, grad: Array) -> tuple[Array | None, ...]:
         return tuple(
@@ -56,7 +60,7 @@ class Add(_Binary):
         )
 
 
-class Subtract(_Binary):
+class Subtract(_Binary, ElementWise):
     """`y = a - b`."""
 
     def forward(self, a: Any, b: Any) -> Array:
@@ -67,7 +71,7 @@ class Subtract(_Binary):
         return self._gradients(lambda: grad, lambda: -grad)
 
 
-class Multiply(_Binary):
+class Multiply(_Binary, ElementWise):
     """`y = a * b`."""
 
     def forward(self, a: Any, b: Any) -> Array:
@@ -78,7 +82,7 @@ class Multiply(_Binary):
         return self._gradients(lambda: grad * self.b, lambda: grad * self.a)
 
 
-class Divide(_Binary):
+class Divide(_Binary, ElementWise):
     """`y = a / b`."""
 
     def forward(self, a: Any, b: Any) -> Array:
@@ -95,7 +99,7 @@ class Reciprocal(Divide):
     autocast = "full"
 
 
-class Power(_Binary):
+class Power(_Binary, ElementWise):
     """`y = a ** b`. dy/da = b a^(b-1), dy/db = y ln a; at a = 0 the latter is taken as 0, its limit for b > 0."""
 
     autocast = "full"
@@ -117,7 +121,7 @@ class Power(_Binary):
         return self._gradients(by_base, by_exponent)
 
 
-class _Choice(_Binary):
+class _Choice(_Binary, ElementWise):
     """The larger or the smaller of two; equal values share the gradient evenly, as in PyTorch."""
 
     def _share(self, grad: Array, first_wins: Array) -> tuple[Array | None, ...]:
@@ -164,7 +168,7 @@ class Where(_Binary):
         )
 
 
-class Negate(Operation):
+class Negate(ElementWise):
     """`y = -x`."""
 
     def forward(self, x: Array) -> Array:
@@ -174,7 +178,7 @@ class Negate(Operation):
         return (-grad,)
 
 
-class Exp(Operation):
+class Exp(ElementWise):
     """`y = e^x`."""
 
     autocast = "full"
@@ -187,7 +191,7 @@ class Exp(Operation):
         return (grad * self.y,)
 
 
-class Log(Operation):
+class Log(ElementWise):
     """`y = ln x`."""
 
     autocast = "full"
@@ -200,7 +204,7 @@ class Log(Operation):
         return (grad / self.x,)
 
 
-class Sqrt(Operation):
+class Sqrt(ElementWise):
     """`y = sqrt(x)`."""
 
     def forward(self, x: Array) -> Array:
@@ -211,7 +215,7 @@ class Sqrt(Operation):
         return (grad / (2 * self.y),)
 
 
-class Abs(Operation):
+class Abs(ElementWise):
     """`y = |x|`, with slope 0 at 0."""
 
     def forward(self, x: Array) -> Array:
@@ -222,7 +226,7 @@ class Abs(Operation):
         return (grad * xp.sign(self.x),)
 
 
-class Clamp(Operation):
+class Clamp(ElementWise):
     """`y = min(max(x, low), high)`; the gradient passes where x lies within the bounds."""
 
     def __init__(self, low: float | None, high: float | None) -> None:
@@ -234,7 +238,7 @@ class Clamp(Operation):
         return y if self.high is None else xp.minimum(y, self.high)
 
     def backward(self, grad: Array) -> tuple[Array]:
-        inside = xp.ones(self.x.shape, dtype=bool)
+        inside = xp.ones_like(self.x, dtype=bool)
         if self.low is not None:
             inside &= self.x >= self.low
         if self.high is not None:

@@ -76,7 +76,7 @@ def convolve(x: Array, weight: Array, bias: Array | None, window: Window, groups
         if bias is not None:
             y[batch] += bias
 
-    run_tiles(one_tile, _tiles(x, window))
+    run_tiles(one_tile, _tiles(x.shape, x.itemsize, window))
     return y
 
 
@@ -99,16 +99,15 @@ def convolve_normalise(
 def convolve_back_input(grad: Array, weight: Array, window: Window, groups: int, shape: Shape) -> Array:
     """Dx (N, H, W, C), the shape given, from the gradient by y (N, Ho, Wo, O)."""
     filters = _as_columns(weight, groups).swapaxes(1, 2)  # (G, O/G, kh*kw*C/G)
-    dx = xp.empty(shape, dtype=grad.dtype)
 
-    def one_tile(batch: slice) -> None:
+    def one_tile(batch: slice) -> Array:
         g = _grouped(grad[batch], groups)  # (G, n*Ho*Wo, O/G)
-        rows = scratch("col2im", (*g.shape[:2], filters.shape[2]), g.dtype)
+        rows = xp.empty((*g.shape[:2], filters.shape[2]), dtype=g.dtype)
         _multiply(g, filters, rows)
-        dx[batch] = col2im(rows, window, groups, dx[batch].shape)
+        return col2im(rows, window, groups, (batch.stop - batch.start, *shape[1:]))
 
-    run_tiles(one_tile, _tiles(dx, window))
-    return dx
+    parts = run_tiles(one_tile, _tiles(shape, grad.itemsize, window))
+    return parts[0] if len(parts) == 1 else xp.concatenate(parts)
 
 
 @Pass
@@ -121,7 +120,7 @@ def convolve_back_filters(x: Array, grad: Array, window: Window, groups: int) ->
         _multiply(rows.swapaxes(1, 2), g, product)
         return (product,)
 
-    (dfilters,) = sum_over_tiles(one_tile, _tiles(x, window))
+    (dfilters,) = sum_over_tiles(one_tile, _tiles(x.shape, x.itemsize, window))
     by_element = dfilters.reshape(groups, *window.kernel, -1, dfilters.shape[2])  # (G, kh, kw, C/G, O/G)
     return by_element.transpose(1, 2, 3, 0, 4).reshape(*by_element.shape[1:4], -1).transpose(3, 2, 0, 1)
 
@@ -146,11 +145,11 @@ def _multiply(a: Array, b: Array, out: Array) -> None:
         out[...] = xp.matmul(a, b)
 
 
-def _tiles(x: Array, window: Window) -> list[slice]:
+def _tiles(shape: Shape, itemsize: int, window: Window) -> list[slice]:
     """As many images (N, H, W, C) at a time as leave room for their rows."""
-    n, height, width, channels = x.shape
+    n, height, width, channels = shape
     numbers = math.prod(window.output_size(height, width)) * math.prod(window.kernel) * channels
-    return tiles(n, x.itemsize * numbers)
+    return tiles(n, itemsize * numbers)
 
 
 class Conv2d(Operation):

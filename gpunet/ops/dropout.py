@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from gpunet.backend import Array, as_nchw, uniform
+import operator
+from typing import Any
+
+from gpunet.backend import Array, as_nchw, elementwise, uniform
 from gpunet.ops.operation import Operation
 
 __all__ = ["Dropout"]
+
+_multiply = elementwise(operator.mul)
+
+
+@elementwise
+def _mask(u: Array, p: float, keep_scale: Any) -> Array:
+    return (u >= p) * keep_scale
 
 
 class Dropout(Operation):
@@ -16,8 +26,8 @@ class Dropout(Operation):
 
     def forward(self, x: Array) -> Array:
         keep_scale = 1 / (1 - self.p) if self.p < 1 else 0.0
-        self.mask = (self._draw(x) >= self.p) * x.dtype.type(keep_scale)
-        return x * self.mask
+        self.mask = _mask(self._draw(x), self.p, x.dtype.type(keep_scale))
+        return _multiply(x, self.mask)
 
     def _draw(self, x: Array) -> Array:
         if self.per_channel:
@@ -28,4 +38,4 @@ class Dropout(Operation):
         return uniform(x.shape)
 
     def backward(self, grad: Array) -> tuple[Array]:
-        return (grad * self.mask,)
+        return (_multiply(grad, self.mask),)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, ClassVar, Literal
 
-from gpunet.backend import Array
+from gpunet.backend import Array, as_nchw, as_nhwc, sees_channels_last
 
-__all__ = ["Operation"]
+__all__ = ["ElementWise", "Operation"]
 
 
 class Operation:
@@ -48,3 +49,41 @@ class Operation:
     def backward(self, grad: Array) -> tuple[Array | None, ...]:
         """The gradients of the loss by the inputs, given its gradient by the output."""
         raise NotImplementedError
+
+
+class ElementWise(Operation):
+    """An operation on each element alone, whose output lies in memory as its inputs do.
+
+    Where a backend needs that for it, `forward` and `backward` of every subclass see channels-last arrays as they lie
+    there, (N, H, W, C). Element by element it makes no difference.
+    """
+
+    _channels_last = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "forward" in vars(cls):
+            cls.forward = _forward_as_it_lies(cls.forward)  # type: ignore[method-assign]
+        if "backward" in vars(cls):
+            cls.backward = _backward_as_it_lies(cls.backward)  # type: ignore[method-assign]
+
+
+def _forward_as_it_lies(forward: Any) -> Any:
+    @functools.wraps(forward)
+    def run(self: ElementWise, *inputs: Any) -> Array:
+        self._channels_last = sees_channels_last(inputs)
+        return as_nchw(forward(self, *map(as_nhwc, inputs))) if self._channels_last else forward(self, *inputs)
+
+    return run
+
+
+def _backward_as_it_lies(backward: Any) -> Any:
+    """As the forward pass saw its inputs, and has kept them."""
+
+    @functools.wraps(backward)
+    def run(self: ElementWise, grad: Array) -> tuple[Array | None, ...]:
+        if not self._channels_last:
+            return backward(self, grad)
+        return tuple(part if part is None else as_nchw(part) for part in backward(self, as_nhwc(grad)))
+
+    return run

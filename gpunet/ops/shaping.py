@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gpunet.backend import Array, xp
+from gpunet.backend import Array, as_nchw, as_nhwc, sees_channels_last, xp
 from gpunet.ops.broadcast import unbroadcast
 from gpunet.ops.operation import Operation
 
@@ -105,6 +105,9 @@ class Concatenate(Operation):
 
     def forward(self, *arrays: Array) -> Array:
         self.sizes = [array.shape[self.axis] for array in arrays]
+        if sees_channels_last(arrays):
+            axis = (0, 3, 1, 2)[self.axis]  # of (N, H, W, C)
+            return as_nchw(xp.concatenate([as_nhwc(array) for array in arrays], axis=axis))
         return xp.concatenate(arrays, axis=self.axis)
 
     def backward(self, grad: Array) -> tuple[Array, ...]:
