@@ -129,7 +129,7 @@ def test_bits_do_not_depend_on_the_number_of_threads(training, threads, rng):
 @pytest.mark.parametrize("training", [True, False])
 def test_output_and_gradient_lie_channels_last_in_memory(training, rng):
     x = tensor(rng.standard_normal((2, 3, 4, 5)), requires_grad=True)
-    y = F.batch_norm(x * 2, tensor(np.zeros(3)), tensor(np.ones(3)), training=training)
+    y = F.batch_norm(x, tensor(np.zeros(3)), tensor(np.ones(3)), training=training)
     y.sum().backward()
     assert y.data.transpose(0, 2, 3, 1).flags.c_contiguous
     assert x.grad.data.transpose(0, 2, 3, 1).flags.c_contiguous
