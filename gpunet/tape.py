@@ -16,6 +16,7 @@ from typing import Literal
 from gpunet.backend import Array, elementwise, quiet, xp
 from gpunet.errors import GradientError, OutOfMemoryError
 from gpunet.ops.operation import Operation
+from gpunet.ops.waiting import Waiting, computed, is_waiting
 
 __all__ = ["Leaf", "Node", "backward", "is_grad_enabled", "no_grad"]
 
@@ -55,6 +56,8 @@ class Node:
         operation, self.operation = self.operation, None
         try:
             return operation.backward(grad)
+        except OutOfMemoryError:
+            raise  # told by what had been put off
         except MemoryError as error:
             raise OutOfMemoryError.during(operation, [grad]) from error
 
@@ -105,26 +108,35 @@ def backward(root: Node | Leaf, grad: Array) -> None:
     node is reached, every path that leads back to it has already delivered its part: no recursion, no sorting.
     """
     gradients: dict[Node | Leaf, Array] = {root: grad}
-    waiting: list[tuple[int, Node]] = []
+    queue: list[tuple[int, Node]] = []
     if isinstance(root, Node):
-        heapq.heappush(waiting, (-root.sequence, root))
+        heapq.heappush(queue, (-root.sequence, root))
     with quiet():
-        while waiting:
-            node = heapq.heappop(waiting)[1]
+        while queue:
+            node = heapq.heappop(queue)[1]
             grad = gradients.pop(node)
-            for target, part in zip(node.inputs, node.run_backward(grad), strict=True):
+            parts = node.run_backward(grad)
+            if isinstance(grad, Waiting) and not is_waiting(grad):
+                grad = grad.value  # which a part may be
+            for target, part in zip(node.inputs, parts, strict=True):
                 if target is None or part is None:
                     continue
+                if isinstance(part, Waiting) and (target in gradients or not _takes_waiting(target)):
+                    part = part.value
                 if target in gradients:
-                    part = _sum(gradients[target], part, grad)
+                    part = _sum(computed(gradients[target]), part, grad)
                 elif isinstance(target, Node):
-                    heapq.heappush(waiting, (-target.sequence, target))
+                    heapq.heappush(queue, (-target.sequence, target))
                 elif not _is_new(part, grad):
                     part = part.copy(order="K")  # a leaf keeps its gradient, and clipping writes into it
                 gradients[target] = part
         for leaf, total in gradients.items():
             if isinstance(leaf, Leaf):
                 leaf.grad = xp.asarray(total) if leaf.grad is None else xp.add(leaf.grad, total, out=xp.asarray(total))
+
+
+def _takes_waiting(target: Node | Leaf) -> bool:
+    return isinstance(target, Node) and target.operation is not None and target.operation.takes_waiting
 
 
 def _sum(earlier: Array, part: Array, grad: Array) -> Array:
@@ -145,4 +157,4 @@ def _is_new(part: Array, grad: Array) -> bool:
     if part.base is None:
         return part is not grad
     whole = part.base.size == part.size and getattr(part.flags, "writeable", True)
-    return whole and not xp.may_share_memory(part, grad)
+    return whole and (isinstance(grad, Waiting) or not xp.may_share_memory(part, grad))

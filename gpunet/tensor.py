@@ -7,6 +7,7 @@ and records it where a gradient will be wanted.
 from __future__ import annotations
 
 import functools
+import math
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -23,8 +24,9 @@ from gpunet.ops.matmul import MatMul
 from gpunet.ops.operation import Operation
 from gpunet.ops.reduction import Extremum, Mean, Sum
 from gpunet.ops.shaping import Cast, Expand, Index, Permute, Reshape
+from gpunet.ops.waiting import Waiting, hand_out, is_waiting
 
-__all__ = ["Extreme", "Tensor", "apply", "as_tensor", "check_broadcast", "operand", "tensor"]
+__all__ = ["Extreme", "Tensor", "apply", "as_tensor", "check_broadcast", "operand", "own", "tensor"]
 
 Number: TypeAlias = bool | int | float
 DType: TypeAlias = Any
@@ -44,42 +46,66 @@ class Tensor:
     Made by `gpunet.tensor`; results of operations are Tensors, too. Methods have PyTorch's names and meanings.
 
     Attributes:
-        data: the array itself.
         host_range: the smallest and the largest value of whole numbers that came from the host, where they were looked
             at on the way: asking a GPU for them would wait until it has finished all its work. None if not known.
     """
 
-    __slots__ = ("__weakref__", "_node", "data", "host_range")
+    __slots__ = ("__weakref__", "_array", "_node", "host_range")
     __array_ufunc__ = None  # `array + tensor` asks Tensor.__radd__ instead of looping over the elements
     __hash__ = object.__hash__  # __eq__ compares element by element; a Tensor is a key by identity, as in PyTorch
 
-    data: Array
     host_range: tuple[int, int] | None
+    _array: Any  # an array, or what waits to become one
     _node: tape.Node | tape.Leaf | None
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
-        self.data = data
-        self.host_range = None
-        self._node = None
+        hand_out(data)
+        self._array = data
+        self.host_range = self._node = None
         if requires_grad:
             self.requires_grad = True
+
+    # ------------------------------------------------------------------ the array
+
+    @property
+    def data(self) -> Array:
+        """The array itself, to look at and to write to."""
+        array = self.array
+        hand_out(array)
+        return array
+
+    @data.setter
+    def data(self, array: Array) -> None:
+        hand_out(array)
+        self._array = array
+
+    @property
+    def array(self) -> Array:
+        """The array, for code within the library, which neither hands it on nor, but for `settle`, writes to it."""
+        if isinstance(self._array, Waiting):
+            self._array = self._array.value
+        return self._array
+
+    @array.setter
+    def array(self, array: Array) -> None:
+        self._array = array
 
     # ------------------------------------------------------------------ what it is
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The size of each dimension."""
-        return self.data.shape
+        return self._array.shape
 
     @property
     def ndim(self) -> int:
         """The number of dimensions."""
-        return self.data.ndim
+        return len(self._array.shape)
 
     @property
     def dtype(self) -> Any:
         """The type of the numbers."""
-        return self.data.dtype
+        return self._array.dtype
 
     @property
     def T(self) -> Tensor:  # noqa: N802  (the name that NumPy and PyTorch use)
@@ -96,7 +122,7 @@ class Tensor:
 
     def numel(self) -> int:
         """The number of elements."""
-        return int(self.data.size)
+        return math.prod(self._array.shape)
 
     def is_floating_point(self) -> bool:
         """Whether the numbers are floats: only those can have gradients."""
@@ -108,7 +134,7 @@ class Tensor:
         return self.shape[0]
 
     def __repr__(self) -> str:
-        values = np.array2string(to_cpu(self.data), separator=", ", precision=4, threshold=200, prefix="tensor(")
+        values = np.array2string(to_cpu(self.array), separator=", ", precision=4, threshold=200, prefix="tensor(")
         dtype = "" if self.dtype in (np.float32, np.int64, np.bool_) else f", dtype={self.dtype}"
         grad = ", requires_grad=True" if self.requires_grad else ""
         return f"tensor({values}{dtype}{grad})"
@@ -146,7 +172,7 @@ class Tensor:
     def grad(self) -> Tensor | None:
         """The gradient that `backward` has collected so far, as a Tensor without history."""
         if isinstance(self._node, tape.Leaf) and self._node.grad is not None:
-            return Tensor(self._node.grad)
+            return own(self._node.grad)
         return None
 
     @grad.setter
@@ -155,7 +181,7 @@ class Tensor:
             raise GradientError("only a Tensor made with requires_grad=True keeps a gradient")
         if value is not None and value.shape != self.shape:
             raise ShapeError(f"the gradient has shape {value.shape}, expected that of its Tensor, {self.shape}")
-        self._node.grad = None if value is None else value.data
+        self._node.grad = None if value is None else value.array
 
     def backward(self, gradient: Tensor | None = None) -> None:
         """Compute the gradient of this Tensor by every Tensor that it was computed from, and add it to their `.grad`.
@@ -189,13 +215,13 @@ class Tensor:
                 raise DTypeError(f"backward expects its gradient as a Tensor, got {type(gradient).__name__}")
             if gradient.shape != self.shape:
                 raise ShapeError(f"backward expects a gradient of shape {self.shape}, got {gradient.shape}")
-            check_active(gradient.data, "the gradient")
-            seed = xp.array(gradient.data, dtype=self.dtype)
+            check_active(gradient.array, "the gradient")
+            seed = xp.array(gradient.array, dtype=self.dtype)
         tape.backward(self._node, seed)
 
     def detach(self) -> Tensor:
         """The same array without its history."""
-        return Tensor(self.data)
+        return own(self.array)
 
     def become(self, result: Tensor) -> Tensor:
         """Take over the values and the history of a result computed from this Tensor: an operation in place.
@@ -210,7 +236,7 @@ class Tensor:
                 "a Tensor made with requires_grad=True cannot be changed in place while operations are recorded; "
                 "leave inplace out, or do it under no_grad()"
             )
-        self.data, self.host_range = result.data, None
+        self._array, self.host_range = result._array, None
         if not isinstance(self._node, tape.Leaf):
             self._node = result._node
         return self
@@ -233,11 +259,11 @@ class Tensor:
         """
         if self.numel() != 1:
             raise ShapeError(f"item() expects a Tensor of one element, got shape {self.shape}")
-        return self.data.item()
+        return self.array.item()
 
     def tolist(self) -> Any:
         """The values as nested Python lists."""
-        return self.data.tolist()
+        return self.array.tolist()
 
     def __float__(self) -> float:
         return float(self.item())
@@ -408,7 +434,7 @@ class Tensor:
 
     def _take_along(self, indices: Tensor, axis: int) -> Tensor:
         grid = list(xp.ogrid[tuple(slice(0, size) for size in indices.shape)])
-        grid[axis] = indices.data
+        grid[axis] = indices.array
         return self[tuple(grid)]
 
     def argmax(self, dim: int | None = None, keepdim: bool = False) -> Tensor:
@@ -423,10 +449,10 @@ class Tensor:
         if self.numel() == 0:
             raise ShapeError(f"{name} expects at least one element, got shape {self.shape}")
         if dim is None:
-            return Tensor(xp.asarray(find(self.data)))
+            return own(xp.asarray(find(self.array)))
         axis = _axis(dim, self.ndim, name)
-        found = xp.asarray(find(self.data, axis=axis))
-        return Tensor(xp.expand_dims(found, axis) if keepdim else found)
+        found = xp.asarray(find(self.array, axis=axis))
+        return own(xp.expand_dims(found, axis) if keepdim else found)
 
     # ------------------------------------------------------------------ shape
 
@@ -532,7 +558,7 @@ class Tensor:
         if dtype == self.dtype:
             return self
         if dtype.kind != "f":
-            return Tensor(self.data.astype(dtype))
+            return own(self.array.astype(dtype))
         return apply(Cast(dtype), self)
 
     def float(self) -> Tensor:
@@ -571,9 +597,11 @@ def apply(operation: Operation, *inputs: Any) -> Tensor:
     recording = tape.is_grad_enabled()
     for value in inputs:
         if isinstance(value, Tensor):
-            if not isinstance(value.data, xp.ndarray):
-                check_active(value.data, f"an input of {type(operation).__name__}")
-            arrays.append(value.data)
+            array = value._array
+            if not isinstance(array, xp.ndarray) and not (operation.takes_waiting and is_waiting(array)):
+                array = value.array
+                check_active(array, f"an input of {type(operation).__name__}")
+            arrays.append(array)
             nodes.append(value._node if recording else None)
         else:
             arrays.append(value)
@@ -583,9 +611,13 @@ def apply(operation: Operation, *inputs: Any) -> Tensor:
     operation.needs_grad = needs_grad = tuple([node is not None for node in nodes])
     try:
         with quiet():
-            result = Tensor(xp.asarray(operation.forward(*arrays)))  # a NumPy reduction returns a scalar, not an array
+            made = operation.forward(*arrays)
+    except OutOfMemoryError:
+        raise  # told by what had been put off
     except MemoryError as error:
         raise OutOfMemoryError.during(operation, arrays) from error
+    # A NumPy reduction returns a scalar, not an array.
+    result = own(made if isinstance(made, Waiting) else xp.asarray(made))
     if True in needs_grad:
         result._node = tape.Node(operation, tuple(nodes))
     return result
@@ -597,7 +629,7 @@ def _of_one_type(operation: Operation, inputs: tuple[Any, ...]) -> tuple[Any, ..
     float64 does not creep in: a float Tensor decides over integers and numbers, and a number makes integers float32.
     Each gradient goes back in the type of its own Tensor.
     """
-    dtypes = [value.data.dtype for value in inputs if isinstance(value, Tensor)]
+    dtypes = [value.dtype for value in inputs if isinstance(value, Tensor)]
     if not dtypes:
         return inputs
     alike = all(dtype == dtypes[0] for dtype in dtypes)
@@ -610,7 +642,7 @@ def _of_one_type(operation: Operation, inputs: tuple[Any, ...]) -> tuple[Any, ..
 
 
 def _cast(inputs: tuple[Any, ...], to: Callable[[Any], Any]) -> tuple[Any, ...]:
-    return tuple([value.to(to(value.data.dtype)) if isinstance(value, Tensor) else value for value in inputs])
+    return tuple([value.to(to(value.dtype)) if isinstance(value, Tensor) else value for value in inputs])
 
 
 def _common_dtype(a: DType, b: DType) -> Any:
@@ -620,6 +652,16 @@ def _common_dtype(a: DType, b: DType) -> Any:
     if (a.kind == "f") == (b.kind == "f"):
         return np.promote_types(a, b)
     return a if a.kind == "f" else b
+
+
+def own(array: Any, requires_grad: bool = False) -> Tensor:
+    """A Tensor of memory that nobody outside the library holds, or of what waits: `Tensor` cannot know that."""
+    made = object.__new__(Tensor)
+    made._array = array
+    made.host_range = made._node = None
+    if requires_grad:
+        made.requires_grad = True
+    return made
 
 
 def tensor(data: Any, dtype: DType = None, requires_grad: bool = False) -> Tensor:
@@ -636,14 +678,14 @@ def tensor(data: Any, dtype: DType = None, requires_grad: bool = False) -> Tenso
         tensor([1., 2.], requires_grad=True)
     """
     if isinstance(data, Tensor):
-        data = data.data
+        data = data.array
     if not hasattr(data, "dtype"):
         data = _from_python(data)
         if dtype is None and data.dtype == np.float64:
             dtype = np.float32
     _check_numbers(data.dtype if dtype is None else np.dtype(dtype))
     _check_numbers(data.dtype)
-    made = Tensor(xp.array(asarray(data), dtype=dtype), requires_grad)
+    made = own(xp.array(asarray(data), dtype=dtype), requires_grad)
     if isinstance(data, np.ndarray):
         made.note_range(data)
     return made
@@ -651,7 +693,7 @@ def tensor(data: Any, dtype: DType = None, requires_grad: bool = False) -> Tenso
 
 def _from_python(data: Any) -> np.ndarray[Any, Any]:
     if isinstance(data, list | tuple) and any(hasattr(item, "dtype") for item in data):
-        data = [to_cpu(item.data) if isinstance(item, Tensor) else to_cpu(item) for item in data]
+        data = [to_cpu(item.array) if isinstance(item, Tensor) else to_cpu(item) for item in data]
     try:
         return np.array(data) if np.size(data) else np.array(data, dtype=np.float32)
     except ValueError:
@@ -695,12 +737,12 @@ def _as_float(value: Tensor) -> Tensor:
 
 def _compare(compare: Callable[[Any, Any], Any], a: Tensor, b: Any) -> Tensor:
     other = operand(b)
-    check_active(a.data, "the left-hand side of a comparison")
+    check_active(a.array, "the left-hand side of a comparison")
     if isinstance(other, Tensor):
         check_broadcast(a.shape, other.shape, "comparison")
-        check_active(other.data, "the right-hand side of a comparison")
-        other = other.data
-    return Tensor(xp.asarray(compare(a.data, other)))
+        check_active(other.array, "the right-hand side of a comparison")
+        other = other.array
+    return own(xp.asarray(compare(a.array, other)))
 
 
 def check_broadcast(a: tuple[int, ...], b: tuple[int, ...], what: str) -> None:
@@ -740,7 +782,7 @@ def _axes(dim: int | Sequence[int] | None, ndim: int, what: str) -> tuple[int, .
 
 def _as_index(part: Any) -> Any:
     if isinstance(part, Tensor):
-        return part.data
+        return part.array
     if isinstance(part, list) or (backend_of(part) == "numpy" and active_backend() != "numpy"):
         return asarray(part)
     return part

@@ -10,6 +10,7 @@ import functools
 import importlib
 import logging
 import os
+from collections.abc import Callable
 from types import ModuleType, TracebackType
 from typing import Any, TypeAlias
 
@@ -25,6 +26,7 @@ __all__ = [
     "active_backend",
     "asarray",
     "backend_of",
+    "before_switching",
     "check_active",
     "resolve",
     "to_cpu",
@@ -39,6 +41,9 @@ _MODULES = {"numpy": "numpy", "cupy": "cupy", "emulated": "gpunet.emulated"}
 
 BACKENDS = ("auto", *_MODULES)
 """The names that `use_backend` and GPUNET_BACKEND take."""
+
+before_switching: list[Callable[[], object]] = []
+"""Called while the backend that is about to be left is still active: whoever has put off work on its arrays does it."""
 
 _log = logging.getLogger("gpunet")
 
@@ -135,7 +140,7 @@ class use_backend:
         resolved = _resolve_and_tell(name)  # before anything changes, so that a failure leaves the old backend active
         self._previous = xp._name
         if resolved != xp._name:
-            xp._activate(resolved)
+            _switch(resolved)
 
     def __enter__(self) -> use_backend:
         return self
@@ -143,7 +148,15 @@ class use_backend:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        xp._activate(self._previous)
+        _switch(self._previous)
+
+
+def _switch(name: str | None) -> None:
+    try:
+        for prepare in before_switching:
+            prepare()
+    finally:
+        xp._activate(name)
 
 
 def active_backend() -> str:

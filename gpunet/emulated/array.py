@@ -62,12 +62,14 @@ class Flags(NamedTuple):
 class ndarray:
     """An array on the device. Made by the functions of this package, not by hand."""
 
-    __slots__ = ("__weakref__", "_allocation", "_values")
+    __slots__ = ("__weakref__", "_allocation", "_values", "base")
     __array_ufunc__ = None  # NumPy leaves operators to this class; NumPy's own functions refuse the array
     __hash__ = None  # type: ignore[assignment]
 
     _values: Values
     _allocation: Allocation
+    base: ndarray | None
+    """The array that this one is a view of; of a view of a view, too, it is the one with memory of its own."""
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         raise TypeError(
@@ -117,12 +119,6 @@ class ndarray:
         """How the array lies in memory."""
         flags = self._values.flags
         return Flags(flags.c_contiguous, flags.f_contiguous, flags.owndata)
-
-    @property
-    def base(self) -> ndarray | None:
-        """The array that this one is a view of."""
-        base = self._values.base
-        return None if base is None else view(base, self)
 
     @property
     def data(self) -> SimpleNamespace:
@@ -365,6 +361,7 @@ def fresh(values: Any) -> ndarray:
     array = object.__new__(ndarray)
     array._allocation = Allocation(values.nbytes)
     array._values = values
+    array.base = None
     return array
 
 
@@ -373,6 +370,7 @@ def view(values: Values, source: ndarray) -> ndarray:
     array = object.__new__(ndarray)
     array._allocation = source._allocation
     array._values = values
+    array.base = source if source.base is None else source.base
     return array
 
 

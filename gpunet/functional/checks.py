@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from gpunet.backend import check_active, xp
 from gpunet.errors import ArgumentError, DTypeError, LabelError, ShapeError
+from gpunet.ops.waiting import Waiting
 from gpunet.ops.window import Pair, Window
 from gpunet.tensor import Tensor
 
@@ -66,11 +67,11 @@ def check_choice(value: str, choices: Sequence[str], name: str, layer: str) -> N
 
 def check_float(x: Any, layer: str, name: str = "input") -> None:
     """Make sure that the value is a Tensor of floats on the active backend."""
-    if isinstance(x, Tensor) and isinstance(x.data, xp.ndarray) and x.data.dtype.kind == "f":  # the usual case
+    if isinstance(x, Tensor) and x.dtype.kind == "f" and isinstance(x._array, (xp.ndarray, Waiting)):  # the usual case
         return
     if not isinstance(x, Tensor):
         raise DTypeError(f"{layer}: {name} must be a Tensor, got {type(x).__name__}; make one with gpunet.tensor(...)")
-    check_active(x.data, f"{layer}: {name}")
+    check_active(x.array, f"{layer}: {name}")
     if not x.is_floating_point():
         raise DTypeError(f"{layer}: {name} must hold floats, got {x.dtype}; convert with .float()")
 
@@ -109,5 +110,5 @@ def check_window_fits(window: Window, x: Tensor, layer: str) -> None:
 
 def check_probabilities(x: Tensor, layer: str, name: str) -> None:
     """Make sure that every value lies within [0, 1]."""
-    if x.numel() and not bool(((x.data >= 0) & (x.data <= 1)).all()):
+    if x.numel() and not bool(((x.array >= 0) & (x.array <= 1)).all()):
         raise LabelError(f"{layer}: {name} must be probabilities within [0, 1], got values outside (or NaN)")

@@ -248,7 +248,7 @@ def _label_target(
     expected = (input.shape[0], *input.shape[2:])
     if target.shape != expected:
         raise ShapeError(f"{layer}: target must have shape {expected} for input {input.shape}, got {target.shape}")
-    labels = target.data
+    labels = target.array
     smallest, largest = target.host_range or (-1, -1)
     if not 0 <= smallest <= largest < classes:  # else the host knows that they are right, without asking the device
         wrong = ((labels < 0) | (labels >= classes)) & (labels != ignore_index)
@@ -257,7 +257,7 @@ def _label_target(
                 f"{layer}: labels must lie within 0 .. {classes - 1} for {classes} classes, "
                 f"got {int(labels[wrong][0])} among them"
             )
-    class_weight = None if weight is None else weight.data
+    class_weight = None if weight is None else weight.array
     return ops.target_distribution(labels, classes, class_weight, smoothing, ignore_index, dtype)
 
 
@@ -267,10 +267,10 @@ def _probability_target(input: Tensor, target: Tensor, dtype: Any, weight: Tenso
     _check_pair(input, target, "cross_entropy")
     check_same_dtype("cross_entropy", input=dtype, target=input_dtype(ops.ExpectedNegativeLog, target.dtype))
     check_probabilities(target, "cross_entropy", "target")
-    q = target.data.astype(dtype, copy=False)
+    q = target.array.astype(dtype, copy=False)
     if smoothing:
         q = q * (1 - smoothing) + smoothing / input.shape[1]
-    return q if weight is None else q * weight.data.reshape((-1,) + (1,) * (input.ndim - 2))
+    return q if weight is None else q * weight.array.reshape((-1,) + (1,) * (input.ndim - 2))
 
 
 def _check_pair(input: Tensor, target: Tensor, layer: str, target_is_constant: bool = True) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from gpunet.autocast import is_autocast_enabled
 from gpunet.backend import Array, xp
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.functional.checks import check_float, check_same_dtype
 from gpunet.ops.batchnorm import BatchNorm, BatchNormInference
+from gpunet.ops.waiting import settle
 from gpunet.tensor import Tensor, apply
 
 __all__ = ["batch_norm"]
@@ -21,9 +21,6 @@ def batch_norm(
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
-    *,
-    residual: Tensor | None = None,
-    relu: bool = False,
 ) -> Tensor:
     """Bring each channel to mean 0 and variance 1, then scale and shift: `y = (x - mean) / sqrt(var + eps) * w + b`.
 
@@ -32,12 +29,8 @@ def batch_norm(
     the unbiased variance. In evaluation the running statistics are used. A float16 input may have float32 weight, bias
     and running statistics, as in mixed precision; it is normalised in float32, and the output is float16.
 
-    Args:
-        residual: added to y, as at the end of a residual block.
-        relu: whether `max(y, 0)` is returned. Both cost no pass over the memory of their own.
-
     Shape:
-        input: (N, C), (N, C, L) or (N, C, H, W); residual: the same; all others: (C,). output: the shape of the input.
+        input: (N, C), (N, C, L) or (N, C, H, W); all others: (C,). output: the shape of the input.
 
     Raises:
         ShapeError: for a wrong rank or length, an empty batch, or training on a single value per channel.
@@ -66,33 +59,24 @@ def batch_norm(
     for one, other in (("running_mean", "running_var"), ("weight", "bias")):
         if (vectors[one] is None) != (vectors[other] is None):
             raise ArgumentError(f"batch_norm: {one} and {other} go together, got only one of them")
-    if residual is not None:
-        check_float(residual, "batch_norm", "residual")
-        if residual.shape != input.shape:
-            raise ShapeError(f"batch_norm: residual must have the shape of input, {input.shape}, got {residual.shape}")
-        if is_autocast_enabled():
-            widest = xp.promote_types(input.dtype, residual.dtype)
-            input, residual = input.to(widest), residual.to(widest)
     if weight is not None and (input.dtype, weight.dtype) == (xp.float16, xp.float32):  # as under autocast
         _check_types(weight=weight, bias=bias)
-        _check_types(input=input, residual=residual)
     else:
-        _check_types(input=input, weight=weight, bias=bias, residual=residual)
-    affine = weight is not None
-    others = [tensor for tensor in (weight, bias, residual) if tensor is not None]
+        _check_types(input=input, weight=weight, bias=bias)
+    learnt = [tensor for tensor in (weight, bias) if tensor is not None]
     if not training:
         if running_mean is None or running_var is None:
             raise ArgumentError("batch_norm: evaluation needs running_mean and running_var")
-        evaluation = BatchNormInference(eps, affine, relu, running_mean.data, running_var.data)
-        return apply(evaluation, input, *others)
+        evaluation = BatchNormInference(eps, running_mean.array, running_var.array)
+        return apply(evaluation, input, *learnt)
     count = input.numel() // channels
     if count == 1:
         raise ShapeError(
             f"batch_norm: training needs more than one value per channel, got input of shape {input.shape}; "
             f"use a larger batch, or eval()"
         )
-    operation = BatchNorm(eps, affine, relu)
-    output = apply(operation, input, *others)
+    operation = BatchNorm(eps)
+    output = apply(operation, input, *learnt)
     if running_mean is not None and running_var is not None:
         _move(running_mean, operation.batch_mean, momentum)
         _move(running_var, operation.batch_var * (count / (count - 1)), momentum)
@@ -104,4 +88,5 @@ def _check_types(**tensors: Tensor | None) -> None:
 
 
 def _move(running: Tensor, batch: Array, momentum: float) -> None:
-    running.data[...] = running.data * (1 - momentum) + batch * momentum
+    settle(running.array)
+    running.array[...] = running.array * (1 - momentum) + batch * momentum

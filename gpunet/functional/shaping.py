@@ -104,7 +104,7 @@ def where(condition: Tensor, input: Any, other: Any) -> Tensor:
         ShapeError: if the shapes do not broadcast.
     """
     condition = as_tensor(condition, bool)
-    return _choose(Where(condition.data), input, other, condition.shape)
+    return _choose(Where(condition.array), input, other, condition.shape)
 
 
 def maximum(input: Any, other: Any) -> Tensor:

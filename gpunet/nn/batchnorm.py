@@ -9,7 +9,8 @@ from gpunet.functional.checks import check_float, whole_number
 from gpunet.nn import init
 from gpunet.nn.module import Module
 from gpunet.nn.parameter import Parameter
-from gpunet.tensor import Tensor
+from gpunet.ops.waiting import Waiting
+from gpunet.tensor import Tensor, own
 
 __all__ = ["BatchNorm1d", "BatchNorm2d"]
 
@@ -37,13 +38,13 @@ class _BatchNorm(Module):
         self.affine, self.track_running_stats = affine, track_running_stats
 
         def vector() -> Tensor:
-            return Tensor(xp.empty(num_features, dtype=xp.float32))
+            return own(xp.empty(num_features, dtype=xp.float32))
 
         self.register_parameter("weight", Parameter(vector()) if affine else None)
         self.register_parameter("bias", Parameter(vector()) if affine else None)
         self.register_buffer("running_mean", vector() if track_running_stats else None)
         self.register_buffer("running_var", vector() if track_running_stats else None)
-        self.register_buffer("num_batches_tracked", Tensor(xp.zeros((), xp.int64)) if track_running_stats else None)
+        self.register_buffer("num_batches_tracked", own(xp.zeros((), xp.int64)) if track_running_stats else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -58,11 +59,8 @@ class _BatchNorm(Module):
             if tensor is not None:
                 init.constant_(tensor, value)
 
-    def forward(self, input: Tensor, *, residual: Tensor | None = None, relu: bool = False) -> Tensor:
-        """Normalise each channel, by the batch while training and by the running statistics in evaluation.
-
-        `bn(x, residual=shortcut, relu=True)` is relu(bn(x) + shortcut), in one pass over the memory instead of three.
-        """
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise each channel, by the batch while training and by the running statistics in evaluation."""
         name = type(self).__name__
         check_float(input, name)
         if input.ndim not in self._ranks:
@@ -80,11 +78,11 @@ class _BatchNorm(Module):
             use_batch,
             self._momentum_after(count),
             self.eps,
-            residual=residual,
-            relu=relu,
         )
+        if isinstance(output._array, Waiting):
+            output._array.origin = self
         if count is not None:
-            count.data += 1
+            count.array += 1
         return output
 
     def _momentum_after(self, count: Tensor | None) -> float:

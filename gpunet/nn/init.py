@@ -11,6 +11,7 @@ import numpy as np
 
 from gpunet.backend import asarray, host_generator
 from gpunet.errors import ArgumentError, ShapeError
+from gpunet.ops.waiting import settle
 from gpunet.tensor import Tensor
 
 __all__ = [
@@ -33,7 +34,8 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
     Shape:
         any.
     """
-    tensor.data[...] = val
+    settle(tensor.array)
+    tensor.array[...] = val
     return tensor
 
 
@@ -184,7 +186,8 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 
 def _fill(tensor: Tensor, values: np.ndarray) -> Tensor:
-    tensor.data[...] = asarray(values, tensor.dtype)
+    settle(tensor.array)
+    tensor.array[...] = asarray(values, tensor.dtype)
     return tensor
 
 

@@ -12,7 +12,7 @@ from gpunet.functional.conv import conv_window
 from gpunet.nn import init
 from gpunet.nn.module import Module
 from gpunet.nn.parameter import Parameter
-from gpunet.tensor import Tensor
+from gpunet.tensor import Tensor, own
 
 __all__ = ["Conv2d", "Linear"]
 
@@ -24,8 +24,8 @@ class _Weighted(Module):
     bias: Parameter | None
 
     def _make_parameters(self, weight: Array, bias: bool) -> None:
-        self.weight = Parameter(weight)
-        self.register_parameter("bias", Parameter(xp.empty(len(weight), dtype=weight.dtype)) if bias else None)
+        self.weight = Parameter(own(weight))
+        self.register_parameter("bias", Parameter(own(xp.empty(len(weight), dtype=weight.dtype))) if bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

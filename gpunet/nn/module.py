@@ -15,7 +15,8 @@ import numpy as np
 from gpunet.backend import Array, asarray
 from gpunet.errors import ArgumentError, DTypeError, GpunetError, StateDictError
 from gpunet.nn.parameter import Parameter
-from gpunet.tensor import Tensor
+from gpunet.ops.waiting import settle
+from gpunet.tensor import Tensor, own
 
 __all__ = ["IncompatibleKeys", "Module"]
 
@@ -251,9 +252,9 @@ class Module:
     def _convert(self: Self, convert: Callable[[Array], Array]) -> Self:
         for tensor in (*self.parameters(), *self.buffers()):
             grad = tensor.grad
-            tensor.data = convert(tensor.data)
+            tensor.array = convert(tensor.array)
             if grad is not None:
-                tensor.grad = Tensor(convert(grad.data))
+                tensor.grad = own(convert(grad.array))
         return self
 
     # ------------------------------------------------------------------ state
@@ -282,22 +283,23 @@ class Module:
         Raises:
             StateDictError: if the names or shapes do not fit; the message lists every one that does not.
         """
-        own = dict(self._state())
-        missing = [name for name in own if name not in state_dict]
-        unexpected = [name for name in state_dict if name not in own]
-        values = {name: _values_of(state_dict[name], name) for name in own if name in state_dict}
+        mine = dict(self._state())
+        missing = [name for name in mine if name not in state_dict]
+        unexpected = [name for name in state_dict if name not in mine]
+        values = {name: _values_of(state_dict[name], name) for name in mine if name in state_dict}
         problems = [
-            f"misshapen: {name} has shape {tuple(value.shape)}, expected {own[name].shape}"
+            f"misshapen: {name} has shape {tuple(value.shape)}, expected {mine[name].shape}"
             for name, value in values.items()
-            if tuple(value.shape) != own[name].shape
+            if tuple(value.shape) != mine[name].shape
         ]
         if strict:
             problems += [f"missing: {name}" for name in missing] + [f"unexpected: {name}" for name in unexpected]
         if problems:
             listed = "\n  ".join(problems)
             raise StateDictError(f"the state_dict does not fit {type(self).__name__}, nothing was loaded:\n  {listed}")
+        settle()
         for name, value in values.items():
-            own[name].data[...] = asarray(value, own[name].dtype)
+            mine[name].array[...] = asarray(value, mine[name].dtype)
         return IncompatibleKeys(missing, unexpected)
 
     # ------------------------------------------------------------------ looking at it
@@ -315,7 +317,7 @@ class Module:
 
 
 def _values_of(value: Any, name: str) -> Array:
-    array = value.data if isinstance(value, Tensor) else value
+    array = value.array if isinstance(value, Tensor) else value
     if not hasattr(array, "shape") or not hasattr(array, "dtype") or array.dtype.kind not in "biuf":
         raise DTypeError(f"load_state_dict: {name} must be a Tensor or an array of numbers, got {type(value).__name__}")
     return array

@@ -19,7 +19,9 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
-        super().__init__(as_tensor(data).data, requires_grad)
+        self.array = as_tensor(data).array  # the memory of a Tensor, shared
+        self.host_range = self._node = None
+        self.requires_grad = requires_grad
 
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"

@@ -6,6 +6,7 @@ import copy
 import itertools
 from typing import Any
 
+from gpunet import functional as F
 from gpunet.backend import xp
 from gpunet.errors import ArgumentError
 from gpunet.nn.batchnorm import BatchNorm2d
@@ -30,7 +31,8 @@ def conv_bn(conv: Module, bn: Module, x: Tensor, residual: Tensor | None = None,
     """
     if isinstance(bn, Identity):
         return conv(x, residual=residual, relu=relu)
-    return bn(conv(x), residual=residual, relu=relu)
+    y = bn(conv(x)) if residual is None else bn(conv(x)) + residual
+    return F.relu(y) if relu else y
 
 
 def fuse_conv_bn_eval(conv: Conv2d, bn: BatchNorm2d) -> Conv2d:

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from gpunet.backend import Array, elementwise, xp
 from gpunet.ops.normal import normal_cdf, normal_pdf
 from gpunet.ops.operation import ElementWise, Operation
+from gpunet.ops.waiting import Normalised, Waiting, computed, wait
 
-__all__ = ["GELU", "LeakyReLU", "ReLU", "SiLU", "Sigmoid", "Tanh", "TanhGELU", "relu", "relu_gradient", "sigmoid"]
+__all__ = [
+    "GELU",
+    "LeakyReLU",
+    "Masked",
+    "ReLU",
+    "SiLU",
+    "Sigmoid",
+    "Tanh",
+    "TanhGELU",
+    "relu",
+    "relu_gradient",
+    "sigmoid",
+]
 
 
 def sigmoid(x: Array) -> Array:
@@ -36,12 +50,29 @@ def relu_gradient(grad: Array, y: Array) -> Array:
 class ReLU(Operation):
     """`y = max(x, 0)`. Keeps its output, which the next layer keeps anyway."""
 
-    def forward(self, x: Array) -> Array:
-        self.y = relu(x)
+    takes_waiting = True
+
+    def forward(self, x: Any) -> Any:
+        joined = x.through_relu() if isinstance(x, Normalised) else None
+        self.y = relu(computed(x)) if joined is None else joined
         return self.y
 
-    def backward(self, grad: Array) -> tuple[Array]:
-        return (relu_gradient(grad, self.y),)
+    def backward(self, grad: Any) -> tuple[Any]:
+        return (wait(Masked(self, computed(grad), computed(self.y))),)
+
+
+class Masked(Waiting):
+    """A gradient from which a ReLU that gave y is yet to cut its part; batch norm does that in its own passes."""
+
+    __slots__ = ()
+
+    def __init__(self, operation: object, grad: Array, y: Array) -> None:
+        super().__init__(operation, grad, relu_gradient, (grad, y), (grad, y))
+
+    def apart(self) -> tuple[Array, Array | None]:
+        """The gradient and y; where it has been computed, the result and None."""
+        work = self._work
+        return (self.value, None) if work is None else (work.args[0], work.args[1])
 
 
 class LeakyReLU(ElementWise):

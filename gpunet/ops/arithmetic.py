@@ -8,6 +8,7 @@ from typing import Any
 from gpunet.backend import Array, elementwise, xp
 from gpunet.ops.broadcast import unbroadcast
 from gpunet.ops.operation import ElementWise, Operation
+from gpunet.ops.waiting import Normalised, computed
 
 __all__ = [
     "Abs",
@@ -49,11 +50,18 @@ class _Binary(Operation):
 class Add(_Binary):
     """`y = a + b`."""
 
-    def forward(self, a: Any, b: Any) -> Array:
-        self.shapes = tuple(getattr(value, "shape", None) for value in (a, b))
-        return _add(a, b)
+    takes_waiting = True
 
-    def backward(self, grad: Array) -> tuple[Array | None, ...]:
+    def forward(self, a: Any, b: Any) -> Any:
+        self.shapes = tuple(getattr(value, "shape", None) for value in (a, b))
+        joined = a.plus(b) if isinstance(a, Normalised) else None
+        if joined is None and isinstance(b, Normalised):
+            joined = b.plus(a)
+        return _add(computed(a), computed(b)) if joined is None else joined
+
+    def backward(self, grad: Any) -> tuple[Any, ...]:
+        if self.shapes[0] != self.shapes[1] or all(self.needs_grad):
+            grad = computed(grad)  # to be summed, or used twice
         return tuple(
             unbroadcast(grad, shape) if needed and shape is not None else None
             for shape, needed in zip(self.shapes, self.needs_grad, strict=True)

@@ -24,6 +24,7 @@ from gpunet.ops import activation
 from gpunet.ops.operation import Operation
 from gpunet.ops.passes import Pass
 from gpunet.ops.reduction import sum_rows
+from gpunet.ops.waiting import Normalised, computed, wait
 
 __all__ = [
     "BatchNorm",
@@ -94,9 +95,11 @@ def normalise(x: Array, known: Channels, residual: Array | None = None, relu: bo
 
     def one_tile(y: Array, x: Array, residual: Array | None) -> None:
         value = (x - center) * scale
-        if residual is not None:
-            value += residual
-        xp.add(value, shift, out=y)
+        if residual is None:
+            xp.add(value, shift, out=y)
+        else:  # in this order, so that the bits are those of one step after the other
+            value += shift
+            xp.add(value, residual, out=y)
         if relu:
             activation.relu(y, out=y)
 
@@ -176,63 +179,62 @@ def _pixels_per_row(x: Array) -> int:
 
 
 class _BatchNorm(Operation):
-    """Inputs: (N, C), (N, C, L) or (N, C, H, W), weight and bias where `affine`, a residual where there is one."""
+    """Inputs: x (N, C), (N, C, L) or (N, C, H, W), and perhaps weight and bias (C,). The last pass over x waits."""
 
+    takes_waiting = True
     sums = True
     function, names = "batch_norm", ("input", "weight", "bias")
 
-    x: Array  # (N, ..., C)
+    def __init__(self, eps: float) -> None:
+        self.eps = eps
 
-    def __init__(self, eps: float, affine: bool, relu: bool) -> None:
-        self.eps, self.affine, self.relu = eps, affine, relu
+    def _put_off(self, x: Array, mean: Array, var: Array, weight: Array | None, bias: Array | None) -> Any:
+        self.x = x  # (N, ..., C)
+        self.known = known = channels(mean, var, weight, bias, self.eps, x)
+        self.dtype = x.dtype if weight is None else weight.dtype
 
-    def _normalise(self, mean: Array, var: Array, inputs: tuple[Array, ...]) -> Array:
-        weight, bias = inputs[:2] if self.affine else (None, None)
-        self.has_residual = len(inputs) > 2 * self.affine
-        residual = _channels_last(inputs[-1]) if self.has_residual else None
-        self.dtype = self.x.dtype if weight is None else weight.dtype
-        self.known = channels(mean, var, weight, bias, self.eps, self.x)
-        y = normalise(self.x, self.known, residual, self.relu)
-        self.y = y if self.relu else None  # says where ReLU lets the gradient pass
-        return _channels_second(y)
+        def run(residual: Array | None, relu: bool) -> Array:
+            others = None if residual is None else _channels_last(residual)
+            return _channels_second(normalise(x, known, others, relu))
 
-    def _gradients(self, sums: Sums, dx: Array, dresidual: Array) -> tuple[Array, ...]:
-        gradients = (_channels_second(dx), *((sums.dweight, sums.dbias) if self.affine else ()))
-        return (*gradients, _channels_second(dresidual)) if self.has_residual else gradients
+        return wait(Normalised(self, _channels_second(x), run, (x,)))
+
+    def _gradients(self, sums: Sums, dx: Array) -> tuple[Array, ...]:
+        return (_channels_second(dx), sums.dweight, sums.dbias)[: len(self.needs_grad)]
 
 
 class BatchNorm(_BatchNorm):
     """Training: normalises by the mean and the biased variance of the batch, which stay readable afterwards."""
 
-    def forward(self, x: Array, *inputs: Array) -> Array:
-        self.x = _channels_last(x)
-        self.batch_mean, self.batch_var = moments(self.x)  # (C,), float64
-        return self._normalise(self.batch_mean, self.batch_var, inputs)
+    def forward(self, x: Any, weight: Array | None = None, bias: Array | None = None) -> Any:
+        x = _channels_last(computed(x))
+        self.batch_mean, self.batch_var = moments(x)  # (C,), float64
+        return self._put_off(x, self.batch_mean, self.batch_var, weight, bias)
 
-    def backward(self, grad: Array) -> tuple[Array, ...]:
-        grad = _channels_last(grad)
-        sums = backward_sums(grad, self.x, self.known, self.y, self.dtype)
-        dx, masked = input_gradient(grad, self.x, self.known, sums, self.y, self.relu and self.has_residual)
-        return self._gradients(sums, dx, grad if masked is None else masked)
+    def backward(self, grad: Any) -> tuple[Array, ...]:
+        grad, y = grad.apart() if isinstance(grad, activation.Masked) else (grad, None)
+        grad, y = _channels_last(grad), None if y is None else _channels_last(y)
+        sums = backward_sums(grad, self.x, self.known, y, self.dtype)
+        dx, _ = input_gradient(grad, self.x, self.known, sums, y)
+        return self._gradients(sums, dx)
 
 
 class BatchNormInference(_BatchNorm):
     """Evaluation: normalises by statistics that are given, which makes it a fixed affine map of x."""
 
-    def __init__(self, eps: float, affine: bool, relu: bool, mean: Array, var: Array) -> None:
-        super().__init__(eps, affine, relu)
+    def __init__(self, eps: float, mean: Array, var: Array) -> None:
+        super().__init__(eps)
         self.given_mean, self.given_var = mean, var
 
-    def forward(self, x: Array, *inputs: Array) -> Array:
-        self.x = _channels_last(x)
-        return self._normalise(self.given_mean, self.given_var, inputs)
+    def forward(self, x: Any, weight: Array | None = None, bias: Array | None = None) -> Any:
+        return self._put_off(_channels_last(computed(x)), self.given_mean, self.given_var, weight, bias)
 
-    def backward(self, grad: Array) -> tuple[Array, ...]:
-        grad = _behind_relu(_channels_last(grad), self.y)
+    def backward(self, grad: Any) -> tuple[Array, ...]:
+        grad = _channels_last(computed(grad))
         sums = backward_sums(grad, self.x, self.known, None, self.dtype)
         zero = xp.zeros_like(self.known.shift)
         dx = normalise(grad, self.known._replace(center=zero, shift=zero))  # grad * scale
-        return self._gradients(sums, dx, grad)
+        return self._gradients(sums, dx)
 
 
 def _channels_last(x: Array) -> Array:

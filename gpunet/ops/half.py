@@ -16,6 +16,7 @@ import numpy as np
 
 from gpunet.backend import Array, kernels
 from gpunet.ops.operation import Operation
+from gpunet.ops.waiting import computed
 
 __all__ = ["InFloat32", "float32_inside"]
 
@@ -32,7 +33,8 @@ class InFloat32(Operation):
     def forward(self, *inputs: Array) -> Array:
         self.dtypes = [x.dtype for x in inputs]
         self.inner.needs_grad = self.needs_grad
-        return self.inner.forward(*(x.astype(np.float32, copy=False) for x in inputs)).astype(np.float16)
+        y = self.inner.forward(*(computed(x).astype(np.float32, copy=False) for x in inputs))
+        return computed(y).astype(np.float16)
 
     def backward(self, grad: Array) -> tuple[Array | None, ...]:
         gradients = self.inner.backward(grad.astype(np.float32))

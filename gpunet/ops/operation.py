@@ -39,6 +39,9 @@ class Operation:
     names: ClassVar[tuple[str, ...]] = ()
     """What that function calls the inputs."""
 
+    takes_waiting: ClassVar[bool] = False
+    """Whether `forward` goes on from inputs, and `backward` from a gradient, that wait (`gpunet.ops.waiting`)."""
+
     needs_grad: tuple[bool, ...] = ()
     """For each input, whether anybody wants its gradient; set before `forward`. A gradient nobody needs may be None."""
 

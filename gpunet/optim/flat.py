@@ -41,7 +41,7 @@ class Alone:
 
     def update(self, formula: Formula, grads: Sequence[Array], options: Options) -> None:
         """Change the parameter and its state."""
-        formula(self.params[0].data, grads[0], self._state, options)
+        formula(self.params[0].array, grads[0], self._state, options)
 
 
 class Together:
@@ -53,7 +53,7 @@ class Together:
 
     def __init__(self, params: Sequence[Tensor], states: Sequence[State]) -> None:
         self.params, self._states = params, states
-        self._arrays = [param.data for param in params]
+        self._arrays = [param.array for param in params]
         self._orders = [_memory_order(array) for array in self._arrays]
         self._lines = self._as_lines(self._arrays)  # views
         ends = [0]
@@ -70,7 +70,7 @@ class Together:
     def is_current(self, states: Mapping[Tensor, State]) -> bool:
         """Whether the arrays and the states of the parameters are those that were put together."""
         for param, array, state in zip(self.params, self._arrays, self._states, strict=True):
-            if param.data is not array or states.get(param) is not state or len(state) != len(self._state):
+            if param.array is not array or states.get(param) is not state or len(state) != len(self._state):
                 return False
         for name, value in self._state.items():
             expected = [value] * len(self._states) if isinstance(value, int) else self._views[name][1]
@@ -137,7 +137,7 @@ def arrange(params: Sequence[Tensor], states: Mapping[Tensor, State]) -> list[Al
 
 def _fits_in(param: Tensor, state: State) -> bool:
     """Whether a parameter can be updated together with others: it is small, and its numbers lie side by side."""
-    array = param.data
+    array = param.array
     return (
         array.size < LARGE
         and array.transpose(_memory_order(array)).flags.c_contiguous
@@ -149,11 +149,11 @@ def _apart(params: list[Tensor]) -> set[Tensor]:
     """Those that share no memory with another one of them: copied out, and back, the later would undo the earlier."""
     apart = set()
     end = 0
-    for param in sorted(params, key=lambda param: address(param.data)):
-        start = address(param.data)
+    for param in sorted(params, key=lambda param: address(param.array)):
+        start = address(param.array)
         if start >= end:
             apart.add(param)
-            end = start + param.data.nbytes
+            end = start + param.array.nbytes
     return apart
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from gpunet.backend import Array, asarray, check_active, quiet, to_cpu, xp
 from gpunet.errors import ArgumentError, StateDictError
 from gpunet.functional.checks import whole_number
+from gpunet.ops.waiting import settle
 from gpunet.optim.checks import not_negative
 from gpunet.optim.flat import Alone, Options, State, Together, arrange
 from gpunet.tensor import Tensor
@@ -95,6 +96,7 @@ class Optimizer:
             grads = self._gradients(group["params"])
             for part in self._arrange(number, list(grads)):
                 updates.append((part, [grads[param] for param in part.params], options))
+        settle()
         with quiet():
             for part, its_grads, options in updates:
                 part.update(self._update, its_grads, options)
@@ -278,9 +280,9 @@ class Optimizer:
         for param in params:
             grad = param.grad
             if grad is not None:
-                check_active(param.data, f"a parameter of {self._name}")
-                check_active(grad.data, f"a gradient that {self._name} was given")
-                grads[param] = grad.data
+                check_active(param.array, f"a parameter of {self._name}")
+                check_active(grad.array, f"a gradient that {self._name} was given")
+                grads[param] = grad.array
         return grads
 
     def _arrange(self, number: int, params: list[Tensor]) -> list[Alone | Together]:

@@ -11,6 +11,7 @@ import numpy as np
 from gpunet.backend import Array, asarray, quiet, to_cpu, xp
 from gpunet.errors import StateDictError
 from gpunet.nn import Module
+from gpunet.ops.waiting import settle
 from gpunet.optim.checks import below_one
 from gpunet.tensor import Tensor
 
@@ -40,21 +41,22 @@ class AveragedWeights:
     def __init__(self, model: Module, decay: float) -> None:
         self.decay = below_one(decay, "ema", "AveragedWeights")
         self.model = model
-        self.averages: dict[str, Array] = {name: tensor.data.copy() for name, tensor in self._tensors()}
+        self.averages: dict[str, Array] = {name: tensor.array.copy() for name, tensor in self._tensors()}
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
         return chain(self.model.named_parameters(), self.model.named_buffers())
 
     def update(self, step: int) -> None:
         """Take in the weights after step number `step`, counted from 1."""
+        settle()  # what waits may read averages that were in use
         decay = min(self.decay, (1 + step) / (10 + step))
         with quiet():
             for name, tensor in self._tensors():
                 average = self.averages[name]
                 if average.dtype.kind == "f":
-                    average += (1 - decay) * (tensor.data - average)
+                    average += (1 - decay) * (tensor.array - average)
                 else:
-                    average[...] = tensor.data
+                    average[...] = tensor.array
 
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:
@@ -67,7 +69,7 @@ class AveragedWeights:
 
     def _swap(self) -> None:
         for name, tensor in self._tensors():
-            tensor.data, self.averages[name] = self.averages[name], tensor.data
+            tensor.array, self.averages[name] = self.averages[name], tensor.array
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """The averages by name, as NumPy arrays."""
@@ -84,5 +86,6 @@ class AveragedWeights:
         if shapes != expected:
             wrong = sorted(name for name in {*shapes, *expected} if shapes.get(name) != expected.get(name))
             raise StateDictError(f"the averages of the weights do not fit the model: {', '.join(wrong)}")
+        settle()
         for name, average in self.averages.items():
             average[...] = xp.asarray(asarray(state[name]))

@@ -236,7 +236,7 @@ def parse_tensors(content: bytes, path: Path) -> dict[str, np.ndarray]:
 
 def bytes_of(model: Module) -> int:
     """How many bytes the parameters and buffers of a model take up."""
-    return sum(int(tensor.data.nbytes) for tensor in model.state_dict().values())
+    return sum(int(tensor.array.nbytes) for tensor in model.state_dict().values())
 
 
 def save_weights(path: Path, model: Module) -> None:
@@ -245,7 +245,7 @@ def save_weights(path: Path, model: Module) -> None:
     Raises:
         FileError: if that fails.
     """
-    arrays = {name: to_cpu(tensor.data) for name, tensor in model.state_dict().items()}
+    arrays = {name: to_cpu(tensor.array) for name, tensor in model.state_dict().items()}
     # One entry alone: the library writes several in an order that changes.
     write_bytes(path, tensor_bytes(arrays, {"sha256": _checksum(arrays)}))
 

@@ -84,12 +84,12 @@ def evaluate(model: Module, loader: DataLoader, classes: int) -> Evaluation:
                 raise ShapeError(
                     f"evaluate: the model must return logits of shape {(len(labels), classes)}, got {logits.shape}"
                 )
-            total += cross_entropy(logits, labels, reduction="sum").data
+            total += cross_entropy(logits, labels, reduction="sum").array
             count += len(labels)
             confusion += _pair_counts(labels, logits, classes)
     return Evaluation(float(total) / count, to_cpu(confusion).reshape(classes, classes))
 
 
 def _pair_counts(labels: Tensor, logits: Tensor, classes: int) -> np.ndarray:
-    pairs = labels.data * classes + xp.argmax(logits.data, axis=1)  # one number for (right, predicted)
+    pairs = labels.array * classes + xp.argmax(logits.array, axis=1)  # one number for (right, predicted)
     return asarray(xp.bincount(pairs, minlength=classes * classes))

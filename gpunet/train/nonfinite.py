@@ -19,12 +19,12 @@ def find_cause(model: Module, loss_function: Callable[[Tensor, Tensor], Tensor],
     """
     if name := broken_parameter(model):
         return f"{name} is not finite since the step before, whose gradient was not"
-    if not _finite(images.data):
+    if not _finite(images.array):
         return "the images of the batch are not finite"
     found: list[str] = []
 
     def look(name: str, module: Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if not found and isinstance(output, Tensor) and not _finite(output.data):
+        if not found and isinstance(output, Tensor) and not _finite(output.array):
             found.append(f"{name} ({type(module).__name__})" if name else type(module).__name__)
 
     with observe(model, look):
@@ -32,7 +32,7 @@ def find_cause(model: Module, loss_function: Callable[[Tensor, Tensor], Tensor],
     if found:
         return f"layer {found[0]} is the first whose output is not finite"
     loss = loss_function(logits, labels)
-    if not _finite(loss.data):
+    if not _finite(loss.array):
         return "the outputs of all layers are finite, that of the loss function is not"
     model.zero_grad()
     loss.backward()
@@ -43,11 +43,11 @@ def find_cause(model: Module, loss_function: Callable[[Tensor, Tensor], Tensor],
 
 def broken_parameter(model: Module) -> str:
     """The name of the last parameter that is not finite, or nothing."""
-    return next((name for name, each in reversed(list(model.named_parameters())) if not _finite(each.data)), "")
+    return next((name for name, each in reversed(list(model.named_parameters())) if not _finite(each.array)), "")
 
 
 def _finite_gradient(parameter: Tensor) -> bool:
-    return parameter.grad is None or _finite(parameter.grad.data)
+    return parameter.grad is None or _finite(parameter.grad.array)
 
 
 def _finite(array: Array) -> bool:

@@ -34,7 +34,7 @@ def take(trainer: Trainer) -> Checkpoint:
         NonFiniteError: if weights are NaN or infinite: nobody could go on from there.
     """
     progress = trainer.progress
-    tensors = {f"model.{name}": to_cpu(tensor.data) for name, tensor in trainer.model.state_dict().items()}
+    tensors = {f"model.{name}": to_cpu(tensor.array) for name, tensor in trainer.model.state_dict().items()}
     for name, array in tensors.items():
         if not np.isfinite(array).all():
             raise NonFiniteError(

@@ -284,12 +284,12 @@ class Trainer:
             logits = self.model(images)
             loss = self.loss_function(logits, labels)
         looks = self.look_always or active_backend() == "numpy"
-        if looks and not math.isfinite(value := float(loss.data)):
+        if looks and not math.isfinite(value := float(loss.array)):
             self._fail("loss", value, self.progress.batch + 1, self.progress.step + 1, images, labels)
         self.scaler.scale(loss if parts == 1 else loss / parts).backward()
         if part + 1 == parts:
             self._update(images, labels, looks)
-        return loss.data, _right(logits, labels)
+        return loss.array, _right(logits, labels)
 
     def _update(self, images: Tensor, labels: Tensor, looks: bool) -> None:
         """One step of the optimizer, with the gradients that there are; none where mixed precision skips it."""
@@ -340,7 +340,7 @@ class Trainer:
 
     def _gradient_norms(self) -> dict[str, float]:
         """The L2 norm of each parameter's gradient, copied from the device all at once."""
-        named = [(name, each.grad.data) for name, each in self.model.named_parameters() if each.grad is not None]
+        named = [(name, each.grad.array) for name, each in self.model.named_parameters() if each.grad is not None]
         if not named:
             return {}
         norms = to_cpu(xp.sqrt(xp.stack([(grad * grad).sum() for _, grad in named])))
@@ -349,5 +349,5 @@ class Trainer:
 
 def _right(logits: Tensor, labels: Tensor) -> Array:
     """How many images were classified right; where labels are probabilities, as the likeliest class."""
-    expected = xp.argmax(labels.data, axis=1) if labels.is_floating_point() else labels.data
-    return (xp.argmax(logits.data, axis=1) == expected).sum()
+    expected = xp.argmax(labels.array, axis=1) if labels.is_floating_point() else labels.array
+    return (xp.argmax(logits.array, axis=1) == expected).sum()

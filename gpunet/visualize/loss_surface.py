@@ -137,7 +137,7 @@ def loss_surface(
     weights = [parameter for parameter in moved.parameters() if parameter.ndim > 1]
     if not weights:
         raise ArgumentError(f"loss_surface: {type(model).__name__} has no weights that could be moved")
-    starts = [weight.data for weight in weights]
+    starts = [weight.array for weight in weights]
     along_alpha, along_beta = _direction(starts, rng), _direction(starts, rng)
     losses = np.empty((steps, steps))
     bar = tqdm(total=steps * steps, desc="loss surface", unit="point", leave=False, disable=None, file=sys.stderr)
@@ -145,7 +145,7 @@ def loss_surface(
         for i, j in np.ndindex(steps, steps):
             alpha, beta = float(axis[i]), float(axis[j])
             for weight, start, d, e in zip(weights, starts, along_alpha, along_beta, strict=True):
-                weight.data = start + alpha * d + beta * e
+                weight.array = start + alpha * d + beta * e
             losses[i, j] = _mean_loss(moved, images, labels, batch_size)
             bar.update()
     return LossSurface(axis, axis, losses)

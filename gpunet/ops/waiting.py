@@ -1,0 +1,187 @@
+"""Values that wait: a pass over memory is put off until it is known what follows, and done together with it.
+
+Networks are written as in the paper, `relu(bn2(conv2(out)) + shortcut(x))`. Line by line that would be many passes over
+memory. So what an operation returns may stand in a Tensor in place of an array, and wait:
+
+    bn(x)             statistics are computed at once; the pass over x waits
+    ... + shortcut    waits with it
+    relu(...)         waits with it
+    conv(...)         needs numbers: relu((x - center) * scale + shift + shortcut), in one pass
+
+Nobody has to know of it. An operation that does not ask for what waits (`Operation.takes_waiting`) is given arrays, and
+so is whoever looks at `data`, at any time and from any thread. Every value has the bits that it has on its own, and the
+tape holds the operations as they were written.
+
+What waits reads memory later than the program says. It may do so only as long as nobody writes there: nothing waits on
+memory that somebody outside the library holds. `hand_out` takes note of that, having computed what waits on it; inside
+the library, whoever writes in place calls `settle` before.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, NamedTuple
+from weakref import ref
+
+import numpy as np
+
+from gpunet.backend import Array, before_switching, quiet
+from gpunet.errors import OutOfMemoryError
+
+__all__ = ["Normalised", "Waiting", "computed", "hand_out", "is_waiting", "settle", "wait"]
+
+
+class _Work(NamedTuple):
+    operation: object  # that put it off
+    run: Callable[..., Array]
+    args: tuple[Any, ...]
+    reads: tuple[Array, ...]  # the memory that must not change before it has run
+
+
+class Waiting:
+    """Stands for an array that is computed once, when somebody asks for its `value`: `run(*args)`, which reads `reads`.
+
+    Attributes:
+        origin: the layer that put the work off, if it was one.
+    """
+
+    __slots__ = ("__weakref__", "_lock", "_value", "_work", "dtype", "origin", "shape")
+
+    def __init__(
+        self, operation: object, like: Array, run: Callable[..., Array], args: tuple[Any, ...], reads: tuple[Array, ...]
+    ) -> None:
+        self.shape, self.dtype = like.shape, like.dtype
+        self.origin: object | None = None
+        self._work: _Work | None = _Work(operation, run, args, reads)
+        self._value: Array = None
+        self._lock = threading.Lock()
+
+    @property
+    def value(self) -> Array:
+        """The array. Whoever asks while it is being computed waits for it; after an error, asking again tries again.
+
+        Raises:
+            OutOfMemoryError: if the memory does not suffice; it names the layer that put the work off.
+        """
+        with self._lock:
+            if self._work is not None:
+                try:
+                    with quiet():
+                        self._value = self._work.run(*self._work.args)
+                except MemoryError as error:
+                    told = OutOfMemoryError.during(self._work.operation, self._work.reads)
+                    told.origin, told.layer = self.origin, type(self.origin).__name__ if self.origin else ""
+                    raise told from error
+                self._work = None  # lets go of all that it was made of
+                _waiting.pop(id(self), None)
+        return self._value
+
+    def __reduce__(self) -> Any:
+        """A copy of it, as `copy.deepcopy` makes one, is a copy of the array."""
+        return computed, (self.value,)
+
+
+class Normalised(Waiting):
+    """What batch norm puts off: y = relu(bn(x) + residual), where residual and ReLU may yet join.
+
+    `run(residual, relu)` computes it in one pass, with the bits of one step after the other.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        operation: object,
+        like: Array,
+        run: Callable[[Array | None, bool], Array],
+        reads: tuple[Array, ...],
+        residual: Array | None = None,
+        relu: bool = False,
+    ) -> None:
+        super().__init__(operation, like, run, (residual, relu), reads)
+
+    def plus(self, other: Any) -> Waiting | Array | None:
+        """The sum with `other`, which waits as well; None where it does not go together."""
+        if other is self or getattr(other, "shape", None) != self.shape or other.dtype != self.dtype:
+            return None  # twice the same, a number, or what is to be stretched or converted
+        work = self._work  # read once: another thread may be computing it
+        if work is None or work.args[0] is not None or work.args[1] or self.dtype == np.float16:
+            return None  # a sum or a ReLU is in it already; and that of float16 would be rounded once instead of twice
+        other = computed(other)
+        rows = other.transpose(0, *range(2, other.ndim), 1)  # (N, ..., C)
+        return self._joined(work, other, False, (*work.reads, other)) if rows.flags.c_contiguous else None
+
+    def through_relu(self) -> Waiting | Array | None:
+        """Max(y, 0), which waits as well; None where it does not go together."""
+        work = self._work
+        return None if work is None or work.args[1] else self._joined(work, work.args[0], True, work.reads)
+
+    def _joined(
+        self, work: _Work, residual: Array | None, relu: bool, reads: tuple[Array, ...]
+    ) -> Waiting | Array | None:
+        joined = Normalised(work.operation, self, work.run, reads, residual, relu)
+        joined.origin = self.origin
+        waiting = wait(joined)
+        # Where another thread has just been handed what this one reads, this one may be all that was saved of it.
+        return None if any(map(_is_handed_out, work.reads)) else waiting
+
+
+def computed(value: Any) -> Any:
+    """The array of what waits; anything else as it is."""
+    return value.value if isinstance(value, Waiting) else value
+
+
+def is_waiting(value: Any) -> bool:
+    """Whether it has not been computed yet."""
+    return isinstance(value, Waiting) and value._work is not None
+
+
+# By their ids, and as long as anything refers to them: what waits, and the memory that is in the hands of others.
+_waiting: dict[int, ref[Any]] = {}
+_handed_out: dict[int, ref[Any]] = {}
+
+
+def _note(noted: dict[int, ref[Any]], value: Any) -> None:
+    key = id(value)
+    noted[key] = ref(value, lambda _: noted.pop(key, None))
+
+
+def wait(waiting: Waiting) -> Waiting | Array:
+    """Let it wait; or, where somebody else holds memory that it reads, compute it at once."""
+    _note(_waiting, waiting)  # first, so that nobody is handed that memory unnoticed
+    work = waiting._work
+    return waiting.value if work is None or any(map(_is_handed_out, work.reads)) else waiting
+
+
+def hand_out(array: Array) -> None:
+    """Somebody outside the library is about to hold this memory, and may write there at any time from now on."""
+    memory = _memory_of(array)
+    if id(memory) not in _handed_out:
+        _note(_handed_out, memory)
+    if _waiting:
+        settle(array)
+
+
+def settle(array: Array | None = None) -> None:
+    """Compute what waits on the memory of this array, or all that waits, because the memory is about to be written."""
+    memory = None if array is None else _memory_of(array)
+    for reference in list(_waiting.values()):
+        waiting: Waiting | None = reference()
+        work = None if waiting is None else waiting._work
+        if work is not None and (memory is None or any(_memory_of(each) is memory for each in work.reads)):
+            computed(waiting)
+
+
+def _is_handed_out(array: Array) -> bool:
+    return id(_memory_of(array)) in _handed_out
+
+
+def _memory_of(array: Array) -> Array:
+    """The array that a view, or a view of a view, is a view of: it owns the memory."""
+    while isinstance(getattr(array, "base", None), np.ndarray | type(array)):
+        array = array.base
+    return array
+
+
+before_switching.append(settle)
