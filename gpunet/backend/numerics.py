@@ -6,8 +6,10 @@ Both are settings of NumPy that the user's own arrays share, so they hold only m
 from __future__ import annotations
 
 import functools
+import itertools
 import threading
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,19 +21,34 @@ def quiet() -> np.errstate:
     return np.errstate(all="ignore")
 
 
+class _Library(NamedTuple):
+    """A BLAS library that is loaded: how many threads it has, and how to change that."""
+
+    get_num_threads: Callable[[], int]
+    set_num_threads: Callable[[int], object]
+
+
 @functools.cache
-def _libraries() -> list[Any]:
+def _libraries() -> list[_Library]:
     from threadpoolctl import ThreadpoolController  # here, because it takes longer to import than all of this package
 
-    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
+    return [_library(found) for found in ThreadpoolController().select(user_api="blas").lib_controllers]
+
+
+def _library(found: Any) -> _Library:
+    """The functions of OpenBLAS itself: threadpoolctl's take ten times as long, and listen to one thread alone."""
+    if found.internal_api == "openblas" and found.threading_layer != "openmp":
+        for before, after in itertools.product(("", "scipy_"), ("", "64_", "_64")):  # as its builds name them
+            names = [f"{before}openblas_{verb}_num_threads{after}" for verb in ("get", "set")]
+            if all(hasattr(found.dynlib, name) for name in names):
+                return _Library(*(getattr(found.dynlib, name) for name in names))
+    return _Library(found.get_num_threads, found.set_num_threads)
 
 
 class _SingleThreadedBlas:
     """A context for running tiles, whose threads would fight with those of BLAS.
 
     Many threads may be in it at once; the last to leave gives the libraries their threads back.
-    Entered by every operation that has tiles, so it asks the libraries directly: threadpoolctl's own context takes ten
-    times as long.
     """
 
     def __init__(self) -> None:
@@ -54,16 +71,7 @@ class _SingleThreadedBlas:
 
     def _set(self, counts: list[int]) -> None:
         for library, count in zip(_libraries(), counts, strict=True):
-            _give_up_control(library)  # whoever was the last to set the number
             library.set_num_threads(count)
-            _give_up_control(library)
-
-
-def _give_up_control(library: Any) -> None:
-    """Recent versions of threadpoolctl listen to one thread alone; here another may leave than has entered."""
-    release = getattr(library, "clear_controlling_thread", None)
-    if release is not None:
-        release(force=True)
 
 
 single_threaded_blas = _SingleThreadedBlas()
