@@ -373,11 +373,13 @@ def by_students(monkeypatch):
         return module.get_function(expression)
 
     ran = []
+    kernels._prepare.cache_clear()
     monkeypatch.setattr(kernels, "_function", function)
     monkeypatch.setattr(kernels, "vector_width", lambda channels, *arrays: 1)
     for module in (cuda_conv, cuda_pooling):
         monkeypatch.setattr(module, "vector_width", lambda channels, *arrays: 1)
-    return ran
+    yield ran
+    kernels._prepare.cache_clear()
 
 
 @pytest.mark.parametrize("window", [WINDOWS["3x3 stride 2"], WINDOWS["gaps"], DILATED["dilated"]], ids=str)
@@ -693,6 +695,26 @@ def test_wrapper_takes_right_arguments_and_numpy_scalars():
         arguments[0] += 1
         launch(ADAPTIVE_AVG_POOL2D_FORWARD, *arguments, threads=32)
         assert (arguments[1].get() == 1).all()
+
+
+def test_wrapper_checks_every_launch_also_after_one_that_was_right():
+    with use_backend("emulated"):
+        launch(ADAPTIVE_AVG_POOL2D_FORWARD, *pooling_arguments(), threads=32)
+        for changes, error in (
+            ({"height": 4.0}, ArgumentError),
+            ({"x": lambda: xp.zeros((1, 4, 4, 16), dtype=xp.float32)[..., ::2]}, ShapeError),
+            ({"x": np.zeros((1, 4, 4, 8), np.float32)}, BackendError),
+            ({"y": lambda: xp.zeros((1, 2, 2, 8), dtype=xp.float16)}, DTypeError),
+        ):
+            with pytest.raises(error):
+                launch(ADAPTIVE_AVG_POOL2D_FORWARD, *pooling_arguments(**changes), threads=32)
+
+
+def test_arrays_come_before_numbers():
+    for kernel in KERNELS:
+        pointers = [each.is_pointer for each in kernel.parameters]
+        assert pointers == sorted(pointers, reverse=True)
+        assert sum(pointers) == kernel.arrays
 
 
 def test_wrapper_counts_arguments_and_blocks():

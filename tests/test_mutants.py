@@ -411,11 +411,11 @@ def edited(tmp_path, monkeypatch, cache):
         (folder / file).write_text(text.replace(right, wrong), encoding="utf-8")
         monkeypatch.setattr(kernels, "_folder", lambda: folder)
 
-    kernels._module.cache_clear()
-    kernels._function.cache_clear()
+    for cache in (kernels._module, kernels._function, kernels._prepare):
+        cache.cache_clear()
     yield edit
-    kernels._module.cache_clear()
-    kernels._function.cache_clear()
+    for cache in (kernels._module, kernels._function, kernels._prepare):
+        cache.cache_clear()
 
 
 def sources_with(file):

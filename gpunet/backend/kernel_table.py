@@ -108,9 +108,9 @@ class Instance:
         return tuple(8 if each.is_pointer else each.dtype(bound).itemsize for each in self.kernel.parameters)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kernel:
-    """A kernel as its source file declares it.
+    """A kernel as its source file declares it: first its arrays, then its numbers.
 
     Args:
         source: the file in raw_kernels/, without its ending.
@@ -130,6 +130,11 @@ class Kernel:
     def parameters(self) -> tuple[Parameter, ...]:
         """The parameters one by one."""
         return tuple(_parameter(declaration) for declaration in self.signature.split(","))
+
+    @functools.cached_property
+    def arrays(self) -> int:
+        """How many of the parameters are arrays."""
+        return sum(each.is_pointer for each in self.parameters)
 
     def bind(self, dtypes: Sequence[np.dtype[Any]]) -> dict[str, np.dtype[Any]]:
         """What T and W stand for, given their dtypes in the order of the template."""

@@ -16,7 +16,7 @@ import math
 import operator
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -120,7 +120,8 @@ def launch(kernel: Kernel, *arguments: Any, threads: int, vector: int = 1) -> No
     """Run a kernel on at least this many threads.
 
     Arrays and numbers are checked against the kernel's signature; numbers become the C type that it declares. What the
-    template parameters T and W stand for is read off the arrays. No thread, no launch.
+    template parameters T and W stand for is read off the arrays. What depends on types and numbers alone is done at the
+    first launch with them. No thread, no launch.
 
     Args:
         threads: how many items of work there are, one a thread; the last block is filled up.
@@ -134,53 +135,66 @@ def launch(kernel: Kernel, *arguments: Any, threads: int, vector: int = 1) -> No
     """
     if len(arguments) != len(kernel.parameters):
         raise ArgumentError(f"{kernel.name} takes {len(kernel.parameters)} arguments, got {len(arguments)}")
+    arrays, numbers = arguments[: kernel.arrays], arguments[kernel.arrays :]
+    ndarray = xp.ndarray
+    for parameter, array in zip(kernel.parameters, arrays, strict=False):
+        if not isinstance(array, ndarray):
+            raise BackendError(
+                f"{kernel.name}: {parameter.name} must be an array of {active_backend()}, got {_describe(array)}"
+            )
+        if not array.flags.c_contiguous:
+            raise ShapeError(
+                f"{kernel.name}: {parameter.name} must be C-contiguous, got shape {array.shape} with strides "
+                f"{array.strides}; copy it with xp.ascontiguousarray"
+            )
+    what = (kernel, active_backend(), tuple([array.dtype for array in arrays]), threads, vector, *numbers)
+    try:
+        prepared = _prepare(*what)
+    except TypeError:  # a number that cannot be hashed is none
+        prepared = _prepare.__wrapped__(*what)
+    if prepared.blocks:
+        prepared.function((prepared.blocks,), (BLOCK,), arrays + prepared.numbers)
+
+
+class _Prepared(NamedTuple):
+    function: Any
+    blocks: int
+    numbers: tuple[np.generic, ...]  # as the C types that the kernel declares
+
+
+@functools.lru_cache(maxsize=4096, typed=True)
+def _prepare(
+    kernel: Kernel, backend: str, dtypes: tuple[np.dtype[Any], ...], threads: int, vector: int, *numbers: Any
+) -> _Prepared:
+    """What a launch needs besides its arrays: checked, and made, once for all launches with the same types and numbers.
+
+    `typed`: 4.0 is another number than 4 and must not pass for it.
+    """
     bound: dict[str, np.dtype[Any]] = {}
-    for parameter, argument in zip(kernel.parameters, arguments, strict=True):
-        if parameter.is_pointer:
-            _check_active(kernel, parameter, argument)
-            _bind(kernel, parameter, argument, bound)
-    checked = tuple(
-        _check_array(kernel, parameter, argument, parameter.dtype(bound))
-        if parameter.is_pointer
-        else _to_scalar(kernel, parameter, argument)
-        for parameter, argument in zip(kernel.parameters, arguments, strict=True)
+    for parameter, dtype in zip(kernel.parameters, dtypes, strict=False):
+        _bind(kernel, parameter, dtype, bound)
+    for parameter, dtype in zip(kernel.parameters, dtypes, strict=False):
+        if dtype != parameter.dtype(bound):
+            raise DTypeError(f"{kernel.name}: {parameter.name} must be {parameter.dtype(bound)}, got {dtype}")
+    scalars = tuple(
+        _to_scalar(kernel, parameter, number)
+        for parameter, number in zip(kernel.parameters[kernel.arrays :], numbers, strict=True)
     )
     blocks = -(-threads // BLOCK)
     if not 0 <= blocks <= LARGEST_GRID:
         raise ArgumentError(f"{kernel.name}: {blocks} blocks of {BLOCK} threads, but a grid has 0 to {LARGEST_GRID}")
-    if blocks == 0:
-        return
-    dtypes = tuple(bound[name] for name in kernel.template if name in TEMPLATE_DTYPES)
-    _function(active_backend(), kernel, dtypes, vector)((blocks,), (BLOCK,), checked)
+    stand_for = tuple(bound[name] for name in kernel.template if name in TEMPLATE_DTYPES)
+    return _Prepared(_function(backend, kernel, stand_for, vector) if blocks else None, blocks, scalars)
 
 
-def _check_active(kernel: Kernel, parameter: Parameter, array: Any) -> None:
-    if not isinstance(array, xp.ndarray):
-        raise BackendError(
-            f"{kernel.name}: {parameter.name} must be an array of {active_backend()}, got {_describe(array)}"
-        )
-
-
-def _bind(kernel: Kernel, parameter: Parameter, array: Array, bound: dict[str, np.dtype[Any]]) -> None:
+def _bind(kernel: Kernel, parameter: Parameter, dtype: np.dtype[Any], bound: dict[str, np.dtype[Any]]) -> None:
     """If this is the first array declared with a template parameter, that stands for its dtype from now on."""
     choices = TEMPLATE_DTYPES.get(parameter.type)
     if choices is not None and parameter.type not in bound:
-        if array.dtype not in choices:
+        if dtype not in choices:
             listed = " or ".join(map(str, choices))
-            raise DTypeError(f"{kernel.name}: {parameter.name} must be {listed}, got {array.dtype}")
-        bound[parameter.type] = array.dtype
-
-
-def _check_array(kernel: Kernel, parameter: Parameter, array: Array, dtype: np.dtype[Any]) -> Array:
-    where = f"{kernel.name}: {parameter.name}"
-    if array.dtype != dtype:
-        raise DTypeError(f"{where} must be {dtype}, got {array.dtype}")
-    if not array.flags.c_contiguous:
-        raise ShapeError(
-            f"{where} must be C-contiguous, got shape {array.shape} with strides {array.strides}; "
-            f"copy it with xp.ascontiguousarray"
-        )
-    return array
+            raise DTypeError(f"{kernel.name}: {parameter.name} must be {listed}, got {dtype}")
+        bound[parameter.type] = dtype
 
 
 def _to_scalar(kernel: Kernel, parameter: Parameter, number: Any) -> np.generic:
