@@ -14,6 +14,8 @@ SHAPES = [
     (700, 64),
     (5, 2, 2, 1000),
     (1, 1, 2, 1),
+    (3, 97, 41, 3),
+    (31, 129),
 ]
 TYPES = (np.float32, np.float16, np.float64)
 
@@ -36,6 +38,8 @@ def relu_output(rng, shape, dtype):
 def moments(rng):
     for shape, dtype, _ in in_types(rng):
         yield (normal(rng, shape, dtype) * 2 + 3,)
+    for shape in SHAPES:
+        yield (normal(rng, shape) + 10000,)
 
 
 @cases("channels")
@@ -52,8 +56,9 @@ def channels(rng):
 def normalise(rng):
     for shape, dtype, arithmetic in in_types(rng):
         known = channels_of(rng, shape[-1], arithmetic)
-        yield normal(rng, shape, dtype), known, None, False
-        yield normal(rng, shape, dtype), known, normal(rng, shape, dtype), True
+        for relu in (False, True):
+            yield normal(rng, shape, dtype), known, None, relu
+            yield normal(rng, shape, dtype), known, normal(rng, shape, dtype), relu
 
 
 @cases("backward_sums")
@@ -70,5 +75,6 @@ def input_gradient(rng):
         known = channels_of(rng, shape[-1], arithmetic)
         sums = Sums(*(normal(rng, shape[-1:], each) for each in (dtype, dtype, arithmetic, arithmetic)))
         grad, x = normal(rng, shape, dtype), normal(rng, shape, dtype)
-        yield grad, x, known, sums, None, False
-        yield grad, x, known, sums, relu_output(rng, shape, dtype), True
+        for residual in (False, True):
+            yield grad, x, known, sums, None, residual
+            yield grad, x, known, sums, relu_output(rng, shape, dtype), residual

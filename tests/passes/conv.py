@@ -29,6 +29,17 @@ GEOMETRIES = [
     ((1, 5, 5, 1), 1, Window((5, 5)), 1),  # one value
     ((2, 4, 4, 64), 65, Window((3, 3), ONE, around(1)), 1),
     ((1, 3, 3, 300), 20, Window((3, 3), ONE, around(1)), 1),  # sums of thousands of numbers
+    ((1, 2, 3, 140), 134, Window((1, 2)), 2),  # groups of many channels
+    ((1, 12, 13, 19), 19, Window((4, 5), ONE, ((2, 1), (0, 3)), (3, 2)), 19),  # depthwise, most of it padding
+    ((2, 1, 300, 4), 3, Window((1, 3), ONE, ((0, 0), (2, 1))), 1),  # rows that are cut
+    ((1, 2, 300, 11), 11, Window((2, 2), ONE, around(1)), 11),
+    ((9, 8, 8, 3), 5, Window((3, 3), ONE, around(1)), 1),  # several images together
+    ((9, 8, 8, 70), 70, Window((1, 1), ONE, around(1)), 70),
+    ((1, 80, 80, 4), 9, Window((3, 3), (9, 9), around(1)), 1),  # windows that leave gaps
+]
+# Work that is cut into parts, one for each thread, which are added at last.
+LARGE = [
+    ((7, 19, 18, 17), 13, Window((3, 3), ONE, around(1)), 1),
 ]
 
 
@@ -84,5 +95,5 @@ def convolve_back_input(rng):
 
 @cases("convolve_back_filters")
 def convolve_back_filters(rng):
-    for shape, outputs, window, groups in GEOMETRIES:
+    for shape, outputs, window, groups in (*GEOMETRIES, *LARGE):
         yield normal(rng, shape), normal(rng, output_shape(shape, outputs, window)), window, groups

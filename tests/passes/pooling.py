@@ -19,8 +19,20 @@ WINDOWS = [
     ((2, 6, 7, 8), Window((3, 3), (2, 2), ALL, ceil_mode=True)),
     ((2, 1, 1, 8), Window((1, 1))),
     ((1, 20, 18, 2), Window((17, 17))),  # more than 256 places in a window
+    ((1, 5, 37, 3), Window((2, 2), (2, 2))),  # long rows of few channels
+    ((2, 3, 26, 1), Window((3, 3), (1, 1), ALL)),
+    ((1, 4, 30, 5), Window((2, 3), (1, 2), ((0, 1), (1, 1)))),
+    ((1, 4, 4, 63), Window((2, 2), (2, 2))),  # channels in blocks of several sizes
+    ((1, 7, 31, 19), Window((5, 5), (1, 1), ((2, 2), (2, 2)))),  # sums of more than a few numbers
+    ((1, 6, 5, 520), Window((5, 4), (1, 1), ((2, 0), (1, 2)))),
+    ((1, 3, 2, 9), Window((2, 2), (1, 3), ((1, 0), (0, 1)))),  # more padding than image
 ]
-DILATED = [*WINDOWS, ((2, 9, 9, 4), Window((3, 3), (1, 2), ALL, (2, 2)))]
+DILATED = [
+    *WINDOWS,
+    ((2, 9, 9, 4), Window((3, 3), (1, 2), ALL, (2, 2))),
+    ((1, 7, 40, 2), Window((3, 3), (2, 1), ALL, (1, 3))),
+    ((2, 8, 7, 9), Window((2, 3), (3, 2), ((0, 1), (1, 0)), (3, 1))),
+]
 
 # (images (N, H, W, C), cells)
 CELLS = [
@@ -28,6 +40,10 @@ CELLS = [
     ((2, 7, 5, 3), (3, 2)),  # cells overlap
     ((1, 2, 3, 8), (4, 5)),  # more cells than pixels
     ((1, 60, 50, 5), (1, 1)),
+    ((1, 11, 9, 63), (4, 3)),  # channels in blocks of several sizes
+    ((1, 3, 2, 9), (13, 11)),  # a pixel in many cells
+    ((2, 1, 9, 2), (3, 4)),
+    ((2, 9, 1, 17), (2, 3)),
 ]
 TYPES = (np.float32, np.float16, np.float64)
 

@@ -1,0 +1,40 @@
+"""Softmax: rows of any number of classes, along the last axis, for which there are kernels, and along others."""
+
+import numpy as np
+
+from gpunet.ops.softmax import log_softmax_forward, softmax_forward
+from tests.passes import cases, normal
+
+# (shape, axis)
+SHAPES = [((5, 10), 1), ((3, 1), 1), ((2, 3, 16), -1), ((4, 37), 1), ((2, 4500), 1), ((9, 63), -1), ((3, 4, 5), 1)]
+TYPES = (np.float32, np.float16, np.float64)
+
+
+def in_types(rng):
+    for shape, axis in SHAPES:
+        for dtype in TYPES:
+            yield normal(rng, shape, dtype) * dtype(5), axis
+
+
+@cases("softmax_forward")
+def softmax(rng):
+    yield from in_types(rng)
+    yield (normal(rng, (6, 40)) * 60).astype(np.float32), 1  # some powers are 0
+
+
+@cases("softmax_backward")
+def softmax_back(rng):
+    for x, axis in in_types(rng):
+        yield normal(rng, x.shape, x.dtype), softmax_forward.page(x, axis), axis
+
+
+@cases("log_softmax_forward")
+def log_softmax(rng):
+    yield from in_types(rng)
+    yield (normal(rng, (6, 40)) * 60).astype(np.float32), 1
+
+
+@cases("log_softmax_backward")
+def log_softmax_back(rng):
+    for x, axis in in_types(rng):
+        yield normal(rng, x.shape, x.dtype), log_softmax_forward.page(x, axis), axis
