@@ -100,7 +100,7 @@ def all_mutants():
 
 
 def drawn(seed, file=None):
-    """All mutants (of a file) in an order of chance, in which each has its place: a change of one line moves no other."""
+    """All mutants (of a file) in an order of chance that a change of one line leaves to all others."""
     mutants = [mutant for mutant in all_mutants() if file in (None, mutant.file)]
     return sorted(mutants, key=lambda mutant: hashlib.sha256(f"{seed} {mutant.key}".encode()).digest())
 
