@@ -13,8 +13,9 @@ import threading
 from types import TracebackType
 from typing import Literal
 
-from gpunet.backend import Array, elementwise, quiet, xp
+from gpunet.backend import Array, quiet, xp
 from gpunet.errors import GradientError, OutOfMemoryError
+from gpunet.ops.arithmetic import add
 from gpunet.ops.operation import Operation
 from gpunet.ops.waiting import Waiting, computed, is_waiting
 
@@ -141,12 +142,7 @@ def _takes_waiting(target: Node | Leaf) -> bool:
 
 def _sum(earlier: Array, part: Array, grad: Array) -> Array:
     """The sum of two parts of a gradient, written over the second where an operation has just made it."""
-    return _add(earlier, part, out=part) if _is_new(part, grad) and part.ndim else _add(earlier, part)
-
-
-@elementwise
-def _add(a: Array, b: Array, out: Array | None = None) -> Array:
-    return xp.add(a, b, out=out)
+    return add(earlier, part, part) if _is_new(part, grad) and part.ndim else add(earlier, part)
 
 
 def _is_new(part: Array, grad: Array) -> bool:

@@ -10,6 +10,7 @@ from gpunet.ops import cpu_depthwise  # noqa: F401
 from gpunet.ops import (  # noqa: F401
     cpu_batchnorm,
     cpu_conv,
+    cpu_elementwise,
     cpu_pooling,
     cpu_reduction,
     cpu_softmax,

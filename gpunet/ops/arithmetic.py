@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 from gpunet.backend import Array, elementwise, xp
 from gpunet.ops.broadcast import unbroadcast
 from gpunet.ops.operation import ElementWise, Operation
+from gpunet.ops.passes import Pass
 from gpunet.ops.waiting import Normalised, computed
 
 __all__ = [
@@ -26,10 +26,19 @@ __all__ = [
     "Sqrt",
     "Subtract",
     "Where",
+    "add",
 ]
 
 
-_add = elementwise(operator.add)
+@Pass
+def add(a: Any, b: Any, out: Array | None = None) -> Array:
+    """A + b; written over b where that is `out`."""
+    return _add(a, b, out=out)
+
+
+@elementwise
+def _add(a: Any, b: Any, out: Array | None = None) -> Array:
+    return xp.add(a, b, out=out)
 
 
 class _Binary(Operation):
@@ -57,7 +66,7 @@ class Add(_Binary):
         joined = a.plus(b) if isinstance(a, Normalised) else None
         if joined is None and isinstance(b, Normalised):
             joined = b.plus(a)
-        return _add(computed(a), computed(b)) if joined is None else joined
+        return add(computed(a), computed(b)) if joined is None else joined
 
     def backward(self, grad: Any) -> tuple[Any, ...]:
         if self.shapes[0] != self.shapes[1] or all(self.needs_grad):

@@ -148,7 +148,7 @@ def input_gradient(
 
 
 def _behind_relu(grad: Array, y: Array | None) -> Array:
-    return grad if y is None else activation.relu_gradient(grad, y)
+    return grad if y is None else activation.rectify_back(grad, y)
 
 
 def _sums(work: Callable[..., tuple[Array, ...]], x: Array, *others: Array | None) -> list[Array]:

@@ -20,6 +20,7 @@ from gpunet.ops.activation import relu
 from gpunet.ops.batchnorm import Channels, normalise
 from gpunet.ops.operation import Operation
 from gpunet.ops.passes import Pass
+from gpunet.ops.reduction import sum_rows
 from gpunet.ops.window import Window
 
 __all__ = [
@@ -179,5 +180,5 @@ class Conv2d(Operation):
         if needs_weight:
             dweight = convolve_back_filters(self.x, grad, self.window, self.groups)
         if needs_bias:
-            dbias = grad.sum(axis=(0, 1, 2))
+            dbias = sum_rows(grad.reshape(-1, grad.shape[3])).astype(grad.dtype)
         return (dx, dweight, dbias)[: len(self.needs_grad)]

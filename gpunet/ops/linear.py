@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gpunet.backend import Array, run_tiles, sum_over_tiles, tiles, xp
 from gpunet.ops.operation import Operation
+from gpunet.ops.reduction import sum_rows
 
 __all__ = ["Linear"]
 
@@ -35,13 +36,14 @@ class Linear(Operation):
         needs_x, needs_weight, needs_bias = (*self.needs_grad, False)[:3]
         dx = xp.empty_like(rows) if needs_x else None
 
-        def one_tile(batch: slice) -> tuple[Array | None, Array | None]:
+        def one_tile(batch: slice) -> tuple[Array | None]:
             g = grad[batch]
             if dx is not None:
                 xp.matmul(g, weight, out=dx[batch])
-            return (g.T @ rows[batch] if needs_weight else None), (g.sum(axis=0) if needs_bias else None)
+            return (g.T @ rows[batch] if needs_weight else None,)
 
-        dweight, dbias = sum_over_tiles(one_tile, self._tiles())
+        (dweight,) = sum_over_tiles(one_tile, self._tiles())
+        dbias = sum_rows(grad).astype(grad.dtype) if needs_bias else None
         return (None if dx is None else dx.reshape(self.shape), dweight, dbias)[: len(self.needs_grad)]
 
     def _tiles(self) -> list[slice]:

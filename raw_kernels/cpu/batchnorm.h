@@ -7,13 +7,11 @@
 // As in reduction.h the host takes several rows side by side as one of `width` numbers where there are few channels, and
 // repeats what it knows of the channels (center, scale, ...) as often.
 #pragma once
+#include "elementwise.h"
 #include "normalise.h"
 #include "reduction.h"
 
 namespace {
-
-// What the ReLU that gave y lets through of a gradient: 0 where y is 0; NaN is no number below 1, and lets pass.
-INLINE vec behind_relu(vec grad, vec y) { return y <= vec{} ? vec{} : grad; }
 
 // ---------------------------------------------------------------------------------------------------------- statistics
 

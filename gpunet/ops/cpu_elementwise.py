@@ -1,0 +1,58 @@
+"""ReLU, its gradient and additions on a CPU: the launchers of raw_kernels/cpu/elementwise.h, for float32."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gpunet.backend import Array, xp
+from gpunet.backend.cpu_kernels import CpuKernel, launch
+from gpunet.ops.activation import rectify, rectify_back
+from gpunet.ops.arithmetic import add
+
+RELU = CpuKernel("relu_forward", "const float* x, float* y")
+RELU_GRADIENT = CpuKernel("relu_gradient", "const float* grad, const float* y, float* dx")
+ADD = CpuKernel("add", "const float* a, const float* b, float* y")
+ADD_TO = CpuKernel("add_to", "const float* a, float* y")
+
+SMALLEST = 1 << 12  # numbers; fewer are done before a kernel is launched
+
+
+def _lie_alike(*arrays: Any) -> bool:
+    """Whether these are float32 arrays without gaps, equal in shape and in how they lie in memory."""
+    first = arrays[0]
+    return all(
+        type(each) is np.ndarray and each.dtype == np.float32 and each.size >= SMALLEST
+        and each.shape == first.shape and each.strides == first.strides
+        for each in arrays
+    ) and _in_order(first).flags.c_contiguous  # fmt: skip
+
+
+def _in_order(x: Array) -> Array:
+    """The (N, ..., C) view of what is channels-last, else x."""
+    return x if x.flags.c_contiguous or x.ndim < 3 else x.transpose(0, *range(2, x.ndim), 1)
+
+
+@rectify.on("cpu", takes=_lie_alike)
+def _(x: Array) -> Array:
+    y = xp.empty_like(x)
+    launch(RELU, _in_order(x), _in_order(y), items=x.size, work=x.size)
+    return y
+
+
+@rectify_back.on("cpu", takes=_lie_alike)
+def _(grad: Array, y: Array) -> Array:
+    dx = xp.empty_like(y)
+    launch(RELU_GRADIENT, _in_order(grad), _in_order(y), _in_order(dx), items=y.size, work=y.size)
+    return dx
+
+
+@add.on("cpu", takes=lambda a, b, out=None: (out is None or out is b) and out is not a and _lie_alike(a, b))
+def _(a: Array, b: Array, out: Array | None = None) -> Array:
+    if out is None:
+        y = xp.empty_like(b)
+        launch(ADD, _in_order(a), _in_order(b), _in_order(y), items=b.size, work=b.size)
+        return y
+    launch(ADD_TO, _in_order(a), _in_order(out), items=b.size, work=b.size)
+    return out
