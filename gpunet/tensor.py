@@ -630,15 +630,17 @@ def _of_one_type(operation: Operation, inputs: tuple[Any, ...]) -> tuple[Any, ..
     Each gradient goes back in the type of its own Tensor.
     """
     dtypes = [value.dtype for value in inputs if isinstance(value, Tensor)]
-    if not dtypes:
+    if not dtypes or (dtypes[0].kind == "f" and all(dtype == dtypes[0] for dtype in dtypes)):  # the usual case
         return inputs
-    alike = all(dtype == dtypes[0] for dtype in dtypes)
-    if operation.mixed == "refused" and not alike:
+    if operation.mixed == "widest":
+        widest = functools.reduce(_common_dtype, dtypes)
+        if widest.kind != "f" and any(isinstance(value, float) for value in inputs):
+            widest = np.dtype(np.float32)
+        return _cast(inputs, lambda dtype: widest)
+    allowed = operation.mixed == "half input" and dtypes[0] == np.float16 and set(dtypes[1:]) == {np.dtype(np.float32)}
+    if len(set(dtypes)) > 1 and not allowed:
         raise DTypeError.mixed(operation.function, dict(zip(operation.names, dtypes, strict=False)))
-    widest = dtypes[0] if alike else functools.reduce(_common_dtype, dtypes)
-    if widest.kind != "f" and any(isinstance(value, float) for value in inputs):
-        widest, alike = np.dtype(np.float32), False
-    return inputs if alike else _cast(inputs, lambda dtype: widest)
+    return inputs
 
 
 def _cast(inputs: tuple[Any, ...], to: Callable[[Any], Any]) -> tuple[Any, ...]:
@@ -647,8 +649,6 @@ def _cast(inputs: tuple[Any, ...], to: Callable[[Any], Any]) -> tuple[Any, ...]:
 
 def _common_dtype(a: DType, b: DType) -> Any:
     """The type that numbers of two types are brought to: the float of a float and an integer, else the wider."""
-    if a == b:
-        return a
     if (a.kind == "f") == (b.kind == "f"):
         return np.promote_types(a, b)
     return a if a.kind == "f" else b

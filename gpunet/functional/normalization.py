@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gpunet.backend import Array, xp
+from gpunet.backend import Array
 from gpunet.errors import ArgumentError, ShapeError
-from gpunet.functional.checks import check_float, check_same_dtype
+from gpunet.functional.checks import check_float
 from gpunet.ops.batchnorm import BatchNorm, BatchNormInference
 from gpunet.ops.waiting import settle
 from gpunet.tensor import Tensor, apply
@@ -59,10 +59,6 @@ def batch_norm(
     for one, other in (("running_mean", "running_var"), ("weight", "bias")):
         if (vectors[one] is None) != (vectors[other] is None):
             raise ArgumentError(f"batch_norm: {one} and {other} go together, got only one of them")
-    if weight is not None and (input.dtype, weight.dtype) == (xp.float16, xp.float32):  # as under autocast
-        _check_types(weight=weight, bias=bias)
-    else:
-        _check_types(input=input, weight=weight, bias=bias)
     learnt = [tensor for tensor in (weight, bias) if tensor is not None]
     if not training:
         if running_mean is None or running_var is None:
@@ -81,10 +77,6 @@ def batch_norm(
         _move(running_mean, operation.batch_mean, momentum)
         _move(running_var, operation.batch_var * (count / (count - 1)), momentum)
     return output
-
-
-def _check_types(**tensors: Tensor | None) -> None:
-    check_same_dtype("batch_norm", **{name: each.dtype for name, each in tensors.items() if each is not None})
 
 
 def _move(running: Tensor, batch: Array, momentum: float) -> None:

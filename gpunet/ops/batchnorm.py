@@ -182,7 +182,7 @@ class _BatchNorm(Operation):
     """Inputs: x (N, C), (N, C, L) or (N, C, H, W), and perhaps weight and bias (C,). The last pass over x waits."""
 
     takes_waiting = True
-    sums = True
+    mixed, sums = "half input", True
     function, names = "batch_norm", ("input", "weight", "bias")
 
     def __init__(self, eps: float) -> None:

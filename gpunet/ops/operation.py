@@ -27,8 +27,9 @@ class Operation:
     autocast: ClassVar[Literal["half", "full"] | None] = None
     """What autocast does with its inputs: brings float32 to float16 (half), float16 to float32 (full), or nothing."""
 
-    mixed: ClassVar[Literal["widest", "refused"] | None] = None
-    """What happens to Tensors of different types: all become the widest, or it is an error, or nothing."""
+    mixed: ClassVar[Literal["widest", "refused", "half input"] | None] = None
+    """What happens to Tensors of different types: all become the widest; or it is an error, but perhaps for a float16
+    input beside float32 parameters (half input); or nothing."""
 
     sums: ClassVar[bool] = False
     """Whether it adds many numbers up: then float16 is computed in float32 where no kernel does so by itself."""
