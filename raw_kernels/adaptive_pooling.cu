@@ -23,6 +23,25 @@ __device__ __forceinline__ Span span(int index, int size, int cells) {
 
 // y[n, i, j, c] = mean of x over cell (i, j)
 //
+// The version that a student would write: a thread for each number of y.
+//
+//     template <typename T>
+//     __global__ void adaptive_avg_pool2d_forward(const T* x, T* y, i64 count,
+//                                                 int height, int width, int channels, int out_height, int out_width) {
+//         const i64 item = thread_number();
+//         if (item >= count) return;
+//         const Place out = place_of<1>(item, out_height, out_width, channels);
+//         const Span rows = span(out.row, height, out_height), columns = span(out.column, width, out_width);
+//         double sum = 0;
+//         for (int row = rows.first; row < rows.end; ++row) {
+//             for (int column = columns.first; column < columns.end; ++column) {
+//                 sum += widen(x[offset_of(out.image, row, column, out.channel, height, width, channels)]);
+//             }
+//         }
+//         const int area = (rows.end - rows.first) * (columns.end - columns.first);
+//         narrow((Arithmetic<T>)(sum / area), y[item]);
+//     }
+//
 // A thread reads the packs of its cell.
 // Bytes: reads x once, writes y. That is the minimum.
 template <typename T, int V>
@@ -53,6 +72,28 @@ adaptive_avg_pool2d_forward(const T* __restrict__ x, T* __restrict__ y, i64 coun
 }
 
 // dx[n, h, w, c] = sum of dy[n, i, j, c] / area over the cells (i, j) that cover (h, w)
+//
+// The version that a student would write: a thread for each number of dx asks every cell whether it covers the pixel.
+//
+//     template <typename T>
+//     __global__ void adaptive_avg_pool2d_backward(const T* grad, T* dx, i64 count, int height, int width,
+//                                                  int channels, int out_height, int out_width) {
+//         const i64 item = thread_number();
+//         if (item >= count) return;
+//         const Place in = place_of<1>(item, height, width, channels);
+//         double sum = 0;
+//         for (int i = 0; i < out_height; ++i) {
+//             for (int j = 0; j < out_width; ++j) {
+//                 const Span rows = span(i, height, out_height), columns = span(j, width, out_width);
+//                 if (in.row < rows.first || in.row >= rows.end) continue;
+//                 if (in.column < columns.first || in.column >= columns.end) continue;
+//                 const int area = (rows.end - rows.first) * (columns.end - columns.first);
+//                 const i64 at = offset_of(in.image, i, j, in.channel, out_height, out_width, channels);
+//                 sum += (double)widen(grad[at]) / area;
+//             }
+//         }
+//         narrow((Arithmetic<T>)sum, dx[item]);
+//     }
 //
 // A thread reads the pack of dy of each cell that covers its pixel and writes one pack of dx.
 // Bytes: reads dy once, writes dx. That is the minimum.
@@ -91,6 +132,32 @@ adaptive_avg_pool2d_backward(const T* __restrict__ grad, T* __restrict__ dx, i64
 // The winner's place in its cell, counted row by row, is kept for the backward pass. The first of equal values wins,
 // and the first NaN wins over everything.
 //
+// The version that a student would write: a thread for each number of y.
+//
+//     template <typename T>
+//     __global__ void adaptive_max_pool2d_forward(const T* x, T* y, int* winner, i64 count,
+//                                                 int height, int width, int channels, int out_height, int out_width,
+//                                                 int remember) {
+//         const i64 item = thread_number();
+//         if (item >= count) return;
+//         const Place out = place_of<1>(item, out_height, out_width, channels);
+//         const Span rows = span(out.row, height, out_height), columns = span(out.column, width, out_width);
+//         Arithmetic<T> best = negative_infinity<Arithmetic<T>>();
+//         int place = 0, here = 0;
+//         for (int row = rows.first; row < rows.end; ++row) {
+//             for (int column = columns.first; column < columns.end; ++column, ++here) {
+//                 const Arithmetic<T> value =
+//                     widen(x[offset_of(out.image, row, column, out.channel, height, width, channels)]);
+//                 if (value > best || (value != value && best == best)) {
+//                     best = value;
+//                     place = here;
+//                 }
+//             }
+//         }
+//         narrow(best, y[item]);
+//         if (remember) winner[item] = place;
+//     }
+//
 // A thread reads the packs of its cell and writes a pack of y and of winners.
 // Bytes: reads x once, writes y and the winners (as many bytes as y, for float). That is the minimum.
 template <typename T, int V>
@@ -127,6 +194,28 @@ adaptive_max_pool2d_forward(const T* __restrict__ x, T* __restrict__ y, int* __r
 }
 
 // dx[n, h, w, c] = sum of dy[n, i, j, c] over the cells (i, j) that (h, w) won
+//
+// The version that a student would write: a thread for each number of dx asks every cell.
+//
+//     template <typename T>
+//     __global__ void adaptive_max_pool2d_backward(const T* grad, const int* winner, T* dx, i64 count, int height,
+//                                                  int width, int channels, int out_height, int out_width) {
+//         const i64 item = thread_number();
+//         if (item >= count) return;
+//         const Place in = place_of<1>(item, height, width, channels);
+//         double sum = 0;
+//         for (int i = 0; i < out_height; ++i) {
+//             for (int j = 0; j < out_width; ++j) {
+//                 const Span rows = span(i, height, out_height), columns = span(j, width, out_width);
+//                 if (in.row < rows.first || in.row >= rows.end) continue;
+//                 if (in.column < columns.first || in.column >= columns.end) continue;
+//                 const int place = (in.row - rows.first) * (columns.end - columns.first) + in.column - columns.first;
+//                 const i64 at = offset_of(in.image, i, j, in.channel, out_height, out_width, channels);
+//                 if (winner[at] == place) sum += widen(grad[at]);
+//             }
+//         }
+//         narrow((Arithmetic<T>)sum, dx[item]);
+//     }
 //
 // A thread reads the packs of dy and of winners of each cell that covers its pixel and writes one pack of dx.
 // Bytes: reads dy and the winners once, writes dx. That is the minimum.

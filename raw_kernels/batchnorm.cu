@@ -81,6 +81,27 @@ struct Moments {
 
 // Mean and squared deviations of each chunk, per channel.
 //
+// The version that a student would write: a thread for each channel and chunk. That are few threads, and each adds up
+// hundreds of numbers, one after the other and twice.
+//
+//     template <typename T>
+//     __global__ void batch_norm_moments(const T* x, double* chunk_mean, double* chunk_squares,
+//                                        i64 rows, int channels, int lanes, i64 chunk_rows) {
+//         const i64 item = thread_number();
+//         const i64 first = item / channels * chunk_rows, last = min(rows, first + chunk_rows);
+//         if (first >= rows) return;
+//         const int c = (int)(item % channels);
+//         double sum = 0, squares = 0;
+//         for (i64 row = first; row < last; ++row) sum += widen(x[row * channels + c]);
+//         const double mean = sum / (double)(last - first);
+//         for (i64 row = first; row < last; ++row) {
+//             const double deviation = widen(x[row * channels + c]) - mean;
+//             squares += deviation * deviation;
+//         }
+//         chunk_mean[item] = mean;
+//         chunk_squares[item] = squares;
+//     }
+//
 // A thread takes BATCH of its rows at a time, which also keeps that many loads under way. It measures them from the
 // first one, so that a large mean cancels before anything is rounded, finds the mean and the squares of the batch in
 // float, and merges them with those of its earlier batches in double: one merge in BATCH values costs little even where
@@ -195,6 +216,22 @@ batch_norm_channels(const double* __restrict__ mean, const double* __restrict__ 
 
 // y = (x - center) * scale + shift  [+ residual]  [then ReLU]
 //
+// The version that a student would write: a thread for each number, which reads four numbers to write one.
+//
+//     template <typename T>
+//     __global__ void batch_norm_normalise(const T* x, const T* residual, T* y, const Arithmetic<T>* center,
+//                                          const Arithmetic<T>* scale, const Arithmetic<T>* shift,
+//                                          i64 rows, int channels, int lanes, i64 chunk_rows,
+//                                          int add_residual, int relu) {
+//         const i64 item = thread_number();
+//         if (item >= rows * channels) return;
+//         const int c = (int)(item % channels);
+//         Arithmetic<T> value = (widen(x[item]) - center[c]) * scale[c] + shift[c];
+//         if (add_residual) value += widen(residual[item]);
+//         if (relu && value < 0) value = 0;
+//         narrow(value, y[item]);
+//     }
+//
 // The mean goes first: x * scale + shift would cancel badly where the mean is large. A thread reads what it needs to
 // know of its V channels once and then works on several rows, one pack of x (and of the residual) after another. NaN
 // passes through the ReLU.
@@ -262,6 +299,27 @@ struct Sums {
 };
 
 // Per channel and chunk the sum of g and of g * (x - center), where g is the gradient behind the ReLU.
+//
+// The version that a student would write: a thread for each channel and chunk.
+//
+//     template <typename T>
+//     __global__ void batch_norm_sums(const T* grad, const T* x, const T* y, const Arithmetic<T>* center,
+//                                     double* chunk_gradient, double* chunk_product,
+//                                     i64 rows, int channels, int lanes, i64 chunk_rows, int relu) {
+//         const i64 item = thread_number();
+//         const i64 first = item / channels * chunk_rows, last = min(rows, first + chunk_rows);
+//         if (first >= rows) return;
+//         const int c = (int)(item % channels);
+//         double gradient = 0, product = 0;
+//         for (i64 row = first; row < last; ++row) {
+//             const i64 at = row * channels + c;
+//             if (relu && widen(y[at]) <= 0) continue;
+//             gradient += widen(grad[at]);
+//             product += (double)widen(grad[at]) * (double)(widen(x[at]) - center[c]);
+//         }
+//         chunk_gradient[item] = gradient;
+//         chunk_product[item] = product;
+//     }
 //
 // A thread adds up its rows in float, at most a few hundred; from there on sums are double.
 // Bytes: reads grad, x and, with ReLU, y, each once; writes 2 doubles a channel and chunk, as batch_norm_moments does.
@@ -341,6 +399,22 @@ batch_norm_merge_sums(const double* __restrict__ chunk_gradient, const double* _
 }
 
 // dx = scale * (g - mean(g) - xhat * mean(g * xhat)), where g is the gradient behind the ReLU and xhat the normalised x
+//
+// The version that a student would write: a thread for each number.
+//
+//     template <typename T>
+//     __global__ void batch_norm_input_gradient(const T* grad, const T* x, const T* y, T* dx, T* dresidual,
+//                                               const Arithmetic<T>* center, const Arithmetic<T>* scale,
+//                                               const Arithmetic<T>* mean_gradient, const Arithmetic<T>* slope,
+//                                               i64 rows, int channels, int lanes, i64 chunk_rows, int relu,
+//                                               int write_residual) {
+//         const i64 item = thread_number();
+//         if (item >= rows * channels) return;
+//         const int c = (int)(item % channels);
+//         const Arithmetic<T> g = relu && widen(y[item]) <= 0 ? (Arithmetic<T>)0 : widen(grad[item]);
+//         if (write_residual) narrow(g, dresidual[item]);
+//         narrow((g - mean_gradient[c] - (widen(x[item]) - center[c]) * slope[c]) * scale[c], dx[item]);
+//     }
 //
 // The gradient by the residual is g itself, written on the way.
 // Bytes: reads grad, x and, with ReLU, y; writes dx and, with a residual, its gradient; each once. That is the minimum,

@@ -40,8 +40,9 @@ template <int V, typename I> __device__ __forceinline__ Element element_of(
 //
 //     template <typename T>
 //     __global__ void im2col(const T* x, T* rows, i64 count,
-//                            int images, int height, int width, int channels, int groups, int out_height, int out_width,
-//                            int kh, int kw, int sh, int sw, int top, int left, int dh, int dw) {
+//                            int images, int height, int width, int channels, int groups,
+//                            int out_height, int out_width, int kh, int kw, int sh, int sw,
+//                            int top, int left, int dh, int dw) {
 //         const i64 item = thread_number();
 //         if (item >= count) return;
 //         i64 rest = item;
@@ -54,15 +55,16 @@ template <int V, typename I> __device__ __forceinline__ Element element_of(
 //         const int g = rest / images;
 //         const int row = k * sh - top + i * dh, column = l * sw - left + j * dw;
 //         const bool inside = row >= 0 && row < height && column >= 0 && column < width;
-//         rows[item] = inside ? x[offset_of(n, row, column, g * (channels / groups) + c, height, width, channels)] : T();
+//         const int channel = g * (channels / groups) + c;
+//         rows[item] = inside ? x[offset_of(n, row, column, channel, height, width, channels)] : T();
 //     }
 //
 // Here a thread takes V channels at once, so that seven divisions are made for 16 bytes and not for each number.
 //
-// A warp writes one run of rows. It reads a run of x for each row of the kernel: neighbouring elements of the window lie
-// side by side there, too, unless it is dilated.
+// A warp writes one run of rows. It reads a run of x for each row of the kernel: neighbouring elements of the window
+// lie side by side there, too, unless it is dilated.
 // Bytes: reads x once (windows overlap, but a value that was read is found in the cache), writes rows once. That is the
-// minimum. With `xp` the padded images are written and read as well, and there is a launch for each element of the window.
+// minimum. With `xp` the padded images are written and read as well, and each element of the window takes a launch.
 template <typename T, int V>
 __global__ void __launch_bounds__(BLOCK, RESIDENT)
 im2col(const T* __restrict__ x, T* __restrict__ rows, i64 count,
@@ -92,13 +94,14 @@ im2col(const T* __restrict__ x, T* __restrict__ rows, i64 count,
 //
 // The version that a student would write goes the other way: a thread for each number of the rows, which adds it to the
 // pixel that it came from. Several threads then add to one pixel at the same time. `dx[...] += rows[item]` would lose
-// some of it, and with atomicAdd the order, and with it the last bits, would be another in every run. So a thread owns a
-// pixel, and looks for what belongs to it. With a loop over all elements of the window that is:
+// some of it, and with atomicAdd the order, and with it the last bits, would be another in every run. So a thread owns
+// a pixel, and looks for what belongs to it. With a loop over all elements of the window that is:
 //
 //     template <typename T>
 //     __global__ void col2im(const T* rows, T* dx, i64 count,
-//                            int images, int height, int width, int channels, int groups, int out_height, int out_width,
-//                            int kh, int kw, int sh, int sw, int top, int left, int dh, int dw) {
+//                            int images, int height, int width, int channels, int groups,
+//                            int out_height, int out_width, int kh, int kw, int sh, int sw,
+//                            int top, int left, int dh, int dw) {
 //         const i64 item = thread_number();
 //         if (item >= count) return;
 //         const Place in = place_of<1>(item, height, width, channels);

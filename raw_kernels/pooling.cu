@@ -32,6 +32,35 @@ __device__ __forceinline__ Inside inside(int position, int stride, int before, i
 // The winner's place in its window, i*kw + j, is kept for the backward pass (in a byte where kh*kw <= 256). The first
 // of equal values wins, NaN always does (the last one), and padding never: it is not looked at.
 //
+// The version that a student would write: a thread for each number of y, which asks of every element whether it lies
+// inside the image.
+//
+//     template <typename T, typename W>
+//     __global__ void max_pool2d_forward(const T* x, T* y, W* winner, i64 count,
+//                                        int height, int width, int channels, int out_height, int out_width,
+//                                        int kh, int kw, int sh, int sw, int top, int left, int dh, int dw,
+//                                        int remember) {
+//         const i64 item = thread_number();
+//         if (item >= count) return;
+//         const Place out = place_of<1>(item, out_height, out_width, channels);
+//         Arithmetic<T> best = negative_infinity<Arithmetic<T>>();
+//         int place = -1;
+//         for (int i = 0; i < kh; ++i) {
+//             for (int j = 0; j < kw; ++j) {
+//                 const int row = out.row * sh - top + i * dh, column = out.column * sw - left + j * dw;
+//                 if (row < 0 || row >= height || column < 0 || column >= width) continue;
+//                 const Arithmetic<T> value =
+//                     widen(x[offset_of(out.image, row, column, out.channel, height, width, channels)]);
+//                 if (value > best || value != value || place < 0) {
+//                     best = value;
+//                     place = i * kw + j;
+//                 }
+//             }
+//         }
+//         narrow(best, y[item]);
+//         if (remember) narrow(place, winner[item]);
+//     }
+//
 // A thread reads kh*kw packs of x and writes a pack of y and of winners.
 // Bytes: reads x once, writes y and the winners (1/4 of y, for float and bytes). That is the minimum.
 template <typename T, typename W, int V>
@@ -72,6 +101,30 @@ max_pool2d_forward(const T* __restrict__ x, T* __restrict__ y, W* __restrict__ w
 }
 
 // dx[n, h, w, c] = sum of dy[n, k, l, c] over the windows (k, l) that (h, w) won
+//
+// A student would let each window add its dy to the pixel that won it. Where windows overlap that is a race, so a
+// thread owns a pixel; without packs, and with a loop over all elements of the window:
+//
+//     template <typename T, typename W>
+//     __global__ void max_pool2d_backward(const T* grad, const W* winner, T* dx, i64 count,
+//                                         int height, int width, int channels, int out_height, int out_width,
+//                                         int kh, int kw, int sh, int sw, int top, int left, int dh, int dw) {
+//         const i64 item = thread_number();
+//         if (item >= count) return;
+//         const Place in = place_of<1>(item, height, width, channels);
+//         Arithmetic<T> sum = 0;
+//         for (int i = 0; i < kh; ++i) {
+//             for (int j = 0; j < kw; ++j) {
+//                 const int down = in.row + top - i * dh, across = in.column + left - j * dw;
+//                 if (down < 0 || down % sh != 0 || down / sh >= out_height) continue;  // no window begins there
+//                 if (across < 0 || across % sw != 0 || across / sw >= out_width) continue;
+//                 const i64 at =
+//                     offset_of(in.image, down / sh, across / sw, in.channel, out_height, out_width, channels);
+//                 if (winner[at] == i * kw + j) sum += widen(grad[at]);
+//             }
+//         }
+//         narrow(sum, dx[item]);
+//     }
 //
 // A thread reads the packs of dy and of winners of each window that covers its pixel and writes one pack of dx.
 // Windows are visited backwards, so that the elements i*kw + j that meet the pixel come in ascending order.
@@ -126,6 +179,29 @@ __device__ __forceinline__ int elements(int position, int stride, int kernel, in
 
 // y[n, k, l, c] = (sum over i, j of x[n, k*sh - top + i, l*sw - left + j, c]) / divisor
 //
+// The version that a student would write: a thread for each number of y.
+//
+//     template <typename T>
+//     __global__ void avg_pool2d_forward(const T* x, T* y, i64 count,
+//                                        int height, int width, int channels, int out_height, int out_width,
+//                                        int kh, int kw, int sh, int sw, int top, int bottom, int left, int right,
+//                                        int count_include_pad, int divisor_override) {
+//         const i64 item = thread_number();
+//         if (item >= count) return;
+//         const Place out = place_of<1>(item, out_height, out_width, channels);
+//         double sum = 0;
+//         for (int i = 0; i < kh; ++i) {
+//             for (int j = 0; j < kw; ++j) {
+//                 const int row = out.row * sh - top + i, column = out.column * sw - left + j;
+//                 if (row < 0 || row >= height || column < 0 || column >= width) continue;
+//                 sum += widen(x[offset_of(out.image, row, column, out.channel, height, width, channels)]);
+//             }
+//         }
+//         const int in_window = elements(out.row, sh, kh, height, top, bottom, count_include_pad) *
+//                               elements(out.column, sw, kw, width, left, right, count_include_pad);
+//         narrow((Arithmetic<T>)(sum / (divisor_override > 0 ? divisor_override : in_window)), y[item]);
+//     }
+//
 // A thread reads kh*kw packs of x and writes a pack of y.
 // Bytes: reads x once, writes y. That is the minimum.
 template <typename T, int V>
@@ -161,6 +237,32 @@ avg_pool2d_forward(const T* __restrict__ x, T* __restrict__ y, i64 count,
 }
 
 // dx[n, h, w, c] = sum of dy[n, k, l, c] / divisor over the windows (k, l) that cover (h, w)
+//
+// The version that a student would write, once no window adds to a pixel that others add to (see max_pool2d_backward):
+//
+//     template <typename T>
+//     __global__ void avg_pool2d_backward(const T* grad, T* dx, i64 count,
+//                                         int height, int width, int channels, int out_height, int out_width,
+//                                         int kh, int kw, int sh, int sw, int top, int bottom, int left, int right,
+//                                         int count_include_pad, int divisor_override) {
+//         const i64 item = thread_number();
+//         if (item >= count) return;
+//         const Place in = place_of<1>(item, height, width, channels);
+//         double sum = 0;
+//         for (int i = 0; i < kh; ++i) {
+//             for (int j = 0; j < kw; ++j) {
+//                 const int down = in.row + top - i, across = in.column + left - j;
+//                 if (down < 0 || down % sh != 0 || down / sh >= out_height) continue;
+//                 if (across < 0 || across % sw != 0 || across / sw >= out_width) continue;
+//                 const int k = down / sh, l = across / sw;
+//                 const int in_window = elements(k, sh, kh, height, top, bottom, count_include_pad) *
+//                                       elements(l, sw, kw, width, left, right, count_include_pad);
+//                 const i64 at = offset_of(in.image, k, l, in.channel, out_height, out_width, channels);
+//                 sum += (double)widen(grad[at]) / (divisor_override > 0 ? divisor_override : in_window);
+//             }
+//         }
+//         narrow((Arithmetic<T>)sum, dx[item]);
+//     }
 //
 // A thread reads the pack of dy of each window that covers its pixel and writes one pack of dx.
 // Bytes: reads dy once, writes dx. That is the minimum.

@@ -494,13 +494,13 @@ def listening(value, called):
 
 
 DISTRIBUTION = np.array([[0, 0.1, 0.8, 0.1]])
-ONLY_CUPY = {  # the operations, and what they do to what is not the input: masks, targets, the last sum
-    "dropout": ([Dropout(0.5, False)], {"random.Generator.random", "greater_equal"}),
-    "sigmoid": ([Sigmoid()], set()),
-    "softmax": ([Softmax(1)], set()),
-    "kl_div": ([KLDivergence(DISTRIBUTION, False)], {"equal", "log", "sum", "negative"}),
-    "binary_cross_entropy": ([BinaryCrossEntropy(DISTRIBUTION)], {"mean"}),
-    "cross_entropy": ([LogSoftmax(1), ExpectedNegativeLog(DISTRIBUTION)], {"negative"}),
+ONLY_CUPY = {  # operations and targets, and what is done to what is not the input: masks, targets, the last sum
+    "dropout": ([(Dropout(0.5, False),)], {"random.Generator.random", "greater_equal"}),
+    "sigmoid": ([(Sigmoid(),)], set()),
+    "softmax": ([(Softmax(1),)], set()),
+    "kl_div": ([(KLDivergence(False), DISTRIBUTION)], {"equal", "log", "sum", "negative"}),
+    "binary_cross_entropy": ([(BinaryCrossEntropy(), DISTRIBUTION)], {"mean"}),
+    "cross_entropy": ([(LogSoftmax(1),), (ExpectedNegativeLog(DISTRIBUTION),)], {"negative"}),
 }
 
 
@@ -511,13 +511,13 @@ def test_functions_of_cupy_are_those_that_are_called(operation):
     called = []
     with use_backend("numpy"):
         values = listening(np.array([[0.1, 0.2, 0.3, 0.4]]), called)
-        for each in operations:
-            values = each.forward(values)
+        for each, *target in operations:
+            values = each.forward(values, *target)
         assert set(called) <= set(gpu.forward) <= set(called) | beside
         called.clear()
         gradient = listening(np.ones(values.shape), called)
-        for each in reversed(operations):
-            (gradient,) = each.backward(gradient)
+        for each, *_ in reversed(operations):
+            gradient = each.backward(gradient)[0]
         assert set(called) <= set(gpu.backward) <= set(called) | beside
     assert gpu.launches == ()
 

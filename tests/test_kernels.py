@@ -26,6 +26,7 @@ from gpunet.ops import adaptive_pooling, batchnorm, conv, cuda_batchnorm, cuda_c
 from gpunet.ops.adaptive_pooling import AdaptiveAvgPool2d, AdaptiveMaxPool2d
 from gpunet.ops.batchnorm import BatchNorm, BatchNormInference
 from gpunet.ops.pooling import AvgPool2d, MaxPool2d
+from gpunet.ops.waiting import computed
 from gpunet.ops.window import Window
 from tests import reference
 from tests.reference import adaptive_spans, spans
@@ -88,7 +89,7 @@ def on_numpy(operation, x, grad=None, *vectors):
     """Run an operation of gpunet.ops in float64 on NumPy: its output and its gradient by x, NHWC, and the operation."""
     with use_backend("numpy"):
         operation.needs_grad = (True,) * (1 + len(vectors))
-        y = operation.forward(to_nchw(x.astype(np.float64)), *(each.astype(np.float64) for each in vectors))
+        y = computed(operation.forward(to_nchw(x.astype(np.float64)), *(each.astype(np.float64) for each in vectors)))
         gradients = operation.backward(to_nchw(grad_for(to_nhwc(y)) if grad is None else grad).astype(np.float64))
         return to_nhwc(y), to_nhwc(gradients[0]), gradients[1:]
 
@@ -351,7 +352,7 @@ def students_kernels():
         comments = re.findall(r"(?:^//(?: .*)?\n)+", kernel_source(source), re.MULTILINE)
         for block in comments:
             code = "\n".join(line[7:] for line in block.splitlines() if line.startswith("//     ") or line == "//")
-            kernel = re.search(r"(?:template <typename T>\n)?__global__ void (\w+)\(.*?\n}", code, re.DOTALL)
+            kernel = re.search(r"(?:template <[^>]*>\n)?__global__ void (\w+)\(.*?\n}", code, re.DOTALL)
             if kernel:
                 yield source, kernel[1], kernel[0]
 
@@ -361,36 +362,56 @@ STUDENTS = {name: (source, text) for source, name, text in students_kernels()}
 
 @pytest.fixture
 def by_students(monkeypatch):
-    """Lets the versions of students run in place of the kernels: a thread makes a single value, whatever its type."""
+    """Lets the versions of students run in place of the kernels, a value a thread, and notes which."""
 
     def function(backend, kernel, dtypes, vector):
+        if kernel.name not in STUDENTS:
+            return shipped(backend, kernel, dtypes, vector)
         source, text = STUDENTS[kernel.name]
-        text = text.replace(f"void {kernel.name}(", f"void students_{kernel.name}(")
-        expression = Instance(kernel, dtypes, vector).expression.replace(kernel.name, f"students_{kernel.name}")
-        expression = expression.replace(", 1>", ">").replace("<1>", "")  # it has no V
-        module = xp.RawModule(code=kernel_source(source) + text, name_expressions=[expression])
-        ran.append(kernel.name)
-        return module.get_function(expression)
+        name, types = f"students_{kernel.name}", Instance(kernel, dtypes, 1).expression.removeprefix(kernel.name)
+        name += types.replace(", 1>", ">")
+        module = xp.RawModule(
+            code=kernel_source(source) + text.replace(f" {kernel.name}(", f" students_{kernel.name}("),
+            name_expressions=[name],
+        )
+        ran.add(kernel.name)
+        run = module.get_function(name)
+        return lambda grid, block, arguments: run(blocks_for(kernel, arguments), block, arguments)
 
-    ran = []
+    def blocks_for(kernel, arguments):
+        return (max(each.size for each in arguments[: kernel.arrays]) // BLOCK + 1,)
+
+    ran = set()
+    shipped = kernels._function
     kernels._prepare.cache_clear()
     monkeypatch.setattr(kernels, "_function", function)
-    monkeypatch.setattr(kernels, "vector_width", lambda channels, *arrays: 1)
     for module in (cuda_conv, cuda_pooling):
         monkeypatch.setattr(module, "vector_width", lambda channels, *arrays: 1)
     yield ran
     kernels._prepare.cache_clear()
 
 
-@pytest.mark.parametrize("window", [WINDOWS["3x3 stride 2"], WINDOWS["gaps"], DILATED["dilated"]], ids=str)
-def test_what_a_student_would_write_for_im2col(window, dtype, rng, by_students):
-    for channels, groups in ((3, 1), (8, 2)):
-        x = draw(rng, (2, 7, 6, channels), dtype, ties=True)
-        rows, times = loops_of_im2col(x, window, groups)
-        found, back = im2col_there_and_back(x, window, groups)
-        np.testing.assert_array_equal(found, rows)
-        np.testing.assert_array_equal(back, x * times.astype(dtype))
-    assert set(by_students) == {"im2col", "col2im"}
+def test_every_kernel_says_what_a_student_would_write():
+    simple_as_they_are = {"batch_norm_channels", "batch_norm_merge_moments", "batch_norm_merge_sums"}
+    assert set(STUDENTS) | simple_as_they_are == {kernel.name for kernel in KERNELS}
+
+
+@pytest.mark.parametrize("window", [WINDOWS["3x3 stride 2 ceil"], WINDOWS["gaps"], DILATED["dilated"]], ids=str)
+def test_what_a_student_would_write_for_windows(window, dtype, rng, by_students):
+    test_max_pool(window, 3, dtype, rng)
+    if window in LOWERED.values():
+        test_im2col_and_back(window, dtype, rng)
+    if window.dilation == (1, 1):
+        test_avg_pool(window, (False, None), 3, dtype, rng)
+    assert by_students >= {"max_pool2d_forward", "max_pool2d_backward"}
+
+
+def test_what_a_student_would_write(dtype, rng, by_students):
+    test_adaptive_pools((3, 4), 3, dtype, rng)
+    test_batch_norm_with_residual_and_relu(True, True, 3, dtype, rng)
+    test_batch_norm((600,), 33, dtype, rng)
+    windowed = ("max_pool2d_", "avg_pool2d_", "im2col", "col2im")
+    assert by_students == {name for name in STUDENTS if not name.startswith(windowed)}
 
 
 # ----------------------------------------------------------------------------------------------- batch normalisation
@@ -418,7 +439,7 @@ def batch_norm(x, grad, weight, bias, residual=None, relu=False, eps=1e-5):
 def test_batch_norm(rows, channels, dtype, rng):
     x, (weight, bias) = draw(rng, (*rows, channels), dtype) * 3 + 1, vectors(rng, channels, dtype)
     grad = grad_for(x, dtype)
-    operation = BatchNorm(1e-5, affine=True, relu=False)
+    operation = BatchNorm(1e-5)
     expected, dx, (dweight, dbias) = on_numpy(operation, x, grad, weight, bias)
     mean, var, *results = batch_norm(x, grad, weight, bias)
     np.testing.assert_allclose(mean, operation.batch_mean, 1e-6, 1e-6)
@@ -447,12 +468,10 @@ def test_batch_norm_with_residual_and_relu(with_residual, relu, channels, dtype,
     residual = residual if with_residual else None
     _, _, y, *gradients = batch_norm(x, grad_for(x, dtype), weight, bias, residual, relu)
 
-    before = on_numpy(BatchNorm(1e-5, affine=True, relu=False), x, None, weight, bias)[0] + (
-        residual if with_residual else 0
-    )
+    before = on_numpy(BatchNorm(1e-5), x, None, weight, bias)[0] + (residual if with_residual else 0)
     np.testing.assert_allclose(y, np.maximum(before, 0) if relu else before, 20 * CLOSE[dtype][0], 20 * CLOSE[dtype][1])
     grad = grad_for(x, dtype) * (~(y <= 0) if relu else 1)  # the mask is that of the y that was stored
-    _, dx, (dweight, dbias) = on_numpy(BatchNorm(1e-5, affine=True, relu=False), x, grad, weight, bias)
+    _, dx, (dweight, dbias) = on_numpy(BatchNorm(1e-5), x, grad, weight, bias)
     for actual, right in zip(gradients, (dx, grad if with_residual else None, dweight, dbias), strict=True):
         if right is None:
             assert actual is None
@@ -515,7 +534,7 @@ def test_batch_norm_inference(channels, dtype, rng):
     def infer(x, mean, var, weight, bias):
         return (batchnorm.normalise(x, batchnorm.channels(mean, var, weight, bias, 1e-3, x)),)
 
-    operation = BatchNormInference(1e-3, True, False, mean.astype(np.float64), var.astype(np.float64))
+    operation = BatchNormInference(1e-3, mean.astype(np.float64), var.astype(np.float64))
     [y] = on_device(infer, x, mean, var, weight, bias)
     np.testing.assert_allclose(y, on_numpy(operation, x, None, weight, bias)[0], *(4 * each for each in CLOSE[dtype]))
 
