@@ -127,8 +127,8 @@ MUTANTS = [
     Mutant(
         "place counted over the image",
         "adaptive_pooling.cu",
-        "(in.row - rows.first) * (columns.end - columns.first) + in.column - columns.first;\n            const i64 offset",
-        "(in.row - rows.first) * width + in.column - columns.first;\n            const i64 offset",
+        "* (columns.end - columns.first) + in.column - columns.first;\n            const i64 offset",
+        "* width + in.column - columns.first;\n            const i64 offset",
         "reference",
     ),
     Mutant(
