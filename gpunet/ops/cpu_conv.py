@@ -27,8 +27,9 @@ CONVOLUTION = CpuKernel(
 )
 
 ITEM_OUTPUTS = 64  # of an item, as in convolution.h
-TILE_NUMBERS = 1 << 16  # of x and y, that belong to a tile of pixels: they should stay in the second-level cache
-TILE_STEP = 48  # pixels: a whole number of blocks of every build
+TILE_NUMBERS = 1 << 18  # of x and y, that belong to a tile of pixels
+SMALLEST_TILE = 48  # pixels: for fewer, the filters are not worth being copied
+TILE_STEP = 24  # pixels: a whole number of blocks of every build
 ITEMS = 8  # at least, where there is that much to do
 
 
@@ -165,6 +166,7 @@ def _cut(numbers: tuple[int, ...], per_pixel: int) -> _Launch:
     n, rows, columns = numbers[13:16]
     pixels, parts = n * rows * columns, groups * -(-outputs // ITEM_OUTPUTS)
     most = min(TILE_NUMBERS // (per_pixel + min(outputs, ITEM_OUTPUTS)), pixels * parts // ITEMS)
-    tile = max(1, most // TILE_STEP) * TILE_STEP
+    number = max(1, round(pixels / max(most, SMALLEST_TILE)))
+    tile = max(1, -(-pixels // (number * TILE_STEP))) * TILE_STEP
     items = -(-pixels // tile) * parts
     return _Launch((*numbers, tile), items, pixels * outputs * groups * channels * kh * kw)

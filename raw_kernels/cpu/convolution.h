@@ -170,17 +170,15 @@ struct Convolve {
         }
     }
 
-    // From rows of channels, as the gradient by the input meets them: LANES outputs at a time.
+    // From rows of channels, as the gradient by the input and linear layers meet them: LANES outputs at a time.
     void turn_panels(const float* from, float* to, i64 length, i64 count, i64 depth, vec& check) const {
         for (i64 o = 0; o < count; o += LANES) {
             float* panel = to + o / WIDTH * depth * WIDTH + o % WIDTH;
-            for (i64 c = 0; c < length; ++c, panel += WIDTH) {
-                vec f = vec{};
-                const i64 present = smaller(count - o, LANES);
-                for (i64 lane = 0; lane < present; ++lane) f[lane] = from[(o + lane) * by_output + c * by_channel];
-                store(panel, f);
-                check += f * vec{};
+            for (i64 lane = 0; lane < LANES; ++lane) {
+                const float* row = from + (o + lane) * by_output;
+                for (i64 c = 0; c < length; ++c) panel[c * WIDTH + lane] = o + lane < count ? row[c * by_channel] : 0;
             }
+            for (i64 c = 0; c < length; ++c) check += load(panel + c * WIDTH) * vec{};
         }
     }
 
