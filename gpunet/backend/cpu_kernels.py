@@ -59,7 +59,11 @@ class CpuKernel:
         KERNELS.setdefault(name, self)
 
     def function(self) -> Any:
-        """The entry in the library, looked up at the first launch."""
+        """The entry in the library, looked up at the first launch.
+
+        Raises:
+            BackendError: if there are no CPU kernels.
+        """
         if self._function is None:
             opened = library()
             if opened is None:
