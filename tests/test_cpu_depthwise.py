@@ -5,7 +5,8 @@ import pytest
 
 import gpunet.ops.cpu_depthwise
 from gpunet.backend.cpu_library import library
-from gpunet.ops.conv import convolve, convolve_back_filters, convolve_back_input
+from gpunet.ops.batchnorm import Channels, normalise
+from gpunet.ops.conv import convolve, convolve_back_filters, convolve_back_input, convolve_normalise
 from gpunet.ops.window import Window
 
 pytestmark = pytest.mark.skipif(
@@ -22,7 +23,7 @@ WINDOWS = {
     "4x4, stride and dilation": Window((4, 4), stride=(2, 3), padding=((2, 3), (3, 4)), dilation=(3, 2)),
     "7x7, mostly padding": Window((7, 7), stride=(2, 3), padding=((6, 5), (5, 6))),
 }
-CHANNELS = [(2, 1), (3, 2), (8, 1), (16, 2), (17, 1), (33, 1), (70, 1), (5, 3)]  # of x, filters of each
+CHANNELS = [(16, 1), (17, 1), (33, 1), (70, 1), (8, 2), (16, 3), (5, 4)]  # of x, filters of each
 
 
 def pixels(x, grad, window):
@@ -97,14 +98,25 @@ def test_every_window_and_number_of_channels(window, channels, rng):
 )
 def test_every_size(n, height, width, rng):
     window = Window((3, 3), padding=SAME)
-    check(case(rng, n, height, width, 9, 1, window), window)
+    check(case(rng, n, height, width, 18, 1, window), window)
+
+
+def test_the_epilogue_gives_the_bits_of_two_passes(rng):
+    window = Window((3, 3), stride=(2, 1), padding=SAME)
+    x, weight, bias, grad = case(rng, 2, 9, 12, 20, 1, window)
+    known = Channels(*rng.standard_normal((4, 20), dtype=np.float32))
+    for residual in (None, grad):
+        for relu in (False, True):
+            fused = convolve_normalise(x, weight, bias, window, 20, known, residual, relu)
+            after = normalise(convolve(x, weight, bias, window, 20), known, residual, relu)
+            np.testing.assert_array_equal(fused, after)
 
 
 def test_without_bias_or_image(rng):
     window = Window((3, 3), padding=SAME)
-    x, weight, bias, grad = case(rng, 2, 5, 5, 8, 1, window)
+    x, weight, bias, grad = case(rng, 2, 5, 5, 32, 1, window)
     np.testing.assert_array_equal(
-        convolve(x, weight, None, window, 8), convolve(x, weight, np.zeros_like(bias), window, 8)
+        convolve(x, weight, None, window, 32), convolve(x, weight, np.zeros_like(bias), window, 32)
     )
     for result in computed(x[:0], weight, bias, grad[:0], window):
         assert not result.any()
@@ -128,7 +140,7 @@ def test_the_same_bits_for_any_number_of_threads_and_in_any_batch(stride, rng, t
 
 def test_misaligned_arrays(rng):
     window = Window((3, 3), padding=SAME)
-    arrays = case(rng, 2, 12, 12, 11, 1, window)
+    arrays = case(rng, 2, 12, 12, 19, 1, window)
     moved = []
     for array in arrays:
         moved.append(np.zeros(array.size + 1, np.float32)[1:].reshape(array.shape))
@@ -138,9 +150,21 @@ def test_misaligned_arrays(rng):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_filter_that_is_not_finite_meets_the_zeros_around_the_image(value, rng):
+    window = Window((3, 3), padding=SAME)
+    x, weight, bias, _ = case(rng, 1, 9, 9, 16, 1, window)
+    weight[3, 0, 0, 0] = value
+    y = convolve(x, weight, bias, window, 16)
+    corner = np.zeros((9, 9), bool)
+    corner[:1], corner[:, :1] = True, True
+    assert np.isnan(y[0, corner, 3]).all()
+    assert np.isfinite(np.delete(y, 3, axis=3)).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_nan_and_infinity_stay_in_their_channel_and_reach_the_windows_that_see_them(value, rng):
     window = Window((3, 3), padding=SAME)
-    x, weight, bias, grad = case(rng, 2, 20, 20, 10, 1, window)
+    x, weight, bias, grad = case(rng, 2, 20, 20, 20, 1, window)
     x[1, 7, 8, 9] = grad[0, 5, 6, 2] = value
     y, dx, dweight = computed(x, weight, bias, grad, window)
     wrong = np.zeros(y.shape, bool)
@@ -149,4 +173,4 @@ def test_nan_and_infinity_stay_in_their_channel_and_reach_the_windows_that_see_t
     wrong[...] = False
     wrong[0, 4:7, 5:8, 2] = True
     np.testing.assert_array_equal(~np.isfinite(dx), wrong)
-    np.testing.assert_array_equal(np.isfinite(dweight).all(axis=(1, 2, 3)), np.isin(range(10), (2, 9), invert=True))
+    np.testing.assert_array_equal(np.isfinite(dweight).all(axis=(1, 2, 3)), np.isin(range(20), (2, 9), invert=True))

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 from gpunet.backend import Array, xp
 from gpunet.backend.cpu_kernels import CpuKernel, launch
-from gpunet.ops.conv import Shape, convolve, convolve_back_filters, convolve_back_input
+from gpunet.ops.batchnorm import Channels
+from gpunet.ops.conv import Shape, convolve, convolve_back_filters, convolve_back_input, convolve_normalise
 from gpunet.ops.cpu_tiles import SUM_OVER_PIXELS, WINDOW, sum_in_chunks, window_numbers
 from gpunet.ops.passes import is_float32
 from gpunet.ops.window import Window
@@ -24,69 +26,69 @@ DEPTHWISE = CpuKernel(
     f"const float*? shift, const float*? residual, float* y, {WINDOW}, i64 with_relu, i64 back",
 )
 DEPTHWISE_WEIGHT_GRADIENT = CpuKernel("depthwise_weight_gradient", SUM_OVER_PIXELS)
+LEAST = 16  # channels: a vector of the widest build; general kernels do the work of fewer
 RANGE = 64  # channels of an item of the gradient by the filters, as in depthwise.h
 
 
-def _takes(x: Array, weight: Array, bias: Array | None, window: Window, groups: int) -> bool:
-    return groups == x.shape[3] > 1 and is_float32(x, weight, bias)
+def _takes(x: Array, weight: Array, bias: Array | None, window: Window, groups: int, *_: Any) -> bool:
+    return groups == x.shape[3] and len(weight) >= LEAST and is_float32(x, weight)
 
 
 @convolve.on("cpu", takes=_takes)
-def _(x: Array, weight: Array, bias: Array | None, window: Window, groups: int) -> Array:
-    return _forward(x, weight, bias, window)
+def _convolve(x: Array, weight: Array, bias: Array | None, window: Window, groups: int) -> Array:
+    return _forward(x, weight, bias, window, (None, None, None), None, False)
 
 
-def _forward(x: Array, weight: Array, bias: Array | None, window: Window) -> Array:
+@convolve_normalise.on("cpu", takes=_takes)
+def _convolve_normalise(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    window: Window,
+    groups: int,
+    known: Channels,
+    residual: Array | None,
+    relu: bool,
+) -> Array:
+    return _forward(x, weight, bias, window, (known.center, known.scale, known.shift), residual, relu)
+
+
+def _forward(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    window: Window,
+    normalise: tuple[Array | None, ...],
+    residual: Array | None,
+    relu: bool,
+) -> Array:
     x = _repeated(x, len(weight))
     y = xp.empty((len(x), *window.output_size(*x.shape[1:3]), len(weight)), dtype=x.dtype)
     numbers, work = _numbers(x.shape, y.shape, window)
-    launch(
-        DEPTHWISE,
-        x,
-        _filters(weight),
-        bias,
-        None,
-        None,
-        None,
-        None,
-        y,
-        *numbers,
-        0,
-        0,
-        items=len(y) * y.shape[1],
-        work=work,
-    )
+    arrays = (x, _filters(weight), bias, *normalise, residual, y)
+    launch(DEPTHWISE, *arrays, *numbers, int(relu), 0, items=len(y) * y.shape[1], work=work)
     return y
 
 
-@convolve_back_input.on(
-    "cpu", takes=lambda grad, weight, window, groups, shape: groups == shape[3] > 1 and is_float32(grad, weight)
-)
-def _(grad: Array, weight: Array, window: Window, groups: int, shape: Shape) -> Array:
+def _takes_gradient(grad: Array, weight: Array, window: Window, groups: int, shape: Shape) -> bool:
+    return groups == shape[3] and len(weight) >= LEAST and is_float32(grad, weight)
+
+
+@convolve_back_input.on("cpu", takes=_takes_gradient)
+def _convolve_back_input(grad: Array, weight: Array, window: Window, groups: int, shape: Shape) -> Array:
     outputs = len(weight)
     dx = xp.empty((*shape[:3], outputs), dtype=grad.dtype)
     numbers, work = _numbers(dx.shape, grad.shape, window)
-    launch(
-        DEPTHWISE,
-        grad,
-        _filters(weight),
-        None,
-        None,
-        None,
-        None,
-        None,
-        dx,
-        *numbers,
-        0,
-        1,
-        items=shape[0] * shape[1],
-        work=work,
-    )
+    launch(DEPTHWISE, grad, _filters(weight), *[None] * 5, dx, *numbers, 0, 1, items=shape[0] * shape[1], work=work)
     return dx if outputs == groups else dx.reshape(*shape, -1).sum(axis=4)
 
 
-@convolve_back_filters.on("cpu", takes=lambda x, grad, window, groups: groups == x.shape[3] > 1 and is_float32(x, grad))
-def _(x: Array, grad: Array, window: Window, groups: int) -> Array:
+def _takes_both(x: Array, grad: Array, window: Window, groups: int) -> bool:
+    return groups == x.shape[3] and grad.shape[3] >= LEAST and is_float32(x, grad)
+
+
+@convolve_back_filters.on("cpu", takes=_takes_both)
+def _convolve_back_filters(x: Array, grad: Array, window: Window, groups: int) -> Array:
     outputs = grad.shape[3]
     x = _repeated(x, outputs)
     return sum_in_chunks(DEPTHWISE_WEIGHT_GRADIENT, x, grad, window, outputs, -(-outputs // RANGE))

@@ -25,6 +25,7 @@ GEOMETRIES = [
     ((2, 6, 6, 8), 8, Window((3, 3), ONE, around(1)), 8),  # depthwise
     ((1, 9, 8, 33), 33, Window((3, 3), (2, 2), around(1)), 33),
     ((2, 6, 6, 4), 8, Window((3, 3), ONE, around(1)), 4),  # depthwise, two outputs for each channel
+    ((1, 7, 12, 10), 20, Window((5, 3), (1, 2), around(2), (2, 1)), 10),
     ((2, 6, 7, 12), 6, Window((3, 3), ONE, around(1), (2, 2)), 3),
     ((1, 5, 5, 1), 1, Window((5, 5)), 1),  # one value
     ((2, 4, 4, 64), 65, Window((3, 3), ONE, around(1)), 1),
