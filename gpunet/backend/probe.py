@@ -1,7 +1,8 @@
 """Can CuPy really be used here? Asked once, answered with the reason and the command that mends it.
 
-`cupy.is_available()` looks at neither the compiler nor the CUDA headers, so the probe ends by compiling and running a
-tiny kernel. No exception escapes from it.
+`cupy.is_available()` looks at neither the compiler nor the CUDA headers nor the libraries that CuPy loads when they are
+first needed. So the probe compiles and runs a tiny kernel, multiplies two matrices (cuBLAS) and draws a random number
+(cuRAND). No exception escapes from it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ _PROBE_KERNEL = 'extern "C" __global__ void gpunet_probe(int* answer) { if (thre
 class CupyProbe(NamedTuple):
     """What the probe found: `ok`, or the stage that failed, the reason in words and the mend."""
 
-    status: str  # ok | not-installed | broken-install | no-driver | no-device | no-compiler | broken-device
+    status: (
+        str  # ok | not-installed | broken-install | no-driver | no-device | no-compiler | no-library | broken-device
+    )
     reason: str
     mend: str = ""
 
@@ -64,4 +67,13 @@ def _probe_device(cupy: Any, runtime: Any) -> CupyProbe:
         return CupyProbe("no-compiler", f"a test kernel did not run: {type(error).__name__}: {error}", _REINSTALL)
     if found != 42:
         return CupyProbe("broken-device", f"a test kernel answered {found} instead of 42", INSTALL_DRIVER)
+    try:
+        ones = cupy.ones((2, 2), dtype="float32")
+        product, drawn = float(cupy.matmul(ones, ones)[1, 1]), float(cupy.random.default_rng(0).random(1)[0])
+    except Exception as error:
+        what = f"a matrix product and a random number were not to be had: {type(error).__name__}: {error}"
+        return CupyProbe("no-library", what, _REINSTALL)
+    if product != 2 or not 0 <= drawn < 1:
+        found_out = f"a matrix product gave {product:g} instead of 2, and a random number {drawn:g}"
+        return CupyProbe("broken-device", found_out, INSTALL_DRIVER)
     return CupyProbe("ok", f"{devices} CUDA device(s)")
