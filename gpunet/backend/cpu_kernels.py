@@ -18,7 +18,7 @@ from gpunet.backend.cpu_library import library
 from gpunet.backend.tiles import get_num_threads, on_threads
 from gpunet.errors import ArgumentError, BackendError, DTypeError, ShapeError
 
-__all__ = ["KERNELS", "CpuKernel", "launch"]
+__all__ = ["KERNELS", "MOVED", "CpuKernel", "launch"]
 
 _DTYPES: dict[str, np.dtype[Any]] = {
     "float": np.dtype(np.float32),
@@ -27,7 +27,8 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "i64": np.dtype(np.int64),
     "unsigned char": np.dtype(np.uint8),
 }
-LEAST_WORK = 1 << 16  # multiply-adds, or numbers moved, that are worth handing to another thread
+LEAST_WORK = 1 << 20  # multiply-adds that are worth handing to another thread, which takes some 30 us
+MOVED = 8  # multiply-adds that a number read from memory, or written, takes as long as
 PARTS = 4  # of the work of each thread: one that is held up leaves the rest to the others
 
 
@@ -85,7 +86,7 @@ def launch(kernel: CpuKernel, *arguments: Any, items: int, work: int) -> None:
 
     Args:
         items: how many items the kernel's work has; which, its source says.
-        work: roughly how many multiply-adds or moved numbers all of it takes.
+        work: roughly how many multiply-adds all of it takes; a number that is only moved counts as `MOVED`.
 
     Raises:
         ArgumentError: for a wrong number of arguments, something else than a whole number, or arrays that overlap.

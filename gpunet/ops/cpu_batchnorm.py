@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import Array, xp
-from gpunet.backend.cpu_kernels import CpuKernel, launch
+from gpunet.backend.cpu_kernels import MOVED, CpuKernel, launch
 from gpunet.ops import batchnorm
 from gpunet.ops.batchnorm import Channels, Sums
 from gpunet.ops.cpu_reduction import Cut, cut
@@ -52,7 +52,7 @@ def _moments_about(center: Array | None, x: Array) -> tuple[Array, Array, bool]:
     state = xp.zeros(2, dtype=xp.int32)
     arrays = (x, _repeat(center, how), partial, moments, state)
     numbers = (x.size, how.width, channels, how.chunk_rows, how.chunks)
-    launch(MOMENTS, *arrays, *numbers, items=how.chunks, work=x.size)
+    launch(MOMENTS, *arrays, *numbers, items=how.chunks, work=MOVED * x.size)
     return moments[0], moments[1], bool(state[1])
 
 
@@ -60,7 +60,7 @@ def _moments_about(center: Array | None, x: Array) -> tuple[Array, Array, bool]:
 def _(x: Array, known: Channels, residual: Array | None = None, relu: bool = False) -> Array:
     how, y = cut(x.size // x.shape[-1], x.shape[-1]), xp.empty_like(x)
     vectors = (_repeat(each, how) for each in (known.center, known.scale, known.shift))
-    launch(NORMALISE, x, *vectors, residual, y, x.size, how.width, int(relu), items=how.rows, work=x.size)
+    launch(NORMALISE, x, *vectors, residual, y, x.size, how.width, int(relu), items=how.rows, work=MOVED * x.size)
     return y
 
 
@@ -72,7 +72,7 @@ def _(grad: Array, x: Array, known: Channels, relu_output: Array | None = None, 
     sums = xp.empty((4, channels), dtype=np.float32)
     arrays = (grad, x, relu_output, _repeat(known.center, how), known.inverse_std, partial, sums)
     numbers = (x.size, how.width, channels, how.chunk_rows, how.chunks)
-    launch(SUMS, *arrays, xp.zeros(1, dtype=xp.int32), *numbers, items=how.chunks, work=x.size)
+    launch(SUMS, *arrays, xp.zeros(1, dtype=xp.int32), *numbers, items=how.chunks, work=MOVED * x.size)
     return Sums(*sums)
 
 
@@ -84,7 +84,7 @@ def _(
     dx, dresidual = xp.empty_like(x), xp.empty_like(x) if residual else None
     vectors = (_repeat(each, how) for each in (known.center, sums.mean_gradient, sums.slope, known.scale))
     arrays = (grad, x, relu_output, *vectors, dx, dresidual)
-    launch(INPUT_GRADIENT, *arrays, x.size, how.width, items=how.rows, work=x.size)
+    launch(INPUT_GRADIENT, *arrays, x.size, how.width, items=how.rows, work=MOVED * x.size)
     return dx, dresidual
 
 

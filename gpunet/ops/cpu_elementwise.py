@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import Array, xp
-from gpunet.backend.cpu_kernels import CpuKernel, launch
+from gpunet.backend.cpu_kernels import MOVED, CpuKernel, launch
 from gpunet.ops.activation import rectify, rectify_back
 from gpunet.ops.arithmetic import add
 
@@ -37,14 +37,14 @@ def _in_order(x: Array) -> Array:
 @rectify.on("cpu", takes=_lie_alike)
 def _(x: Array) -> Array:
     y = xp.empty_like(x)
-    launch(RELU, _in_order(x), _in_order(y), items=x.size, work=x.size)
+    launch(RELU, _in_order(x), _in_order(y), items=x.size, work=MOVED * x.size)
     return y
 
 
 @rectify_back.on("cpu", takes=_lie_alike)
 def _(grad: Array, y: Array) -> Array:
     dx = xp.empty_like(y)
-    launch(RELU_GRADIENT, _in_order(grad), _in_order(y), _in_order(dx), items=y.size, work=y.size)
+    launch(RELU_GRADIENT, _in_order(grad), _in_order(y), _in_order(dx), items=y.size, work=MOVED * y.size)
     return dx
 
 
@@ -52,7 +52,7 @@ def _(grad: Array, y: Array) -> Array:
 def _(a: Array, b: Array, out: Array | None = None) -> Array:
     if out is None:
         y = xp.empty_like(b)
-        launch(ADD, _in_order(a), _in_order(b), _in_order(y), items=b.size, work=b.size)
+        launch(ADD, _in_order(a), _in_order(b), _in_order(y), items=b.size, work=MOVED * b.size)
         return y
-    launch(ADD_TO, _in_order(a), _in_order(out), items=b.size, work=b.size)
+    launch(ADD_TO, _in_order(a), _in_order(out), items=b.size, work=MOVED * b.size)
     return out

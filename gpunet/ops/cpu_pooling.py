@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gpunet.backend import Array, xp
-from gpunet.backend.cpu_kernels import CpuKernel, launch
+from gpunet.backend.cpu_kernels import MOVED, CpuKernel, launch
 from gpunet.ops import adaptive_pooling, pooling
 from gpunet.ops.passes import is_float32
 from gpunet.ops.pooling import Shape, winner_dtype
@@ -101,7 +101,7 @@ def _adaptive_max_pool2d_backward(grad: Array, winner: Array, shape: Shape) -> A
 
 def _launch_rows(kernel: CpuKernel, arrays: tuple[Array | None, ...], result: Array, work: int, *settings: int) -> None:
     """An item is a row of the result."""
-    launch(kernel, *arrays, *settings, items=result.shape[0] * result.shape[1], work=work)
+    launch(kernel, *arrays, *settings, items=result.shape[0] * result.shape[1], work=MOVED * work)
 
 
 def _window(window: Window, shape: Shape, out_shape: Shape) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gpunet.backend import Array, xp
-from gpunet.backend.cpu_kernels import CpuKernel, launch
+from gpunet.backend.cpu_kernels import MOVED, CpuKernel, launch
 from gpunet.ops.passes import is_float32
 from gpunet.ops.reduction import sum_rows
 
@@ -51,7 +51,7 @@ def _(x: Array, factor: None = None) -> Array:
     how, matrices = cut(rows, columns), math.prod(outer)
     partial = xp.empty((matrices, how.chunks, how.width), dtype=np.float64)
     numbers = (rows * columns, how.width, how.chunk_rows, how.chunks)
-    launch(SUM_ROWS, x, partial, *numbers, items=matrices * how.chunks, work=x.size)
+    launch(SUM_ROWS, x, partial, *numbers, items=matrices * how.chunks, work=MOVED * x.size)
     if how.width == columns and how.chunks == 1:
         return partial.reshape(*outer, columns)
     return partial.reshape(*outer, how.chunks * how.width // columns, columns).sum(axis=-2)

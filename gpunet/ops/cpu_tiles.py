@@ -6,7 +6,7 @@ import functools
 import math
 
 from gpunet.backend import Array, xp
-from gpunet.backend.cpu_kernels import CpuKernel, launch
+from gpunet.backend.cpu_kernels import MOVED, CpuKernel, launch
 from gpunet.ops.window import Window
 
 __all__ = ["SUM_OVER_PIXELS", "WINDOW", "sum_in_chunks", "window_numbers"]
@@ -38,7 +38,7 @@ def sum_in_chunks(kernel: CpuKernel, x: Array, grad: Array, window: Window, grou
     else:
         partial = xp.empty((chunks, dfilters.size), dtype=x.dtype)
         launch(kernel, x, grad, partial, *numbers, items=chunks * ranges, work=work)
-        launch(ADD_CHUNKS, partial, dfilters, chunks, dfilters.size, items=dfilters.size, work=partial.size)
+        launch(ADD_CHUNKS, partial, dfilters, chunks, dfilters.size, items=dfilters.size, work=MOVED * partial.size)
     return dfilters.transpose(3, 2, 0, 1)
 
 
