@@ -18,8 +18,7 @@ from gpunet.data.transforms.colour import GREY
 from gpunet.errors import ArgumentError, DataError, FileError, ShapeError
 from gpunet.functional import softmax
 from gpunet.models import create_model
-from gpunet.nn import Module
-from gpunet.nn.utils import fold_batch_norm
+from gpunet.nn import Module, evaluation_mode
 from gpunet.tape import no_grad
 from gpunet.tensor import Tensor
 from gpunet.train import RunFolder, load_weights
@@ -96,10 +95,9 @@ class Classifier:
             prepared: (N, channels, H, W), what `prepare` gives; result: float32 (N, classes) on the host.
         """
         found = [np.zeros((0, len(self.classes)), np.float32)]
-        folded = fold_batch_norm(self.model)  # as in the test that training ends with
-        with no_grad():
+        with no_grad(), evaluation_mode(self.model):
             for start in range(0, len(prepared), BATCH_SIZE):
-                logits = folded(prepared[start : start + BATCH_SIZE])
+                logits = self.model(prepared[start : start + BATCH_SIZE])
                 found.append(to_cpu(softmax(logits, dim=1).data))
         return np.concatenate(found)
 

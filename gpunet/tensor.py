@@ -241,6 +241,12 @@ class Tensor:
             self._node = result._node
         return self
 
+    def put_off_by(self, layer: object) -> Tensor:
+        """The Tensor itself; where its values wait and the memory turns out not to suffice, this layer is named."""
+        if isinstance(self._array, Waiting):
+            self._array.origin = layer
+        return self
+
     def clone(self) -> Tensor:
         """A copy that gradients flow through."""
         return apply(Cast(self.dtype), self)

@@ -131,13 +131,10 @@ def test_what_pytorch_has_no_rule_for():
         assert gpunet.cat([half, single]).dtype == gpunet.maximum(half, single).dtype == np.float32
 
 
-def test_a_residual_takes_part(backend, rng):
-    """In float16 with the convolution, and in the wider of the two types with batch norm."""
-    images, filters = tensor(rng.standard_normal((2, 3, 5, 5)), np.float32), tensor(rng.standard_normal((3, 3, 1, 1)))
-    filters, ones = filters.float(), tensor(np.ones(3, np.float32))
+def test_a_residual_is_added_in_the_wider_of_the_two_types(backend, rng):
+    images, ones = tensor(rng.standard_normal((2, 3, 5, 5)), np.float32), tensor(np.ones(3, np.float32))
     F = gpunet.functional
     with autocast():
-        assert F.conv2d(images, filters, residual=images, relu=True).dtype == np.float16
         for residual, expected in ((images, np.float32), (images.half(), np.float16)):
             output = F.batch_norm(images.half(), None, None, ones, ones, True)
             assert F.relu(output + residual).dtype == expected

@@ -6,6 +6,7 @@ import zlib
 import numpy as np
 import pytest
 
+from gpunet import functional as F
 from gpunet.errors import ArgumentError, DTypeError, GradientError, LabelError, ShapeError
 from gpunet.models import MODELS, create_model, resnet8
 from gpunet.nn import Conv2d, Dropout, Flatten, Linear, Module, ReLU, Sequential, evaluation_mode, observe
@@ -76,7 +77,7 @@ def test_a_residual_network_against_finite_differences(rng):
     net = resnet8(num_classes=4, in_channels=1).double().eval()
     image = tensor(rng.standard_normal((1, 1, 16, 16)))
     with no_grad():
-        maps = net.layer3(net.layer2(net.layer1(net.bn1(net.conv1(image), relu=True)))).numpy()
+        maps = net.layer3(net.layer2(net.layer1(F.relu(net.bn1(net.conv1(image)))))).numpy()
 
         def logit(values):
             return net.fc(net.avgpool(tensor(values)).flatten(1)).numpy()[0, 2]

@@ -16,7 +16,7 @@ from gpunet.amp import GradScaler
 from gpunet.backend import as_nchw, asarray, to_cpu, use_backend, xp
 from gpunet.errors import BackendError, OutOfMemoryError
 from gpunet.nn.observe import observe
-from gpunet.ops import batchnorm, waiting
+from gpunet.ops import batchnorm, conv, waiting
 from gpunet.optim import SGD
 from gpunet.tape import no_grad
 from gpunet.tensor import Tensor, own, tensor
@@ -181,6 +181,191 @@ def test_an_empty_graph_of_what_waits_leaves_nothing_behind(rng):
     gc.collect()
     assert not waiting._waiting
     assert not waiting._handed_out
+
+
+# ---------------------------------------------------------------------- a convolution in evaluation
+
+
+@pytest.fixture
+def convolutions(monkeypatch):
+    """The passes of convolutions forward, by name, with what was asked for beside the convolution."""
+    seen = []
+    convolve, together = conv.convolve, conv.convolve_normalise
+
+    def alone(*args):
+        seen.append("alone")
+        return convolve(*args)
+
+    def joined(*args):
+        before = len(seen)
+        y = together(*args)
+        seen[before:] = [(args[6] is not None, args[7])]  # the page calls the other
+        return y
+
+    monkeypatch.setattr(conv, "convolve", alone)
+    monkeypatch.setattr(conv, "convolve_normalise", joined)
+    return seen
+
+
+def with_statistics(model):
+    """Running statistics, weights and biases that are not the initial ones."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for each, low in ((module.running_mean, -0.5), (module.running_var, 0.5)):
+                if each is not None:
+                    nn.init.uniform_(each, low, low + 1)
+            if module.affine:
+                nn.init.uniform_(module.weight, 0.5, 2)
+                nn.init.uniform_(module.bias, -1, 1)
+    return model.eval()
+
+
+def looked_at(value):
+    value.data  # noqa: B018
+    return value
+
+
+SETTINGS = {
+    "3x3": {"kernel_size": 3, "padding": 1},
+    "1x1 without bias": {"kernel_size": 1, "bias": False},
+    "stride 2": {"kernel_size": 3, "stride": 2, "padding": 1, "bias": False},
+    "groups": {"kernel_size": 3, "groups": 2},
+    "depthwise": {"kernel_size": 3, "padding": 1, "groups": 8},
+    "dilation": {"kernel_size": (3, 2), "dilation": 2},
+}
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_batch_norm_in_evaluation_is_a_part_of_the_convolution(
+    rng, monkeypatch, convolutions, settings, affine, kernels
+):
+    if not kernels:
+        monkeypatch.setenv("GPUNET_RAW_KERNELS", "0")
+    x = fresh(rng, (3, 8, 7, 6))
+    conv2d, bn = nn.Conv2d(8, 8, **SETTINGS[settings]), with_statistics(nn.BatchNorm2d(8, affine=affine))
+    with no_grad():
+        shortcut = fresh(rng, conv2d(x).shape)
+        steps = [looked_at(conv2d(x))]
+        for step in (bn, lambda y: y + shortcut, F.relu):
+            steps.append(looked_at(step(steps[-1])))
+        del convolutions[:]
+        assert bits(bn(conv2d(x))) == bits(steps[1])
+        assert bits(F.relu(bn(conv2d(x)))) == bits(F.relu(steps[1]))
+        assert bits(bn(conv2d(x)) + shortcut) == bits(steps[2])
+        assert bits(F.relu(shortcut + bn(conv2d(x)))) == bits(steps[3])
+    assert convolutions == [(False, False), (False, True), (True, False), (True, True)]
+    # The formula, with batch norm folded into the filters.
+    scale = 1 / np.sqrt(to_cpu(bn.running_var.array).astype(np.float64) + bn.eps)
+    scale = scale * to_cpu(bn.weight.array) if affine else scale
+    shift = (to_cpu(bn.bias.array) if affine else 0) - to_cpu(bn.running_mean.array) * scale
+    shift = shift + (0 if conv2d.bias is None else to_cpu(conv2d.bias.array) * scale)
+    folded = F.conv2d(
+        tensor(to_cpu(x.array).astype(np.float64)),
+        tensor(to_cpu(conv2d.weight.array) * scale[:, None, None, None]),
+        tensor(np.broadcast_to(shift, 8).astype(np.float64)),
+        conv2d.stride,
+        conv2d.padding,
+        conv2d.dilation,
+        conv2d.groups,
+    )
+    np.testing.assert_allclose(to_cpu(steps[1].array), folded.numpy(), atol=1e-5)
+
+
+def test_a_convolution_alone(rng, convolutions):
+    x, layer = fresh(rng), nn.Conv2d(6, 5, 3)
+    with no_grad():
+        y = layer(x)
+    assert waits(y)
+    assert bits(y) == bits(layer(x))
+    with no_grad():
+        z = F.relu(layer(x))
+        nn.BatchNorm2d(5)(layer(x))  # statistics of the batch need the values
+    assert not waits(z)
+    assert set(convolutions) == {"alone"}
+
+
+def test_what_is_recorded_does_not_wait(rng, convolutions):
+    x, layer, bn = fresh(rng), nn.Conv2d(6, 5, 3), nn.BatchNorm2d(5).eval()
+    y = bn(layer(x))
+    y.sum().backward()
+    assert layer.weight.grad is not None
+    layer.requires_grad_(False)
+    bn(layer(x)).sum().backward()  # the convolution waits, batch norm needs its values to go back
+    assert bn.weight.grad is not None
+    assert set(convolutions) == {"alone"}
+    x.requires_grad = True
+    assert not waits(layer(x))
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("which", ["images", "weight", "bias", "shortcut"])
+def test_who_holds_the_memory_of_a_convolution_may_write_there(rng, which, first):
+    x, layer, bn = fresh(rng), nn.Conv2d(6, 6, 3, padding=1), with_statistics(nn.BatchNorm2d(6))
+    shortcut = fresh(rng)
+    written = {"images": x, "weight": layer.weight, "bias": layer.bias, "shortcut": shortcut}[which]
+    with no_grad():
+        reference = bits(
+            F.relu(looked_at(looked_at(bn(looked_at(copy.deepcopy(layer)(x.clone())))) + shortcut.clone()))
+        )
+        held = written.data if first else None
+        y = F.relu(bn(layer(x)) + shortcut)
+        held = held if first else written.data
+        held[...] = 100
+        assert bits(y) == reference
+        between = layer(x)
+        written.data[...] = 50
+        reference = bits(bn(copy.deepcopy(between)))
+        written.data[...] = 0
+        assert bits(bn(between)) == reference
+
+
+def test_weights_that_are_written_by_the_library(rng):
+    x, layer = fresh(rng), nn.Conv2d(6, 6, 3)
+    state = {name: np.zeros(each.shape, np.float32) for name, each in layer.state_dict().items()}
+    optimizer = SGD(layer.parameters(), lr=10)
+    for write in (
+        lambda: nn.init.uniform_(layer.weight),
+        lambda: (layer(x).sum().backward(), optimizer.step()),
+        lambda: layer.load_state_dict(state),
+    ):
+        with no_grad():
+            reference, y = bits(layer(x)), layer(x)
+        assert waits(y)
+        write()
+        assert bits(y) == reference
+        assert bits(layer(x)) != reference
+
+
+def test_saving_and_averaging_leave_the_weights_in_our_hands(rng):
+    from gpunet.train.ema import AveragedWeights
+
+    x, layer = fresh(rng), nn.Conv2d(6, 6, 3)
+    layer.load_state_dict({name: to_cpu(each.array) for name, each in layer.state_dict().items()})
+    SGD(layer.parameters(), lr=0.1).step()
+    averages = AveragedWeights(layer, 0.9)
+    averages.update(1)
+    with no_grad(), averages.in_use():
+        y, reference = layer(x), bits(layer(x))
+        assert waits(y)
+    nn.init.zeros_(layer.weight)
+    averages.update(2)
+    assert bits(y) == reference
+
+
+@pytest.mark.parametrize("name", ["resnet8", "plain8", "resnet18", "resnet50"])
+def test_networks_in_evaluation(rng, monkeypatch, name, convolutions):
+    x = tensor(rng.standard_normal((2, 3, 32, 32)).astype(np.float32))
+    model = with_statistics(models.create_model(name, 10, 3))
+    with no_grad():
+        y = model(x)
+        assert "alone" not in convolutions
+        with monkeypatch.context() as patch:
+            patch.setattr(tensor_module, "own", lambda array, requires_grad=False: looked_at(own(array, requires_grad)))
+            assert bits(model(x)) == bits(y)
+    recorded = model(x)
+    assert bits(recorded) == bits(y)
 
 
 # ---------------------------------------------------------------------- gradients

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import functools
 
-from gpunet.autocast import input_dtype
 from gpunet.errors import ArgumentError, ShapeError
-from gpunet.functional import activation
 from gpunet.functional.checks import (
     IntPair,
     check_choice,
     check_float,
     check_images,
-    check_same_dtype,
     check_window_fits,
     pair,
     whole_number,
@@ -20,7 +17,6 @@ from gpunet.functional.checks import (
 from gpunet.ops.conv import Conv2d
 from gpunet.ops.linear import Linear
 from gpunet.ops.window import Pair, Window
-from gpunet.tape import is_grad_enabled
 from gpunet.tensor import Tensor, apply
 
 __all__ = ["conv2d", "linear"]
@@ -34,9 +30,6 @@ def conv2d(
     padding: IntPair | str = 0,
     dilation: IntPair = 1,
     groups: int = 1,
-    *,
-    residual: Tensor | None = None,
-    relu: bool = False,
 ) -> Tensor:
     r"""2-D convolution (strictly, cross-correlation) of a batch of images with a set of filters.
 
@@ -46,11 +39,9 @@ def conv2d(
     Args:
         padding: zeros on each side, or "valid" (none), or "same" (so that the output has the size of the input).
         groups: input and output channels fall into that many groups, each convolved on its own.
-        residual: added to the output, as at the end of a residual block whose batch norm has been folded away.
-        relu: whether `max(output, 0)` is returned. Where nothing is recorded, both are part of the same pass.
 
     Shape:
-        input: (N, C, H, W); residual: that of the output; weight: (O, C/groups, kh, kw); bias: (O,).
+        input: (N, C, H, W); weight: (O, C/groups, kh, kw); bias: (O,).
         output: (N, O, Ho, Wo) with Ho = floor((H + 2P - D(kh-1) - 1) / S) + 1 and Wo likewise.
 
     Raises:
@@ -80,25 +71,7 @@ def conv2d(
     _check_bias(bias, outputs, "conv2d")
     check_window_fits(window, input, "conv2d")
     inputs = [tensor for tensor in (input, weight, bias) if tensor is not None]
-    if residual is not None:
-        residual = _checked_residual(residual, input, window, outputs)
-    added = [] if residual is None else [residual]
-    if not (is_grad_enabled() and any(tensor.requires_grad for tensor in inputs + added)):
-        evaluation = Conv2d(window, groups, None if residual is None else residual.data, relu)
-        return apply(evaluation, *inputs)
-    output = apply(Conv2d(window, groups), *inputs)
-    output = output if residual is None else output + residual
-    return activation.relu(output) if relu else output
-
-
-def _checked_residual(residual: Tensor, input: Tensor, window: Window, outputs: int) -> Tensor:
-    check_float(residual, "conv2d", "residual")
-    residual = residual.to(input_dtype(Conv2d, residual.dtype))
-    check_same_dtype("conv2d", input=input_dtype(Conv2d, input.dtype), residual=residual.dtype)
-    expected = (input.shape[0], outputs, *window.output_size(input.shape[2], input.shape[3]))
-    if residual.shape != expected:
-        raise ShapeError(f"conv2d: residual must have the shape of the output, {expected}, got {residual.shape}")
-    return residual
+    return apply(Conv2d(window, groups), *inputs)
 
 
 def conv_window(kernel: Pair, stride: IntPair, padding: IntPair | str, dilation: IntPair) -> Window:

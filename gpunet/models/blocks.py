@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from gpunet import functional as F
 from gpunet.nn import BatchNorm2d, Conv2d, Module, Sequential, init
-from gpunet.nn.utils import conv_bn, fold_batch_norm
 from gpunet.tensor import Tensor
 
 __all__ = [
@@ -37,7 +36,6 @@ class PlainBlock(Module):
     """Two 3x3 convolutions, each with batch norm and ReLU: a residual block without its shortcut."""
 
     expansion = 1
-    conv_bn_pairs = (("conv1", "bn1"), ("conv2", "bn2"))
 
     def __init__(self, in_channels: int, channels: int, stride: int = 1) -> None:
         super().__init__()
@@ -48,8 +46,8 @@ class PlainBlock(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) -> (N, channels, H/stride, W/stride)."""
-        out = conv_bn(self.conv1, self.bn1, x, relu=True)
-        return conv_bn(self.conv2, self.bn2, out, relu=True)
+        out = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(out)))
 
 
 class BasicBlock(Module):
@@ -63,7 +61,6 @@ class BasicBlock(Module):
     """
 
     expansion = 1
-    conv_bn_pairs = (("conv1", "bn1"), ("conv2", "bn2"))
 
     def __init__(self, in_channels: int, channels: int, stride: int = 1, downsample: Module | None = None) -> None:
         super().__init__()
@@ -76,8 +73,8 @@ class BasicBlock(Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) -> (N, channels, H/stride, W/stride)."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        out = conv_bn(self.conv1, self.bn1, x, relu=True)
-        return conv_bn(self.conv2, self.bn2, out, residual=shortcut, relu=True)
+        out = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(out)) + shortcut)
 
 
 class Bottleneck(Module):
@@ -91,7 +88,6 @@ class Bottleneck(Module):
     """
 
     expansion = 4
-    conv_bn_pairs = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"))
 
     def __init__(self, in_channels: int, channels: int, stride: int = 1, downsample: Module | None = None) -> None:
         super().__init__()
@@ -106,9 +102,9 @@ class Bottleneck(Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, in_channels, H, W) -> (N, 4*channels, H/stride, W/stride)."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        out = conv_bn(self.conv1, self.bn1, x, relu=True)
-        out = conv_bn(self.conv2, self.bn2, out, relu=True)
-        return conv_bn(self.conv3, self.bn3, out, residual=shortcut, relu=True)
+        out = F.relu(self.bn1(self.conv1(x)))
+        out = F.relu(self.bn2(self.conv2(out)))
+        return F.relu(self.bn3(self.conv3(out)) + shortcut)
 
 
 class PadShortcut(Module):
@@ -131,16 +127,10 @@ def projection_shortcut(in_channels: int, channels: int, stride: int) -> Sequent
 
 
 class ResidualNetwork(Module):
-    """What the networks have in common: they begin with a convolution and batch norm, and start from He's values."""
-
-    conv_bn_pairs = (("conv1", "bn1"),)
+    """What the networks have in common: they start from He's values."""
 
     def init_filters(self) -> None:
         """Draw the filters of all convolutions from N(0, 2 / fan_out), as He et al. and torchvision do."""
         for module in self.modules():
             if isinstance(module, Conv2d):
                 init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    def fuse(self) -> Module:
-        """A copy for evaluation, faster by the passes of batch norm, which has become part of the convolutions."""
-        return fold_batch_norm(self)

@@ -6,6 +6,7 @@ n blocks with 16, 32 and 64 channels, and a factor of two in image size from sta
 
 from __future__ import annotations
 
+from gpunet import functional as F
 from gpunet.errors import ArgumentError
 from gpunet.functional.checks import check_choice, whole_number
 from gpunet.models.blocks import (
@@ -17,7 +18,6 @@ from gpunet.models.blocks import (
     projection_shortcut,
 )
 from gpunet.nn import AdaptiveAvgPool2d, BatchNorm2d, Linear, Module, Sequential
-from gpunet.nn.utils import conv_bn
 from gpunet.tensor import Tensor
 
 __all__ = [
@@ -72,7 +72,7 @@ class CifarResNet(ResidualNetwork):
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify a batch of images."""
-        x = conv_bn(self.conv1, self.bn1, x, relu=True)
+        x = F.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.fc(self.avgpool(x).flatten(1))
 

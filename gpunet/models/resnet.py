@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from gpunet import functional as F
 from gpunet.models.blocks import BasicBlock, Bottleneck, ResidualNetwork, projection_shortcut
 from gpunet.nn import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Linear, MaxPool2d, Module, Sequential
-from gpunet.nn.utils import conv_bn
 from gpunet.tensor import Tensor
 
 __all__ = ["ResNet", "resnet18", "resnet34", "resnet50"]
@@ -46,7 +46,7 @@ class ResNet(ResidualNetwork):
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify a batch of images."""
-        x = self.maxpool(conv_bn(self.conv1, self.bn1, x, relu=True))
+        x = self.maxpool(F.relu(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(self.avgpool(x).flatten(1))
 

@@ -1,6 +1,6 @@
 """Layers and networks, under PyTorch's names."""
 
-from gpunet.nn import functional, init, utils
+from gpunet.nn import functional, init
 from gpunet.nn.activation import GELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Tanh
 from gpunet.nn.batchnorm import BatchNorm1d, BatchNorm2d
 from gpunet.nn.container import ModuleList, Sequential
@@ -50,5 +50,4 @@ __all__ = [
     "functional",
     "init",
     "observe",
-    "utils",
 ]

@@ -9,7 +9,6 @@ from gpunet.functional.checks import check_float, whole_number
 from gpunet.nn import init
 from gpunet.nn.module import Module
 from gpunet.nn.parameter import Parameter
-from gpunet.ops.waiting import Waiting
 from gpunet.tensor import Tensor, own
 
 __all__ = ["BatchNorm1d", "BatchNorm2d"]
@@ -79,11 +78,9 @@ class _BatchNorm(Module):
             self._momentum_after(count),
             self.eps,
         )
-        if isinstance(output._array, Waiting):
-            output._array.origin = self
         if count is not None:
             count.array += 1
-        return output
+        return output.put_off_by(self)
 
     def _momentum_after(self, count: Tensor | None) -> float:
         """Without a momentum the running statistics are the plain mean over all batches: those counted and this one."""

@@ -80,19 +80,10 @@ class Conv2d(_Weighted):
         weight = xp.empty((*self.kernel_size, in_channels // groups, out_channels), dtype=xp.float32)
         self._make_parameters(weight.transpose(3, 2, 0, 1), bias)
 
-    def forward(self, input: Tensor, *, residual: Tensor | None = None, relu: bool = False) -> Tensor:
-        """Convolve the images with the filters; `residual` is added, and `relu` cuts off what is negative."""
-        return F.conv2d(
-            input,
-            self.weight,
-            self.bias,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.groups,
-            residual=residual,
-            relu=relu,
-        )
+    def forward(self, input: Tensor) -> Tensor:
+        """Convolve the images with the filters."""
+        output = F.conv2d(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return output.put_off_by(self)
 
     def extra_repr(self) -> str:
         """The settings that are not the defaults."""

@@ -77,7 +77,7 @@ class Masked(Waiting):
     __slots__ = ()
 
     def __init__(self, operation: object, grad: Array, y: Array) -> None:
-        super().__init__(operation, grad, rectify_back, (grad, y), (grad, y))
+        super().__init__(operation, grad.shape, rectify_back, (grad, y), (grad, y))
 
     def apart(self) -> tuple[Array, Array | None]:
         """The gradient and y; where it has been computed, the result and None."""

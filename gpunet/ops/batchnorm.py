@@ -24,7 +24,7 @@ from gpunet.ops import activation
 from gpunet.ops.operation import Operation
 from gpunet.ops.passes import Pass
 from gpunet.ops.reduction import sum_rows
-from gpunet.ops.waiting import Normalised, computed, wait
+from gpunet.ops.waiting import Convolved, Normalised, computed, wait
 
 __all__ = [
     "BatchNorm",
@@ -197,7 +197,7 @@ class _BatchNorm(Operation):
             others = None if residual is None else _channels_last(residual)
             return _channels_second(normalise(x, known, others, relu))
 
-        return wait(Normalised(self, _channels_second(x), run, (x,)))
+        return wait(Normalised(self, _channels_second(x).shape, run, (x,)))
 
     def _gradients(self, sums: Sums, dx: Array) -> tuple[Array, ...]:
         return (_channels_second(dx), sums.dweight, sums.dbias)[: len(self.needs_grad)]
@@ -227,6 +227,10 @@ class BatchNormInference(_BatchNorm):
         self.given_mean, self.given_var = mean, var
 
     def forward(self, x: Any, weight: Array | None = None, bias: Array | None = None) -> Any:
+        if isinstance(x, Convolved) and not any(self.needs_grad):
+            known = channels(self.given_mean, self.given_var, weight, bias, self.eps, self.given_mean)
+            if (joined := x.normalised(self, known)) is not None:
+                return joined
         return self._put_off(_channels_last(computed(x)), self.given_mean, self.given_var, weight, bias)
 
     def backward(self, grad: Any) -> tuple[Array, ...]:

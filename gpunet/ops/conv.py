@@ -14,13 +14,14 @@ Chellapilla et al., "High performance convolutional neural networks for document
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from gpunet.backend import Array, as_nchw, run_tiles, scratch, sum_over_tiles, tiles, to_nhwc, xp
-from gpunet.ops.activation import relu
 from gpunet.ops.batchnorm import Channels, normalise
 from gpunet.ops.operation import Operation
 from gpunet.ops.passes import Pass
 from gpunet.ops.reduction import sum_rows
+from gpunet.ops.waiting import Convolved, wait
 from gpunet.ops.window import Window
 
 __all__ = [
@@ -159,17 +160,23 @@ class Conv2d(Operation):
     autocast, mixed, sums = "half", "refused", True
     function, names = "conv2d", ("input", "weight", "bias")
 
-    def __init__(self, window: Window, groups: int, residual: Array | None = None, relu: bool = False) -> None:
-        """Residual (N, O, Ho, Wo) and ReLU are for evaluation, and have no backward."""
+    def __init__(self, window: Window, groups: int) -> None:
         self.window, self.groups = window, groups
-        self.residual, self.relu = residual, relu
 
-    def forward(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
-        self.x, self.weight = to_nhwc(x), weight  # (N, H, W, C), (O, C/G, kh, kw)
-        y = convolve(self.x, weight, bias, self.window, self.groups)  # (N, Ho, Wo, O)
-        if self.residual is not None:
-            y += to_nhwc(self.residual)
-        return as_nchw(relu(y, out=y) if self.relu else y)
+    def forward(self, x: Array, weight: Array, bias: Array | None = None) -> Any:
+        self.x, self.weight = x, weight = to_nhwc(x), weight  # (N, H, W, C), (O, C/G, kh, kw)
+        convolution = (x, weight, bias, self.window, self.groups)
+        if any(self.needs_grad):
+            return as_nchw(convolve(*convolution))  # (N, O, Ho, Wo)
+
+        def run(known: Channels | None, residual: Array | None, relu: bool) -> Array:
+            if known is None:
+                return as_nchw(convolve(*convolution))
+            others = None if residual is None else to_nhwc(residual)
+            return as_nchw(convolve_normalise(*convolution, known, others, relu))
+
+        shape = (len(x), len(weight), *self.window.output_size(*x.shape[1:3]))
+        return wait(Convolved(self, shape, run, (x, weight) if bias is None else (x, weight, bias)))
 
     def backward(self, grad: Array) -> tuple[Array | None, ...]:
         grad = to_nhwc(grad)  # (N, Ho, Wo, O)

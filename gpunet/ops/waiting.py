@@ -8,6 +8,8 @@ memory. So what an operation returns may stand in a Tensor in place of an array,
     relu(...)         waits with it
     conv(...)         needs numbers: relu((x - center) * scale + shift + shortcut), in one pass
 
+In evaluation the convolution before waits, too, and all of it is done while its output is at hand.
+
 Nobody has to know of it. An operation that does not ask for what waits (`Operation.takes_waiting`) is given arrays, and
 so is whoever looks at `data`, at any time and from any thread. Every value has the bits that it has on its own, and the
 tape holds the operations as they were written.
@@ -19,6 +21,7 @@ the library, whoever writes in place calls `settle` before.
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -29,7 +32,7 @@ import numpy as np
 from gpunet.backend import Array, before_switching, quiet
 from gpunet.errors import OutOfMemoryError
 
-__all__ = ["Normalised", "Waiting", "computed", "hand_out", "is_waiting", "settle", "wait"]
+__all__ = ["Convolved", "Normalised", "Waiting", "computed", "hand_out", "is_waiting", "settle", "wait"]
 
 
 class _Work(NamedTuple):
@@ -49,9 +52,14 @@ class Waiting:
     __slots__ = ("__weakref__", "_lock", "_value", "_work", "dtype", "origin", "shape")
 
     def __init__(
-        self, operation: object, like: Array, run: Callable[..., Array], args: tuple[Any, ...], reads: tuple[Array, ...]
+        self,
+        operation: object,
+        shape: tuple[int, ...],
+        run: Callable[..., Array],
+        args: tuple[Any, ...],
+        reads: tuple[Array, ...],
     ) -> None:
-        self.shape, self.dtype = like.shape, like.dtype
+        self.shape, self.dtype = shape, reads[0].dtype
         self.origin: object | None = None
         self._work: _Work | None = _Work(operation, run, args, reads)
         self._value: Array = None
@@ -93,13 +101,13 @@ class Normalised(Waiting):
     def __init__(
         self,
         operation: object,
-        like: Array,
+        shape: tuple[int, ...],
         run: Callable[[Array | None, bool], Array],
         reads: tuple[Array, ...],
         residual: Array | None = None,
         relu: bool = False,
     ) -> None:
-        super().__init__(operation, like, run, (residual, relu), reads)
+        super().__init__(operation, shape, run, (residual, relu), reads)
 
     def plus(self, other: Any) -> Waiting | Array | None:
         """The sum with `other`, which waits as well; None where it does not go together."""
@@ -120,11 +128,37 @@ class Normalised(Waiting):
     def _joined(
         self, work: _Work, residual: Array | None, relu: bool, reads: tuple[Array, ...]
     ) -> Waiting | Array | None:
-        joined = Normalised(work.operation, self, work.run, reads, residual, relu)
-        joined.origin = self.origin
-        waiting = wait(joined)
-        # Where another thread has just been handed what this one reads, this one may be all that was saved of it.
-        return None if any(map(_is_handed_out, work.reads)) else waiting
+        return _join(work, self, Normalised(work.operation, self.shape, work.run, reads, residual, relu))
+
+
+class Convolved(Waiting):
+    """What a convolution puts off where nothing is recorded: batch norm in evaluation becomes a part of it.
+
+    `run(known, residual, relu)` computes it; without `known`, what batch norm knows of each channel, as it is.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self, operation: object, shape: tuple[int, ...], run: Callable[..., Array], reads: tuple[Array, ...]
+    ) -> None:
+        super().__init__(operation, shape, run, (None, None, False), reads)
+
+    def normalised(self, operation: object, known: Any) -> Waiting | Array | None:
+        """Batch norm of it, which waits as well; None where it does not go together."""
+        work = self._work
+        if work is None:
+            return None
+        run = functools.partial(work.run, known)
+        return _join(work, self, Normalised(operation, self.shape, run, work.reads))
+
+
+def _join(work: _Work, before: Waiting, joined: Waiting) -> Waiting | Array | None:
+    """What takes over the work of the one before."""
+    joined.origin = before.origin
+    waiting = wait(joined)
+    # Where another thread has just been handed what is read, the one before may be all that was saved of it.
+    return None if any(map(_is_handed_out, work.reads)) else waiting
 
 
 def computed(value: Any) -> Any:

@@ -11,8 +11,7 @@ from gpunet.backend import asarray, to_cpu, xp
 from gpunet.data import DataLoader
 from gpunet.errors import ShapeError
 from gpunet.functional import cross_entropy
-from gpunet.nn import Module
-from gpunet.nn.utils import fold_batch_norm
+from gpunet.nn import Module, evaluation_mode
 from gpunet.tape import no_grad
 from gpunet.tensor import Tensor
 
@@ -74,12 +73,11 @@ def evaluate(model: Module, loader: DataLoader, classes: int) -> Evaluation:
     Raises:
         ShapeError: if the model does not return (N, classes) logits.
     """
-    folded = fold_batch_norm(model)  # a copy in evaluation mode, faster by the passes of batch norm
     total, count = xp.zeros((), dtype=xp.float32), 0
     confusion = xp.zeros(classes * classes, dtype=xp.int64)
-    with no_grad():
+    with no_grad(), evaluation_mode(model):
         for images, labels in loader:
-            logits = folded(images)
+            logits = model(images)
             if logits.shape != (len(labels), classes):
                 raise ShapeError(
                     f"evaluate: the model must return logits of shape {(len(labels), classes)}, got {logits.shape}"
