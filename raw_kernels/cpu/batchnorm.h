@@ -34,7 +34,7 @@ struct Deviations {
 struct BatchNormMoments {
     const float *x, *center;
     double *partial, *moments;  // (chunks, 2, width); mean and variance (2, channels)
-    int* state;                    // how many chunks are done; whether sums of x^2 have lost digits of some variance
+    int* state;                 // how many chunks are done; whether sums of x^2 have lost digits of some variance
     i64 numbers, width, channels, chunk_rows, chunks;
 
     void run(i64 first, i64 last) const {
@@ -85,7 +85,8 @@ struct BatchNormNormalise {
 
     template <bool ADD, bool RELU>
     ALWAYS_INLINE void put(i64 i, i64 column, i64 lanes) const {
-        vec value = normalised(load_part(x + i, lanes), load(center + column), load(scale + column), load(shift + column));
+        const vec m = load(center + column), s = load(scale + column), b = load(shift + column);
+        vec value = normalised(load_part(x + i, lanes), m, s, b);
         if (ADD) value += load_part(residual + i, lanes);
         store_part(y + i, RELU ? relu(value) : value, lanes);
     }
@@ -167,8 +168,9 @@ struct BatchNormInputGradient {
         vec g = load_part(grad + i, lanes);
         if (RELU) g = behind_relu(g, load_part(y + i, lanes));
         if (KEEP) store_part(dresidual + i, g, lanes);
+        const vec from_mean = g - load(mean_gradient + column);
         const vec deviation = load_part(x + i, lanes) - load(center + column);
-        store_part(dx + i, (g - load(mean_gradient + column) - deviation * load(slope + column)) * load(scale + column), lanes);
+        store_part(dx + i, (from_mean - deviation * load(slope + column)) * load(scale + column), lanes);
     }
 };
 

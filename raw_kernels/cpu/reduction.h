@@ -15,8 +15,8 @@
 
 namespace {
 
-constexpr i64 FEW = 64;    // rows that float32 adds up one after the other: off by less than 1e-6, even all alike
-constexpr int BLOCK = 4;   // vectors of columns at a time: with two sums each, 8 registers
+constexpr i64 FEW = 64;   // rows that float32 adds up one after the other: off by less than 1e-6, even all alike
+constexpr int BLOCK = 4;  // vectors of columns at a time: with two sums each, 8 registers
 
 // Adds to `totals` what registers hold.
 INLINE void add_to_totals(double* totals, vec sum, i64 count) {
