@@ -52,7 +52,7 @@ def assert_agree(actual, expected):
 
 def test_training_goes_through_the_kernels_and_ends_where_numpy_ends(counters, tmp_path):
     weights = trained("emulated", tmp_path)
-    passes = ("moments", "merge_moments", "channels", "normalise", "sums", "merge_sums", "input_gradient")
+    passes = ("moments", "merge_moments", "channels", "running", "normalise", "sums", "merge_sums", "input_gradient")
     expected = {f"batch_norm_{each}": STEPS * BATCH_NORMS for each in passes}
     expected |= {f"adaptive_avg_pool2d_{each}": STEPS for each in ("forward", "backward")}
     # Rows are made on the way there and once more for the gradient by the filters; nobody needs that by the images.

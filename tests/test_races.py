@@ -7,16 +7,19 @@ same element of an array meet as well. Shapes are small, but every kernel runs i
 import numpy as np
 import pytest
 
+from gpunet.backend import xp
 from gpunet.backend.kernel_table import KERNELS
 from gpunet.emulator import Module, find_races
 from gpunet.errors import BackendError
 from gpunet.ops import cuda_batchnorm
+from gpunet.ops.batchnorm import running_statistics
 from tests import test_kernels as suite
 
 pytestmark = [pytest.mark.slow, suite.pytestmark]
 
 WINDOW = suite.WINDOWS["3x3 stride 2 ceil"]
-IN_ONE_BLOCK = {"batch_norm_merge_moments", "batch_norm_channels", "batch_norm_merge_sums"}  # with few channels
+WITH_FEW_CHANNELS = ("merge_moments", "channels", "running", "merge_sums")
+IN_ONE_BLOCK = {f"batch_norm_{each}" for each in WITH_FEW_CHANNELS}
 
 
 def pooling(x):
@@ -32,7 +35,12 @@ def im2col(x):
 
 
 def batchnorm(x):
-    return suite.batch_norm(x, x, x[0, 0, 0], x[0, 0, 1], x[::-1], relu=True)
+    def running(x):
+        mean, var = xp.zeros(x.shape[-1]), xp.ones(x.shape[-1])
+        return running_statistics(x[0, 0, 0], x[0, 0, 1], mean, var, 1.5, 0.1)
+
+    results = suite.batch_norm(x, x, x[0, 0, 0], x[0, 0, 1], x[::-1], relu=True)
+    return [*results, *suite.on_device(running, x)]
 
 
 @pytest.mark.parametrize("channels", [3, 8], ids=["one value a thread", "packs"])

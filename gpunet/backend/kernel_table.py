@@ -30,6 +30,7 @@ __all__ = [
     "BATCH_NORM_MERGE_SUMS",
     "BATCH_NORM_MOMENTS",
     "BATCH_NORM_NORMALISE",
+    "BATCH_NORM_RUNNING",
     "BATCH_NORM_SUMS",
     "COL2IM",
     "IM2COL",
@@ -276,6 +277,14 @@ BATCH_NORM_CHANNELS = Kernel(
     "i64 channels, double eps, int affine",
     "makes the numbers of one channel that the other kernels need",
 )
+BATCH_NORM_RUNNING = Kernel(
+    "batchnorm",
+    "batch_norm_running",
+    ("T",),
+    "const T* running_mean, const T* running_var, const double* mean, const double* var, T* moved_mean, T* moved_var, "
+    "i64 channels, double unbiased, double momentum",
+    "moves the running statistics of one channel",
+)
 BATCH_NORM_NORMALISE = Kernel(
     "batchnorm",
     "batch_norm_normalise",
@@ -326,6 +335,7 @@ KERNELS = (
     BATCH_NORM_MOMENTS,
     BATCH_NORM_MERGE_MOMENTS,
     BATCH_NORM_CHANNELS,
+    BATCH_NORM_RUNNING,
     BATCH_NORM_NORMALISE,
     BATCH_NORM_SUMS,
     BATCH_NORM_MERGE_SUMS,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from gpunet.backend import Array
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.functional.checks import check_float
-from gpunet.ops.batchnorm import BatchNorm, BatchNormInference
+from gpunet.ops.batchnorm import BatchNorm, BatchNormInference, running_statistics
 from gpunet.ops.waiting import settle
 from gpunet.tensor import Tensor, apply
 
@@ -74,11 +73,9 @@ def batch_norm(
     operation = BatchNorm(eps)
     output = apply(operation, input, *learnt)
     if running_mean is not None and running_var is not None:
-        _move(running_mean, operation.batch_mean, momentum)
-        _move(running_var, operation.batch_var * (count / (count - 1)), momentum)
+        batch = operation.batch_mean, operation.batch_var, count / (count - 1)
+        moved = running_statistics(running_mean.array, running_var.array, *batch, momentum)
+        for running, values in zip((running_mean, running_var), moved, strict=True):
+            settle(running.array)
+            running.array[...] = values
     return output
-
-
-def _move(running: Tensor, batch: Array, momentum: float) -> None:
-    settle(running.array)
-    running.array[...] = running.array * (1 - momentum) + batch * momentum

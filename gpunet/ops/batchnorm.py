@@ -36,6 +36,7 @@ __all__ = [
     "input_gradient",
     "moments",
     "normalise",
+    "running_statistics",
 ]
 
 ROW_LENGTH = 1024  # numbers: so many let NumPy's innermost loop run, and vectors of it stay in the first-level cache
@@ -176,6 +177,16 @@ def _pixels_per_row(x: Array) -> int:
     """How many pixels are taken together, so that NumPy's innermost loop is long also over few channels."""
     pixels, channels = math.prod(x.shape[1:-1]), x.shape[-1]
     return next((r for r in range(ROW_LENGTH // channels, 1, -1) if pixels % r == 0), 1)
+
+
+@Pass
+def running_statistics(
+    running_mean: Array, running_var: Array, mean: Array, var: Array, unbiased: float, momentum: float
+) -> tuple[Array, Array]:
+    """The running mean and variance, moved towards those of a batch; `unbiased` is n / (n - 1)."""
+    moved_mean = running_mean * (1 - momentum) + mean * momentum
+    moved_var = running_var * (1 - momentum) + var * unbiased * momentum
+    return moved_mean.astype(running_mean.dtype), moved_var.astype(running_var.dtype)
 
 
 class _BatchNorm(Operation):

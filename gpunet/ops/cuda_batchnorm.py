@@ -16,6 +16,7 @@ from gpunet.backend.kernel_table import (
     BATCH_NORM_MERGE_SUMS,
     BATCH_NORM_MOMENTS,
     BATCH_NORM_NORMALISE,
+    BATCH_NORM_RUNNING,
     BATCH_NORM_SUMS,
     arithmetic_dtype,
 )
@@ -96,6 +97,18 @@ def _(mean: Array, var: Array, weight: Array | None, bias: Array | None, eps: fl
     statistics = (xp.ascontiguousarray(moment, dtype=xp.float64) for moment in (mean, var))
     launch(BATCH_NORM_CHANNELS, *statistics, *vectors, *made, number, eps, int(affine), threads=number)
     return made
+
+
+@batchnorm.running_statistics.on("cuda")
+def _(
+    running_mean: Array, running_var: Array, mean: Array, var: Array, unbiased: float, momentum: float
+) -> tuple[Array, Array]:
+    """The running mean and variance, moved towards those of a batch, which are float64."""
+    moved = tuple(xp.empty_like(each) for each in (running_mean, running_var))
+    count = len(mean)
+    arrays = (running_mean, running_var, mean, var, *moved)
+    launch(BATCH_NORM_RUNNING, *arrays, count, unbiased, momentum, threads=count)
+    return moved
 
 
 @batchnorm.normalise.on("cuda")
