@@ -12,6 +12,7 @@ from gpunet.backend import cpu_kernels
 from gpunet.backend.cpu_library import library
 from gpunet.ops.batchnorm import Channels, normalise
 from gpunet.ops.conv import convolve, convolve_back_input, convolve_normalise
+from gpunet.ops.linear import linear, linear_back_input
 from gpunet.ops.window import Window
 
 pytestmark = pytest.mark.skipif(library() is None, reason="the CPU kernels are not built here")
@@ -193,3 +194,13 @@ def test_an_infinite_filter_meets_the_zeros_of_the_padding_and_not_those_that_th
     dx = convolve_back_input(np.ones_like(y), weight, window, 1, x.shape)
     assert np.isposinf(dx[0, :-1, :, 0]).all()
     assert np.isfinite(dx[0, -1, :, 0]).all()
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(64, 10), (5, 3), (2000, 70)])
+def test_a_row_of_a_linear_layer_alone_has_the_bits_that_it_has_among_others(inputs, outputs, rng, numpy_backend):
+    x, weight, bias = some(rng, 50, inputs), some(rng, outputs, inputs), some(rng, outputs)
+    y = linear(x, weight, bias)
+    dx = linear_back_input(y, weight)
+    for batch in (slice(0, 1), slice(7, 9), slice(3, 50)):
+        same_bits(linear(x[batch], weight, bias), y[batch])
+        same_bits(linear_back_input(y[batch], weight), dx[batch])

@@ -11,6 +11,7 @@ from gpunet.ops import (  # noqa: F401
     cpu_batchnorm,
     cpu_conv,
     cpu_elementwise,
+    cpu_linear,
     cpu_pooling,
     cpu_reduction,
     cpu_softmax,

@@ -13,7 +13,7 @@ from gpunet.ops.conv import Shape, convolve, convolve_back_input, convolve_norma
 from gpunet.ops.passes import is_float32
 from gpunet.ops.window import Window
 
-__all__ = ["CONVOLUTION"]
+__all__ = ["CONVOLUTION", "Launch", "cut"]
 
 CONVOLUTION = CpuKernel(
     "convolution",
@@ -33,7 +33,7 @@ TILE_STEP = 24  # pixels: a whole number of blocks of every build
 ITEMS = 8  # at least, where there is that much to do
 
 
-class _Launch(NamedTuple):
+class Launch(NamedTuple):
     """What a launch needs besides the arrays."""
 
     numbers: tuple[int, ...]
@@ -97,7 +97,7 @@ def _filters(weight: Array) -> Array:
 
 
 @functools.lru_cache(maxsize=1024)
-def _forward_launch(x: Shape, outputs: int, window: Window, groups: int) -> tuple[Shape, _Launch]:
+def _forward_launch(x: Shape, outputs: int, window: Window, groups: int) -> tuple[Shape, Launch]:
     """The shape of y, and the launch that makes it."""
     n, height, width, all_channels = x
     rows, columns = window.output_size(height, width)
@@ -106,11 +106,11 @@ def _forward_launch(x: Shape, outputs: int, window: Window, groups: int) -> tupl
     pixels = (n, rows, columns, rows, columns, 0, 0, 1, 1)
     steps = (0, kw * channels * outputs, channels * outputs, outputs, 1, outputs // groups)
     per_pixel = all_channels * math.prod(window.stride)
-    return (n, rows, columns, outputs), _cut((*geometry, *pixels, *steps), per_pixel)
+    return (n, rows, columns, outputs), cut((*geometry, *pixels, *steps), per_pixel)
 
 
 @functools.lru_cache(maxsize=1024)
-def _back_launches(grad: Shape, x: Shape, window: Window, groups: int) -> list[_Launch]:
+def _back_launches(grad: Shape, x: Shape, window: Window, groups: int) -> list[Launch]:
     """Dx[h] is the sum over i of g[(h + top - i*dilation) / stride] f[i], of those i where that is a whole number.
 
     These i depend on (h + top) modulo the stride: a launch for each remainder of the rows and of the columns.
@@ -127,7 +127,7 @@ def _back_launches(grad: Shape, x: Shape, window: Window, groups: int) -> list[_
             pixels = (n, down.pixels, right.pixels, height, width, down.start, right.start, *window.stride)
             first = down.last * by_row + right.last * by_column
             steps = (first, -down.step * by_row, -right.step * by_column, 1, outputs, outputs // groups)
-            launches.append(_cut((*geometry, *pixels, *steps), outputs))
+            launches.append(cut((*geometry, *pixels, *steps), outputs))
     return launches
 
 
@@ -160,7 +160,7 @@ def _phases(axis: int, size: int, window: Window) -> list[_Phase]:
     return phases
 
 
-def _cut(numbers: tuple[int, ...], per_pixel: int) -> _Launch:
+def cut(numbers: tuple[int, ...], per_pixel: int) -> Launch:
     """With the size of a tile: pixels that have `per_pixel` numbers of x each."""
     _, _, channels, groups, outputs, kh, kw, *_ = numbers
     n, rows, columns = numbers[13:16]
@@ -169,4 +169,4 @@ def _cut(numbers: tuple[int, ...], per_pixel: int) -> _Launch:
     number = max(1, round(pixels / max(most, SMALLEST_TILE)))
     tile = max(1, -(-pixels // (number * TILE_STEP))) * TILE_STEP
     items = -(-pixels // tile) * parts
-    return _Launch((*numbers, tile), items, pixels * outputs * groups * channels * kh * kw)
+    return Launch((*numbers, tile), items, pixels * outputs * groups * channels * kh * kw)

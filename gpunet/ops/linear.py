@@ -4,9 +4,40 @@ from __future__ import annotations
 
 from gpunet.backend import Array, run_tiles, sum_over_tiles, tiles, xp
 from gpunet.ops.operation import Operation
+from gpunet.ops.passes import Pass
 from gpunet.ops.reduction import sum_rows
 
-__all__ = ["Linear"]
+__all__ = ["Linear", "linear", "linear_back_input"]
+
+
+@Pass
+def linear(x: Array, weight: Array, bias: Array | None) -> Array:
+    """Y (R, O) of rows x (R, I) and weight (O, I)."""
+    y = xp.empty((len(x), len(weight)), dtype=x.dtype)
+
+    def one_tile(batch: slice) -> None:
+        xp.matmul(x[batch], weight.T, out=y[batch])
+        if bias is not None:
+            y[batch] += bias
+
+    run_tiles(one_tile, _tiles(x, weight))
+    return y
+
+
+@Pass
+def linear_back_input(grad: Array, weight: Array) -> Array:
+    """Dx (R, I) from the gradient by y (R, O)."""
+    dx = xp.empty((len(grad), weight.shape[1]), dtype=grad.dtype)
+
+    def one_tile(batch: slice) -> None:
+        xp.matmul(grad[batch], weight, out=dx[batch])
+
+    run_tiles(one_tile, _tiles(grad, weight))
+    return dx
+
+
+def _tiles(rows: Array, weight: Array) -> list[slice]:
+    return tiles(len(rows), rows.itemsize * sum(weight.shape))
 
 
 class Linear(Operation):
@@ -20,31 +51,18 @@ class Linear(Operation):
         self.shape = x.shape
         self.rows = rows = x.reshape(-1, inputs)  # (R, I)
         self.weight = weight
-        y = xp.empty((len(rows), outputs), dtype=x.dtype)  # (R, O)
-
-        def one_tile(batch: slice) -> None:
-            xp.matmul(rows[batch], weight.T, out=y[batch])
-            if bias is not None:
-                y[batch] += bias
-
-        run_tiles(one_tile, self._tiles())
+        y = linear(rows, weight, bias)  # (R, O)
         return y.reshape(*x.shape[:-1], outputs)
 
     def backward(self, grad: Array) -> tuple[Array | None, ...]:
         rows, weight = self.rows, self.weight
         grad = xp.ascontiguousarray(grad.reshape(-1, len(weight)))  # (R, O)
         needs_x, needs_weight, needs_bias = (*self.needs_grad, False)[:3]
-        dx = xp.empty_like(rows) if needs_x else None
+        dx = linear_back_input(grad, weight).reshape(self.shape) if needs_x else None
 
         def one_tile(batch: slice) -> tuple[Array | None]:
-            g = grad[batch]
-            if dx is not None:
-                xp.matmul(g, weight, out=dx[batch])
-            return (g.T @ rows[batch] if needs_weight else None,)
+            return (grad[batch].T @ rows[batch] if needs_weight else None,)
 
-        (dweight,) = sum_over_tiles(one_tile, self._tiles())
+        (dweight,) = sum_over_tiles(one_tile, _tiles(rows, weight))
         dbias = sum_rows(grad).astype(grad.dtype) if needs_bias else None
-        return (None if dx is None else dx.reshape(self.shape), dweight, dbias)[: len(self.needs_grad)]
-
-    def _tiles(self) -> list[slice]:
-        return tiles(len(self.rows), self.rows.itemsize * sum(self.weight.shape))
+        return (dx, dweight, dbias)[: len(self.needs_grad)]

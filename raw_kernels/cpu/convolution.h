@@ -21,6 +21,7 @@
 #pragma once
 #include "kernel.h"
 #include "normalise.h"
+#include "transpose.h"
 
 namespace {
 
@@ -39,7 +40,8 @@ const float zeros[CHUNK / WIDTH] = {};  // what a window meets beyond the edge
 //
 // The gradient by the input is a convolution, too, of the gradient by y with f turned around. With a stride s, the pixels
 // of dx fall into s*s phases that meet different elements of f, so it is s*s convolutions that each write every s-th row
-// and column. Therefore f comes with a step along each of its axes, and y with a step between pixels.
+// and column. Therefore f comes with a step along each of its axes, that along c or that along o being 1, and y with a
+// step between pixels.
 struct Convolve {
     const float* x;         // (N, height, width, groups*channels)
     const float* filters;   // f[i, j, c, o] of group g is at first + i*by_row + j*by_column + c*by_channel + o*by_output
@@ -170,15 +172,22 @@ struct Convolve {
         }
     }
 
-    // From rows of channels, as the gradient by the input and linear layers meet them: LANES outputs at a time.
+    // From rows of channels, as the gradient by the input and linear layers meet them: LANES x LANES at a time.
     void turn_panels(const float* from, float* to, i64 length, i64 count, i64 depth, vec& check) const {
-        for (i64 o = 0; o < count; o += LANES) {
+        for (i64 o = 0; o < count; o += LANES, from += LANES * by_output) {
             float* panel = to + o / WIDTH * depth * WIDTH + o % WIDTH;
-            for (i64 lane = 0; lane < LANES; ++lane) {
-                const float* row = from + (o + lane) * by_output;
-                for (i64 c = 0; c < length; ++c) panel[c * WIDTH + lane] = o + lane < count ? row[c * by_channel] : 0;
+            for (i64 c = 0; c < length; c += LANES) {
+                const i64 present = smaller(count - o, LANES), together = smaller(length - c, LANES);
+                vec rows[LANES];
+                UNROLL for (int row = 0; row < LANES; ++row) {
+                    rows[row] = row < present ? load_part(from + row * by_output + c, together) : vec{};
+                }
+                transpose(rows);
+                UNROLL for (int row = 0; row < LANES; ++row) {
+                    if (row < together) store(panel + (c + row) * WIDTH, rows[row]);
+                    check += rows[row] * vec{};
+                }
             }
-            for (i64 c = 0; c < length; ++c) check += load(panel + c * WIDTH) * vec{};
         }
     }
 
