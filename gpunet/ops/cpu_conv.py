@@ -41,8 +41,8 @@ class Launch(NamedTuple):
     work: int
 
 
-def _takes(x: Array, weight: Array, *_: Any) -> bool:
-    return is_float32(x, weight) and x.size > 0 and weight.size > 0
+def _takes(x: Array, weight: Array, *others: Any) -> bool:
+    return is_float32(x, weight, *others) and x.size > 0 and weight.size > 0
 
 
 @convolve.on("cpu", takes=_takes)
@@ -77,6 +77,7 @@ def _forward(
 ) -> Array:
     shape, (numbers, items, work) = _forward_launch(x.shape, len(weight), window, groups)
     y = xp.empty(shape, dtype=x.dtype)
+    bias = None if bias is None else xp.ascontiguousarray(bias)
     arrays = (x, _filters(weight), bias, *normalise, residual, y)
     launch(CONVOLUTION, *arrays, *numbers, 1, int(relu), items=items, work=work)
     return y

@@ -12,8 +12,8 @@ from gpunet.ops.linear import linear, linear_back_input
 from gpunet.ops.passes import is_float32
 
 
-def _takes(x: Array, weight: Array, *_: Any) -> bool:
-    return is_float32(x, weight) and x.size > 0 and weight.size > 0
+def _takes(x: Array, weight: Array, *others: Any) -> bool:
+    return is_float32(x, weight, *others) and x.size > 0 and weight.size > 0
 
 
 @linear.on("cpu", takes=_takes)
@@ -30,6 +30,7 @@ def _linear_back_input(grad: Array, weight: Array) -> Array:
 
 def _multiply(x: Array, weight: Array, bias: Array | None, columns: int, how: Launch) -> Array:
     y = xp.empty((len(x), columns), dtype=x.dtype)
+    bias = None if bias is None else xp.ascontiguousarray(bias)
     arrays = (xp.ascontiguousarray(x), xp.ascontiguousarray(weight), bias, None, None, None, None, y)
     launch(CONVOLUTION, *arrays, *how.numbers, 1, 0, items=how.items, work=how.work)
     return y
