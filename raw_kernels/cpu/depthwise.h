@@ -3,9 +3,10 @@
 //     y[n, p, q, c] = sum over i, j of x[n, p*sh + i*dh - top, q*sw + j*dw - left, c] * f[i, j, c]
 //
 // A student's version is these six loops around one sum, and x is zero outside. There is little to compute, kh * kw
-// products for each number, so the kernel minds memory: it writes a row of outputs after the other, and all channels of some
-// pixels before it moves on, so that x streams in as it lies. A block of P neighbouring outputs times a cache line of their
-// channels stays in registers; what its outputs share, the filter and most of x, is loaded once for all of them.
+// products for each number, so the kernel minds memory: it writes a row of outputs after the other, and all channels
+// of some pixels before it moves on, so that x streams in as it lies. A block of P neighbouring outputs times a cache
+// line of their channels stays in registers; what its outputs share, the filter and most of x, is loaded once for all
+// of them.
 //
 // The gradient by the input is the same sum the other way round: dx[h, w] gathers from the outputs that have seen it.
 // Which elements of the window that are, `Axis` says for rows and for columns.
@@ -27,14 +28,15 @@ struct Axis {
     i64 next_element, next_source;  // how far apart the elements of a line are, and what they read
 
     Axis(i64 size, i64 kernel, i64 stride, i64 dilation, i64 padding, bool back)
-        : size(size), kernel(kernel), stride(stride), dilation(dilation), padding(padding), back(back), next_element(1) {
+        : size(size), kernel(kernel), stride(stride), dilation(dilation), padding(padding), back(back) {
+        next_element = 1;
         while (back && next_element * dilation % stride) ++next_element;
         next_source = back ? next_element * dilation / stride : dilation;
-        if (back) next_element = -next_element;  // from the window's last element on, so that what is read moves on, too
+        if (back) next_element = -next_element;  // from the window's last element on: what is read moves on, too
     }
 
-    // With a stride, neighbouring pixels were seen through other elements of the window; so there are phases, and within a
-    // phase, one position after the other reads through the same elements what lies `step` further on.
+    // With a stride, neighbouring pixels were seen through other elements of the window; so there are phases, and
+    // within a phase, one position after the other reads through the same elements what lies `step` further on.
     i64 phases() const { return back ? stride : 1; }
     i64 step() const { return back ? 1 : stride; }
 
@@ -42,7 +44,8 @@ struct Axis {
         Line line = {0, 0, 0, 0};
         for (i64 k = 0; k < kernel; ++k) {
             const i64 element = back ? kernel - 1 - k : k;
-            const i64 meets = back ? position + padding - element * dilation : position * stride + element * dilation - padding;
+            const i64 meets = back ? position + padding - element * dilation
+                                   : position * stride + element * dilation - padding;
             if (back && meets % stride) continue;
             const i64 source = back ? meets / stride : meets;
             ++line.all;
@@ -58,13 +61,14 @@ constexpr int LINE = 64 / VECTOR_BYTES;
 constexpr int LINE_CHANNELS = LINE * LANES;
 constexpr int POSITIONS = 8 / LINE;
 
-// sum[p] += x[p, j] * f[j] for J neighbouring elements of a row of the window, at P positions. Where each position lies S
-// elements after the one before, x is loaded once for all elements through which it is seen: P * S + J loads for P * J
-// products. S is 0 where the positions lie otherwise, `step` numbers apart.
+// sum[p] += x[p, j] * f[j] for J neighbouring elements of a row of the window, at P positions. Where each position
+// lies S elements after the one before, x is loaded once for all elements through which it is seen: P * S + J loads
+// for P * J products. S is 0 where the positions lie otherwise, `step` numbers apart.
 template <int P, int J, int S>
 INLINE void sum_elements(vec (&sum)[P][LINE], const float* x, i64 column, i64 step, const float* f, i64 f_column) {
     vec filter[J][LINE];
-    UNROLL for (int j = 0; j < J; ++j) UNROLL for (int v = 0; v < LINE; ++v) filter[j][v] = load(f + j * f_column + v * LANES);
+    UNROLL for (int j = 0; j < J; ++j) UNROLL for (int v = 0; v < LINE; ++v)
+        filter[j][v] = load(f + j * f_column + v * LANES);
     if constexpr (S == 0) {
         UNROLL for (int j = 0; j < J; ++j) UNROLL for (int p = 0; p < P; ++p) UNROLL for (int v = 0; v < LINE; ++v)
             sum[p][v] += load(x + j * column + p * step + v * LANES) * filter[j][v];
@@ -105,8 +109,9 @@ struct Depthwise {
     i64 width() const { return back ? at.width : at.out_width; }
 
     void run(i64 first, i64 last) const {
-        const Axis down(back ? at.out_height : at.height, at.kernel_height, at.stride_height, at.dilation_height, at.top, back);
-        const Axis across(back ? at.out_width : at.width, at.kernel_width, at.stride_width, at.dilation_width, at.left, back);
+        const i64 read_height = back ? at.out_height : at.height, read_width = back ? at.out_width : at.width;
+        const Axis down(read_height, at.kernel_height, at.stride_height, at.dilation_height, at.top, back);
+        const Axis across(read_width, at.kernel_width, at.stride_width, at.dilation_width, at.left, back);
         const i64 C = at.channels, wide = at.kernel_width * C;
         const bool see_padding = !back && !all_finite();
         for (i64 item = first; item < last; ++item) {
@@ -126,8 +131,8 @@ struct Depthwise {
         }
     }
 
-    // The positions phase, phase + phases, ... of a row: those near the edges one by one, those between them in blocks of
-    // nearly equal size.
+    // The positions phase, phase + phases, ... of a row: those near the edges one by one, those between them in
+    // blocks of nearly equal size.
     void run_phase(const Row& row, const Axis& across, i64 phase) const {
         const i64 phases = across.phases();
         i64 begin = phase, end = phase + divided_up(width() - phase, phases) * phases;
@@ -160,8 +165,8 @@ struct Depthwise {
             run_block<P, S>(row, columns, smaller(position, positions - P), begin);
     }
 
-    // P positions of a row, the first of them so many after `begin`, and all channels. The last line ends where they all end;
-    // there are as many channels as it has.
+    // P positions of a row, the first of them so many after `begin`, and all channels. The last line ends where they
+    // all end; there are as many channels as it has.
     template <int P, int S>
     void run_block(const Row& row, const Line& columns, i64 position, i64 begin) const {
         // Copied, since a vector that is stored might lie anywhere, in `this` or `row` for all that the compiler knows.
@@ -217,15 +222,16 @@ struct Depthwise {
         vec sum = {};
         for (i64 i = 0; i < at.kernel_height; ++i)
             for (i64 j = 0; j < at.kernel_width; ++j)
-                if (i < rows.element || i >= rows.element + rows.count || j < columns.element || j >= columns.element + columns.count)
+                if (i < rows.element || i >= rows.element + rows.count || j < columns.element ||
+                    j >= columns.element + columns.count)
                     sum += load(filters + (i * at.kernel_width + j) * at.channels + c) * 0.0f;
         return sum;
     }
 };
 
-// The gradient by the filters: dw[i, j, c] = sum over n, p, q of x[n, row(p, i), column(q, j), c] * g[n, p, q, c]. Up to 3 x 3
-// elements of the window stay in registers while the sum runs over the pixels of a tile (tiles.h): 9 products for 10 loads.
-// An item is a chunk of the tiles, with a range of the channels.
+// The gradient by the filters: dw[i, j, c] = sum over n, p, q of x[n, row(p, i), column(q, j), c] * g[n, p, q, c]. Up
+// to 3 x 3 elements of the window stay in registers while the sum runs over the pixels of a tile (tiles.h): 9
+// products for 10 loads. An item is a chunk of the tiles, with a range of the channels.
 struct DepthwiseWeightGradient {
     const float* x;  // (N, H, W, C)
     const float* g;  // (N, Ho, Wo, C)
@@ -254,11 +260,12 @@ struct DepthwiseWeightGradient {
         const i64 row_blocks = divided_up(at.kernel_height, 3), column_blocks = divided_up(at.kernel_width, 3);
         for (i64 r = 0; r < row_blocks; ++r)
             for (i64 s = 0; s < column_blocks; ++s)
-                sum_block<3, 3>(tile, share(r, row_blocks, at.kernel_height), share(s, column_blocks, at.kernel_width), c, dw, first);
+                sum_block<3, 3>(tile, share(r, row_blocks, at.kernel_height),
+                                share(s, column_blocks, at.kernel_width), c, dw, first);
     }
 
-    // A block of a size that is known only now. The last vector of channels ends where they end: its first lanes may have
-    // been summed before, and are not added again.
+    // A block of a size that is known only now. The last vector of channels ends where they end: its first lanes may
+    // have been summed before, and are not added again.
     template <int I, int J>
     void sum_block(const Tile& tile, Range rows, Range columns, i64 c, float* dw, bool first) const {
         if constexpr (I > 1)

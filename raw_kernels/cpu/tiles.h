@@ -1,8 +1,9 @@
 // Sums over all pixels of a batch, as the gradients by the filters are, in parts that follow from the shape alone.
 //
-// The pixels are cut into tiles. A tile is summed up in registers and then added to memory, so no float32 sum has more than
-// TILE products in a row, and thousands of tiles lose little. Tiles are gathered in chunks, for the threads; each has its
-// own partial result, and these are added in order at last. So the bits follow from the shape alone, too.
+// The pixels are cut into tiles. A tile is summed up in registers and then added to memory, so no float32 sum has
+// more than TILE products in a row, and thousands of tiles lose little. Tiles are gathered in chunks, for the
+// threads; each has its own partial result, and these are added in order at last. So the bits follow from the shape
+// alone, too.
 #pragma once
 #include "window.h"
 
@@ -29,7 +30,8 @@ struct Tiles {
 
     // The tiles of a chunk.
     Range of_chunk(i64 chunk, const Window& at) const {
-        const i64 tiles = divided_up(at.images, images) * divided_up(at.out_height, rows) * divided_up(at.out_width, columns);
+        const i64 of_images = divided_up(at.out_height, rows) * divided_up(at.out_width, columns);
+        const i64 tiles = divided_up(at.images, images) * of_images;
         return share(chunk, chunks, tiles);
     }
 

@@ -8,8 +8,8 @@
 //         for (n, p, q) dw[i][j][c][o] += x[n][p*sh + i*dh - top][q*sw + j*dw - left][c] * g[n][p][q][o];
 //
 // It loads two numbers for each product. Here a block of the result, K input channels of one element (i, j) of the
-// window times V vectors of outputs, stays in registers while the sum runs over the pixels: a pixel costs K + V loads for
-// K * V vector products (6 x 2 in the 16 registers of x86-64-v3).
+// window times V vectors of outputs, stays in registers while the sum runs over the pixels: a pixel costs K + V loads
+// for K * V vector products (6 x 2 in the 16 registers of x86-64-v3).
 //
 // The blocks take turns with a tile of the pixels (tiles.h), which stays in the cache meanwhile.
 #pragma once
@@ -20,13 +20,13 @@ namespace {
 constexpr i64 RANGE = 64;  // input channels, and outputs, of an item: its part of dw should stay in the cache
 constexpr int WIDE = 2;    // vectors of a block, at most
 constexpr i64 PANEL = WIDE * LANES;
-constexpr int SUMS = VECTOR_BYTES == 64 ? 28 : 12;  // vectors that the registers hold beside those of g and one number of x
+constexpr int SUMS = VECTOR_BYTES == 64 ? 28 : 12;  // vectors in registers, beside those of g and x
 
 // The tile's part of images with few channels, in numbers at most; see `WeightGradient::joins`.
 constexpr i64 PATCH = 1 << 14;
 
-// The pixels of a tile as one element of the window sees them: where x lies, and the gradient beside it. Of the pixels from
-// `count` to `all`, x lies outside of the image, and is 0.
+// The pixels of a tile as one element of the window sees them: where x lies, and the gradient beside it. Of the
+// pixels from `count` to `all`, x lies outside of the image, and is 0.
 struct Seen {
     const float* x[TILE];
     const float* g[TILE];
@@ -39,11 +39,12 @@ struct Place {
     i64 g;          // from Seen's g to the block's vectors
     const float* outside;  // what the pixels outside add to all
     float* dw;
-    i64 next_dw, row, outputs;  // from one row of the window to the next, from one channel to the next; outputs of a block
+    i64 next_dw, row, outputs;  // from a row of the window, and from a channel, to the next; of a block
     bool first;                 // nothing has been summed yet
 };
 
-// dw[r, k, o] (+)= sum over the pixels of x[r, k] * g[o], for R rows of the window, K channels and V vectors of outputs.
+// dw[r, k, o] (+)= sum over the pixels of x[r, k] * g[o], for R rows of the window, K channels and V vectors of
+// outputs.
 template <int R, int K, int V>
 void sum_block(const Seen& seen, const Place& place) {
     vec sum[R][K][V];
@@ -93,8 +94,10 @@ template <int V>
 void sum_rows(i64 rows, i64 channels, const Seen& seen, Place place) {
     for (i64 r = 0, together; r < rows; r += together) {
         together = 1;
-        if (rows - r >= 3 && 3 * V * channels <= SUMS) sum_channels<3, SUMS / 3 / V, V>(channels, seen, place), together = 3;
-        else if (rows - r >= 2 && 2 * V * channels <= SUMS) sum_channels<2, SUMS / 2 / V, V>(channels, seen, place), together = 2;
+        if (rows - r >= 3 && 3 * V * channels <= SUMS)
+            sum_channels<3, SUMS / 3 / V, V>(channels, seen, place), together = 3;
+        else if (rows - r >= 2 && 2 * V * channels <= SUMS)
+            sum_channels<2, SUMS / 2 / V, V>(channels, seen, place), together = 2;
         else sum_row<V>(channels, seen, place);
         place.x += together * place.next_x;
         place.dw += together * place.next_dw;
@@ -135,13 +138,15 @@ struct WeightGradient {
         if (joins(tile)) {
             copy_patch(tile, patch);
             see_patch(tile, patch, grad, seen);
-            const Place place = {0, at.dilation_height * patch_width(tile), 0, nullptr, dw, row * at.outputs, at.outputs, 0, first};
+            const i64 next_x = at.dilation_height * patch_width(tile);
+            const Place place = {0, next_x, 0, nullptr, dw, row * at.outputs, at.outputs, 0, first};
             return sum_outputs(outputs, at.kernel_height, row, seen, place);
         }
         for (i64 i = 0; i < at.kernel_height; ++i)
             for (i64 j = 0; j < at.kernel_width; ++j) {
                 see(tile, i, j, group * of_group + channels.first, grad, seen);
-                const Place place = {0, 0, 0, nullptr, dw + (i * row + j * of_group) * at.outputs, 0, at.outputs, 0, first};
+                float* to = dw + (i * row + j * of_group) * at.outputs;
+                const Place place = {0, 0, 0, nullptr, to, 0, at.outputs, 0, first};
                 sum_outputs(outputs, 1, channels.last - channels.first, seen, place);
             }
     }
@@ -167,8 +172,8 @@ struct WeightGradient {
         UNROLL for (int v = 0; v < WIDE; ++v) store(outside + v * LANES, sum[v]);
     }
 
-    // The tile's gradient as panels of PANEL outputs, a pixel after the other: (outputs / PANEL, TILE, PANEL). No cache line is
-    // half used, and the last panel ends in zeros.
+    // The tile's gradient as panels of PANEL outputs, a pixel after the other: (outputs / PANEL, TILE, PANEL). No
+    // cache line is half used, and the last panel ends in zeros.
     void pack(const Tile& tile, Range outputs, i64 group, float* grad) const {
         for (i64 n = tile.images.first; n < tile.images.last; ++n)
             for (i64 p = tile.rows.first; p < tile.rows.last; ++p) {
@@ -195,7 +200,8 @@ struct WeightGradient {
             for (i64 p = tile.rows.first; p < tile.rows.last; ++p, grad += tile.width() * PANEL) {
                 const bool inside = rows.first <= p && p < rows.last;
                 const i64 first = inside ? begin : tile.columns.last, last = inside ? end : first;
-                const float* pixel = x + ((n * at.height + at.row(p, i)) * at.width + at.column(first, j)) * at.channels + c;
+                const i64 row = (n * at.height + at.row(p, i)) * at.width;
+                const float* pixel = x + (row + at.column(first, j)) * at.channels + c;
                 const float* beside = grad - tile.columns.first * PANEL;
                 for (i64 q = 0; q < last - first; ++q) {
                     seen.x[count + q] = pixel + q * step;

@@ -8,7 +8,8 @@ struct Range {
     i64 first, last;  // from the first to before the last
 };
 
-// The positions among [0, positions) at which an element of the window lies inside the image: 0 <= position * stride + offset < size.
+// The positions among [0, positions) at which an element of the window lies inside the image: 0 <= position * stride
+// + offset < size.
 INLINE Range inside(i64 offset, i64 stride, i64 size, i64 positions) {
     const i64 first = offset < 0 ? (-offset + stride - 1) / stride : 0;
     const i64 last = offset < size ? smaller((size - 1 - offset) / stride + 1, positions) : 0;
