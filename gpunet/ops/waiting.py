@@ -63,7 +63,7 @@ class Waiting:
         self.origin: object | None = None
         self._work: _Work | None = _Work(operation, run, args, reads)
         self._value: Array = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     @property
     def value(self) -> Array:
