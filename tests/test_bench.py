@@ -248,7 +248,7 @@ def test_speed_of_the_convolutions():
 
 
 def test_peak_of_matrix_products(threads, monkeypatch):
-    monkeypatch.setenv("GPUNET_RAW_KERNELS", "0")
+    monkeypatch.setattr("gpunet.backend.kernels._turned_off", True)
     threads(3)
     assert arithmetic_peak(size=8, repeats=2, clock=ticking()) == 2 * 4 * 3 * 8**3
 

@@ -70,7 +70,7 @@ def test_max_and_average_pooling_go_through_the_kernels(counters, tmp_path):
 
 
 def test_training_without_the_kernels_ends_there_too(counters, tmp_path, monkeypatch):
-    monkeypatch.setenv("GPUNET_RAW_KERNELS", "0")
+    monkeypatch.setattr("gpunet.backend.kernels._turned_off", True)
     weights = trained("emulated", tmp_path)
     assert counters.launches == 0
     assert_agree(weights, trained("numpy", tmp_path))

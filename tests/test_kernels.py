@@ -5,7 +5,10 @@ loops and PyTorch elsewhere. Everything here is NHWC.
 """
 
 import itertools
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -19,7 +22,7 @@ from gpunet.backend.kernel_table import (
     Instance,
     Kernel,
 )
-from gpunet.backend.kernels import BLOCK, enabled, kernel_names, kernel_source, launch, vector_width
+from gpunet.backend.kernels import BLOCK, kernel_names, kernel_source, launch, vector_width
 from gpunet.emulator import compiler_command, thread_order
 from gpunet.errors import ArgumentError, BackendError, DTypeError, FileError, GpunetError, ShapeError
 from gpunet.ops import adaptive_pooling, batchnorm, conv, cuda_batchnorm, cuda_conv, cuda_pooling, pooling
@@ -650,15 +653,12 @@ def test_sources_need_no_header_and_no_atomics():
         kernel_source("nothing")
 
 
-@pytest.mark.parametrize(
-    ("setting", "on_emulated"), [("1", True), ("", True), ("0", False)], ids=["on", "default", "off"]
-)
-def test_kernels_are_used_off_numpy_unless_switched_off(setting, on_emulated, monkeypatch):
-    monkeypatch.setenv("GPUNET_RAW_KERNELS", setting)
-    with use_backend("numpy"):
-        assert not enabled()
-    with use_backend("emulated"):
-        assert enabled() == on_emulated
+@pytest.mark.parametrize(("setting", "used"), [("1", "cuda"), ("", "cuda"), ("0", "None")])
+def test_kernels_are_used_off_numpy_unless_switched_off(setting, used):
+    code = "from gpunet.backend.kernels import device; print(device())"
+    environment = {**os.environ, "GPUNET_RAW_KERNELS": setting, "GPUNET_BACKEND": "emulated"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == used, done.stderr
 
 
 def pooling_arguments(**changes):

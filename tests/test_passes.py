@@ -46,7 +46,7 @@ def on_device(device):
 def without_kernels():
     """Pages call passes, too."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GPUNET_RAW_KERNELS", "0")
+        patch.setattr("gpunet.backend.kernels._turned_off", True)
         yield
 
 

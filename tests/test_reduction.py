@@ -18,7 +18,7 @@ NEAR = 1e-6
 @pytest.fixture(params=["kernels", "pages"])
 def kernels(request, monkeypatch):
     if request.param == "pages":
-        monkeypatch.setenv("GPUNET_RAW_KERNELS", "0")
+        monkeypatch.setattr("gpunet.backend.kernels._turned_off", True)
 
 
 def tenths(*shape):

@@ -496,7 +496,7 @@ def outcome(model, x, monkeypatch, when):
 @pytest.mark.parametrize("kernels", [True, False])
 def test_looking_changes_no_bit_of_a_resnet(rng, monkeypatch, backend, kernels):
     if not kernels:
-        monkeypatch.setenv("GPUNET_RAW_KERNELS", "0")
+        monkeypatch.setattr("gpunet.backend.kernels._turned_off", True)
     model, x = resnet(rng, small=backend == "emulated")
     unseen, _ = outcome(model, x, monkeypatch, "never")
     seen, values = outcome(model, x, monkeypatch, "at once")

@@ -86,9 +86,12 @@ def _folder() -> Traversable:
 # --------------------------------------------------------------------------------------------------------- launching
 
 
+_turned_off = os.environ.get("GPUNET_RAW_KERNELS") == "0"  # looked at once: asking takes longer than a small pass
+
+
 def device() -> str | None:
-    """Whose kernels operations run on: `cpu`, `cuda`, or None where none were built or GPUNET_RAW_KERNELS is 0."""
-    if os.environ.get("GPUNET_RAW_KERNELS") == "0":
+    """Whose kernels operations run on: `cpu`, `cuda`, or None where none were built or GPUNET_RAW_KERNELS was 0."""
+    if _turned_off:
         return None
     if active_backend() != "numpy":
         return "cuda"
