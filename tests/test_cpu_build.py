@@ -38,6 +38,8 @@ def structs():
     for name, body in re.findall(r"struct (\w+)[^{;]*{(.*?)\n};", text, re.S):
         fields = []
         for line in body.splitlines():
+            if line.strip().startswith("static"):  # belongs to the type, not to the arguments
+                continue
             if "(" in line or line.strip().startswith(("struct", "template")):
                 break
             for const, kind, names in FIELD.findall(line.strip()):

@@ -10,7 +10,7 @@ from gpunet.backend import Array, xp
 from gpunet.backend.cpu_kernels import MOVED, CpuKernel, launch
 from gpunet.ops import batchnorm
 from gpunet.ops.batchnorm import Channels, Sums
-from gpunet.ops.cpu_reduction import Cut, cut
+from gpunet.ops.cpu_reduction import VECTOR, Cut, cut
 from gpunet.ops.passes import is_float32
 
 MOMENTS = CpuKernel(
@@ -21,7 +21,7 @@ MOMENTS = CpuKernel(
 NORMALISE = CpuKernel(
     "batch_norm_normalise",
     "const float* x, const float* center, const float* scale, const float* shift, const float*? residual, float* y, "
-    "i64 numbers, i64 width, i64 relu",
+    "i64 numbers, i64 width, i64 period, i64 relu",
 )
 SUMS = CpuKernel(
     "batch_norm_sums",
@@ -32,7 +32,8 @@ SUMS = CpuKernel(
 INPUT_GRADIENT = CpuKernel(
     "batch_norm_input_gradient",
     "const float* grad, const float* x, const float*? y, const float* center, const float* mean_gradient, "
-    "const float* slope, const float* scale, float* dx, float*? dresidual, i64 numbers, i64 width",
+    "const float* slope, const float* scale, float* dx, float*? dresidual, "
+    "i64 numbers, i64 width, i64 period",
 )
 
 
@@ -59,8 +60,9 @@ def _moments_about(center: Array | None, x: Array) -> tuple[Array, Array, bool]:
 @batchnorm.normalise.on("cpu", takes=is_float32)
 def _(x: Array, known: Channels, residual: Array | None = None, relu: bool = False) -> Array:
     how, y = cut(x.size // x.shape[-1], x.shape[-1]), xp.empty_like(x)
-    vectors = (_repeat(each, how) for each in (known.center, known.scale, known.shift))
-    launch(NORMALISE, x, *vectors, residual, y, x.size, how.width, int(relu), items=how.rows, work=MOVED * x.size)
+    vectors, period = _whole_vectors((known.center, known.scale, known.shift), how)
+    numbers = (x.size, how.width, period, int(relu))
+    launch(NORMALISE, x, *vectors, residual, y, *numbers, items=how.rows, work=MOVED * x.size)
     return y
 
 
@@ -82,10 +84,17 @@ def _(
 ) -> tuple[Array, Array | None]:
     how = cut(x.size // x.shape[-1], x.shape[-1])
     dx, dresidual = xp.empty_like(x), xp.empty_like(x) if residual else None
-    vectors = (_repeat(each, how) for each in (known.center, sums.mean_gradient, sums.slope, known.scale))
+    vectors, period = _whole_vectors((known.center, sums.mean_gradient, sums.slope, known.scale), how)
     arrays = (grad, x, relu_output, *vectors, dx, dresidual)
-    launch(INPUT_GRADIENT, *arrays, x.size, how.width, items=how.rows, work=MOVED * x.size)
+    launch(INPUT_GRADIENT, *arrays, x.size, how.width, period, items=how.rows, work=MOVED * x.size)
     return dx, dresidual
+
+
+def _whole_vectors(known: tuple[Array, ...], how: Cut) -> tuple[tuple[Array, ...], int]:
+    """What is known of the channels, and after how many numbers it begins anew: never within a vector."""
+    if len(known[0]) % VECTOR == 0:
+        return known, len(known[0])
+    return tuple([_repeat(each, how) for each in known]), how.width
 
 
 def _repeat(vector: Array | None, how: Cut) -> Array | None:

@@ -13,7 +13,7 @@ from gpunet.backend.cpu_kernels import MOVED, CpuKernel, launch
 from gpunet.ops.passes import is_float32
 from gpunet.ops.reduction import sum_rows
 
-__all__ = ["Cut", "cut"]
+__all__ = ["VECTOR", "Cut", "cut"]
 
 SUM_ROWS = CpuKernel("sum_rows", "const float* x, double* partial, i64 numbers, i64 width, i64 chunk_rows, i64 chunks")
 

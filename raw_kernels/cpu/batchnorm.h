@@ -4,8 +4,9 @@
 //     y  = relu((x - center) * scale + shift + residual)              per channel scale = weight / sqrt(var + eps)
 //     dx = scale * (g - mean(g) - xhat * mean(g * xhat))              g: the gradient behind the ReLU
 //
-// As in reduction.h the host takes several rows side by side as one of `width` numbers where there are few channels, and
-// repeats what it knows of the channels (center, scale, ...) as often.
+// As in reduction.h the host takes several rows side by side as one of `width` numbers where there are few channels. What
+// is known of the channels (center, scale, ...) begins anew after `period` numbers: the channels, where they are whole
+// vectors, else as many rows as were taken together.
 #pragma once
 #include "elementwise.h"
 #include "normalise.h"
@@ -66,7 +67,7 @@ struct BatchNormMoments {
 struct BatchNormNormalise {
     const float *x, *center, *scale, *shift, *residual;
     float* y;
-    i64 numbers, width, relu_follows;
+    i64 numbers, width, period, relu_follows;
 
     void run(i64 first, i64 last) const {
         if (residual) relu_follows ? rows<true, true>(first, last) : rows<true, false>(first, last);
@@ -77,15 +78,16 @@ struct BatchNormNormalise {
     ALWAYS_INLINE void rows(i64 first, i64 last) const {
         for (i64 row = first; row < last; ++row) {
             const i64 end = smaller(width, numbers - row * width);
-            i64 column = 0;
-            for (; column + LANES <= end; column += LANES) put<ADD, RELU>(row * width + column, column, LANES);
-            if (column < end) put<ADD, RELU>(row * width + column, column, end - column);
+            for (i64 column = 0, channel = 0; column < end; column += LANES) {
+                put<ADD, RELU>(row * width + column, channel, smaller(LANES, end - column));
+                channel = channel + LANES < period ? channel + LANES : 0;
+            }
         }
     }
 
     template <bool ADD, bool RELU>
-    ALWAYS_INLINE void put(i64 i, i64 column, i64 lanes) const {
-        const vec m = load(center + column), s = load(scale + column), b = load(shift + column);
+    ALWAYS_INLINE void put(i64 i, i64 channel, i64 lanes) const {
+        const vec m = load(center + channel), s = load(scale + channel), b = load(shift + channel);
         vec value = normalised(load_part(x + i, lanes), m, s, b);
         if (ADD) value += load_part(residual + i, lanes);
         store_part(y + i, RELU ? relu(value) : value, lanes);
@@ -146,7 +148,7 @@ struct BatchNormSums {
 struct BatchNormInputGradient {
     const float *grad, *x, *y, *center, *mean_gradient, *slope, *scale;
     float *dx, *dresidual;
-    i64 numbers, width;
+    i64 numbers, width, period;
 
     void run(i64 first, i64 last) const {
         if (dresidual) y ? rows<true, true>(first, last) : rows<false, true>(first, last);
@@ -157,20 +159,21 @@ struct BatchNormInputGradient {
     ALWAYS_INLINE void rows(i64 first, i64 last) const {
         for (i64 row = first; row < last; ++row) {
             const i64 end = smaller(width, numbers - row * width);
-            i64 column = 0;
-            for (; column + LANES <= end; column += LANES) put<RELU, KEEP>(row * width + column, column, LANES);
-            if (column < end) put<RELU, KEEP>(row * width + column, column, end - column);
+            for (i64 column = 0, channel = 0; column < end; column += LANES) {
+                put<RELU, KEEP>(row * width + column, channel, smaller(LANES, end - column));
+                channel = channel + LANES < period ? channel + LANES : 0;
+            }
         }
     }
 
     template <bool RELU, bool KEEP>
-    ALWAYS_INLINE void put(i64 i, i64 column, i64 lanes) const {
+    ALWAYS_INLINE void put(i64 i, i64 channel, i64 lanes) const {
         vec g = load_part(grad + i, lanes);
         if (RELU) g = behind_relu(g, load_part(y + i, lanes));
         if (KEEP) store_part(dresidual + i, g, lanes);
-        const vec from_mean = g - load(mean_gradient + column);
-        const vec deviation = load_part(x + i, lanes) - load(center + column);
-        store_part(dx + i, (from_mean - deviation * load(slope + column)) * load(scale + column), lanes);
+        const vec from_mean = g - load(mean_gradient + channel);
+        const vec deviation = load_part(x + i, lanes) - load(center + channel);
+        store_part(dx + i, (from_mean - deviation * load(slope + channel)) * load(scale + channel), lanes);
     }
 };
 
