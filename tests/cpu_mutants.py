@@ -55,6 +55,8 @@ LEFT_OUT = re.compile(
     r"\s*(#|KERNEL|typedef|template|static_assert|UNROLL$|__builtin_prefetch|struct|extern|namespace)|.*constexpr"
     r"|\s*(const )?(float|double|i64|int|unsigned char)\b[^=({]*;$"
     r"|.*SHUFFLE|[\s\d,]+\d\)"  # tables of which lane comes from where: of most entries nobody reads what they yield
+    # Which of two ways leads to the same numbers, or how large the steps are: the other one is right, too, and slower.
+    r"|.*(__builtin_prefetch|<= PATCH|<= SUMS|SHORT_SUM|int terms = 0|4 \* LANES <=|return at.groups == 1 &&)"
 )
 
 EXPLAINED: dict[str, str] = {}

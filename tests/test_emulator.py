@@ -527,8 +527,13 @@ def test_comments_and_declarations_of_every_kind() -> None:
 @pytest.mark.parametrize(
     ("file", "right", "wrong", "place"),
     [
-        ("pooling.cu", "store<V>(y + item * V, sum);", "y[count] = sum[0];", "{line}: out of bounds"),
-        ("pooling.cu", "store<V>(y + item * V, sum);", "store<V>(y - 1, sum);", r"common\.cuh:\d+, called from {line}"),
+        ("pooling.cu", "store<V>(y + item * V, mean);", "y[count] = mean[0];", "{line}: out of bounds"),
+        (
+            "pooling.cu",
+            "store<V>(y + item * V, mean);",
+            "store<V>(y - 1, mean);",
+            r"common\.cuh:\d+, called from {line}",
+        ),
         ("common.cuh", "item /= packs;", "item /= packs - 1;", "{line}.*division"),
     ],
 )

@@ -90,12 +90,13 @@ def misaligned(array):
 
 
 def with_special_values(rng, case):
-    """NaN and infinities in a few places of every array of floats."""
+    """NaN and infinities, or infinities alone, in a few places of every array of floats."""
+    values = (np.nan, np.inf, -np.inf) if rng.random() < 0.5 else (np.inf, -np.inf)
 
     def put(array):
         array = array.copy(order="K")
         if array.dtype.kind == "f" and array.size:
-            for value in (np.nan, np.inf, -np.inf):
+            for value in values:
                 array[tuple(rng.integers(size) for size in array.shape)] = value
         return array
 

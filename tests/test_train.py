@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 import gpunet
 from gpunet import nn
 from gpunet.backend import active_backend
+from gpunet.backend.kernels import kernels_in_use
 from gpunet.data import DATASETS, DataLoader, Digits, ImageDataset, TensorDataset
 from gpunet.errors import ArgumentError, FileError, GpunetError, NonFiniteError, StateDictError
 from gpunet.models import create_model
@@ -236,6 +237,7 @@ def test_a_run_writes_its_files(tmp_path):
         "image_size": None,
         "amp": False,
         "backend": active_backend(),
+        "kernels": kernels_in_use(),
         "data_dir": None,
         "classes": list("0123456789"),
         "input": {"channels": 1, "stored_size": 8, "size": 8, "scale": 16, "mean": [0.305], "std": [0.376]},

@@ -430,6 +430,9 @@ def _sum(values: Values, dtype: Any, out: Values | None = None, **options: Any) 
     return total
 
 
+_sum.__name__ = "sum"  # as which it is counted
+
+
 # ---------------------------------------------------------------------- what may meet a device array
 
 

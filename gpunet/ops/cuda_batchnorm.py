@@ -99,7 +99,11 @@ def _(mean: Array, var: Array, weight: Array | None, bias: Array | None, eps: fl
     return made
 
 
-@batchnorm.running_statistics.on("cuda")
+def _is_contiguous(array: Array) -> bool:
+    return bool(array.flags.c_contiguous)
+
+
+@batchnorm.running_statistics.on("cuda", takes=lambda *arrays: all(_is_contiguous(each) for each in arrays[:4]))
 def _(
     running_mean: Array, running_var: Array, mean: Array, var: Array, unbiased: float, momentum: float
 ) -> tuple[Array, Array]:

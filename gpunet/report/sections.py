@@ -212,7 +212,7 @@ def environment(record: RunRecord) -> Markup:
     source = {**record.config, **(record.summary or {})}
     rows = [
         [name, str(source[name])]
-        for name in ("gpunet", "python", "numpy", "cupy", "device", "backend")
+        for name in ("gpunet", "python", "numpy", "cupy", "device", "backend", "kernels")
         if name in source
     ]
     simple = {name: value for name, value in record.config.items() if isinstance(value, str | int | float)}
@@ -237,7 +237,7 @@ def command(config: dict[str, Any]) -> str:
         option = "--" + name.replace("_", "-")
         if value is True:
             words.append(option)
-        elif isinstance(value, str | int | float) and value is not False and name != "gpunet":
+        elif isinstance(value, str | int | float) and value is not False and name not in ("gpunet", "kernels"):
             words += [option, str(value)]
     return shlex.join(words)
 
