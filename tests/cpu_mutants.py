@@ -55,11 +55,39 @@ LEFT_OUT = re.compile(
     r"\s*(#|KERNEL|typedef|template|static_assert|UNROLL$|__builtin_prefetch|struct|extern|namespace)|.*constexpr"
     r"|\s*(const )?(float|double|i64|int|unsigned char)\b[^=({]*;$"
     r"|.*SHUFFLE|[\s\d,]+\d\)"  # tables of which lane comes from where: of most entries nobody reads what they yield
-    # Which of two ways leads to the same numbers, or how large the steps are: the other one is right, too, and slower.
-    r"|.*(__builtin_prefetch|<= PATCH|<= SUMS|SHORT_SUM|int terms = 0|4 \* LANES <=|return at.groups == 1 &&)"
+    # Which of two ways leads to the same numbers, how large steps or buffers are: the other is right, too, and slower.
+    r"|.*(__builtin_prefetch|<= PATCH|<= SUMS|SHORT_SUM|int terms = 0|4 \* LANES <=|return at.groups == 1 &&|\] = {};$)"
 )
 
-EXPLAINED: dict[str, str] = {}
+EXPLAINED: dict[str, str] = {
+    "pooling.h: start < size ? smaller(kernel, divide_up(size - start, dilation)) : 0}; -> "
+    "start <= size ? smaller(kernel, divide_up(size - start, dilation)) : 0};": "at start == size both are 0",
+    "pooling.h: const i64 end = tile.end + shift > 0 ? smaller(out_width, divide_up(tile.end + shift, sw)) : 0; -> "
+    "const i64 end = tile.end + shift > 0 ? smaller(out_width, divide_up(tile.end + shift, sw)) : 1;": (
+        "the first tile of a row is wider than any window reaches, so it is never the second value"
+    ),
+    "depthwise.h: for (i64 number = mine.first; number < mine.last; ++number) { -> "
+    "for (i64 number = mine.first; number <= mine.last; ++number) {": "one item more, with the values it has anyway",
+    "depthwise.h: Line line = {0, 0, 0, 0}; -> Line line = {0, 0, 0, 1};": "no line counts as whole: the slower way",
+    "depthwise.h: if (t >= j && (t - j) % S == 0 && (t - j) / S < P) sum[(t - j) / S][v] += pixel * filter[j][v]; -> "
+    "if (t >= j && (t + j) % S == 0 && (t - j) / S < P) sum[(t - j) / S][v] += pixel * filter[j][v];": (
+        "S is 1 or 2, and t + j and t - j are odd together"
+    ),
+    "depthwise.h: const bool inside = at.row(p, i) >= 0 && at.row(p, i + I - 1) < at.height; -> "
+    "const bool inside = at.row(p, i) >= 1 && at.row(p, i + I - 1) < at.height;": "the first row goes the slower way",
+    "softmax.h: const mask whole = __builtin_convertvector(n == n ? n : vec{}, mask), half = whole >> 1; -> "
+    "const mask whole = __builtin_convertvector(n == n ? n : vec{}, mask), half = whole >> 2;": (
+        "the power of two is made of two factors, wherever it is parted"
+    ),
+    "softmax.h: if (bests[lane] > best || bests[lane] != bests[lane]) best = bests[lane]; -> "
+    "if (bests[lane] >= best || bests[lane] != bests[lane]) best = bests[lane];": "equal values are equal",
+    "convolution.h: const i64 widths = (chunk.count + WIDTH - 1) / WIDTH * WIDTH; -> "
+    "const i64 widths = (chunk.count + WIDTH + 1) / WIDTH * WIDTH;": "a panel of filters more than anybody reads",
+    "batchnorm.h: moments[channels + c] = variance < 0 ? 0 : variance; -> "
+    "moments[channels + c] = variance < 0 ? 1 : variance;": (
+        "a guard: where rounding could make it negative the sums are taken again about the mean, and it is not"
+    ),
+}
 """Mutants that survive, by their key, and why no result can tell them from the original."""
 
 

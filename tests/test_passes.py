@@ -90,12 +90,15 @@ def misaligned(array):
 
 
 def with_special_values(rng, case):
-    """NaN and infinities, or infinities alone, in a few places of every array of floats."""
-    values = (np.nan, np.inf, -np.inf) if rng.random() < 0.5 else (np.inf, -np.inf)
+    """NaN and infinities, or infinity alone, in a few places of every array of floats, sometimes at its beginning."""
+    values = (np.nan, np.inf, -np.inf) if rng.random() < 0.5 else (np.inf,)
+    at_first = rng.random() < 0.3
 
     def put(array):
         array = array.copy(order="K")
         if array.dtype.kind == "f" and array.size:
+            if at_first:
+                array[(0,) * array.ndim] = values[0]
             for value in values:
                 array[tuple(rng.integers(size) for size in array.shape)] = value
         return array

@@ -63,10 +63,17 @@ class Pass:
         return self.page(*args)
 
 
+_FLOAT32 = np.dtype(np.float32)
+
+
 def is_float32(*args: Any) -> bool:
     """Whether all arrays of floats among the arguments are float32, the one type that CPU kernels know.
 
     And begin at a multiple of 4, where C++ expects floats: NumPy has arrays that do not.
     """
-    arrays = [arg for arg in args if isinstance(arg, np.ndarray) and arg.dtype.kind == "f"]
-    return all(array.dtype == np.float32 and array.flags.aligned for array in arrays)
+    for arg in args:
+        if isinstance(arg, np.ndarray):
+            fits = arg.flags.aligned if arg.dtype is _FLOAT32 else arg.dtype.kind != "f"
+            if not fits:
+                return False
+    return True

@@ -39,6 +39,8 @@ GEOMETRIES = [
     ((1, 80, 80, 4), 9, Window((3, 3), (9, 9), around(1)), 1),  # windows that leave gaps
     ((1, 2, 2, 6), 20, Window((3, 3), ONE, around(4), (2, 2)), 1),  # elements that meet nothing but padding
     ((1, 2, 2, 18), 18, Window((3, 3), ONE, around(4), (2, 2)), 18),
+    ((1, 2, 2, 6), 20, Window((3, 3), ONE, ((0, 4), (0, 4)), (2, 2)), 1),
+    ((1, 2, 2, 18), 18, Window((3, 3), ONE, ((0, 4), (0, 4)), (2, 2)), 18),
 ]
 # Work that is cut into parts, one for each thread, which are added at last.
 LARGE = [

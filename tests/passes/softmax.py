@@ -22,6 +22,7 @@ def softmax(rng):
     yield (normal(rng, (6, 40)) * 60).astype(np.float32), 1  # some powers are 0
     yield (normal(rng, (6, 40)) * 5 - 500).astype(np.float32), 1  # all would be, but for the largest value
     yield (normal(rng, (7, 9)) * 5 + 500).astype(np.float32), 1
+    yield normal(rng, (7, 9)) + np.arange(7, dtype=np.float32)[:, None] * 200, 1  # rows far above those before them
 
 
 @cases("softmax_backward")
@@ -36,6 +37,7 @@ def log_softmax(rng):
     yield (normal(rng, (6, 40)) * 60).astype(np.float32), 1
     yield (normal(rng, (6, 40)) * 5 - 500).astype(np.float32), 1
     yield (normal(rng, (7, 9)) * 5 + 500).astype(np.float32), 1
+    yield normal(rng, (7, 9)) + np.arange(7, dtype=np.float32)[:, None] * 200, 1  # rows far above those before them
 
 
 @cases("log_softmax_backward")
