@@ -56,7 +56,8 @@ LEFT_OUT = re.compile(
     r"|\s*(const )?(float|double|i64|int|unsigned char)\b[^=({]*;$"
     r"|.*SHUFFLE|[\s\d,]+\d\)"  # tables of which lane comes from where: of most entries nobody reads what they yield
     # Which of two ways leads to the same numbers, how large steps or buffers are: the other is right, too, and slower.
-    r"|.*(__builtin_prefetch|<= PATCH|<= SUMS|SHORT_SUM|int terms = 0|4 \* LANES <=|return at.groups == 1 &&|\] = {};$)"
+    r"|.*(__builtin_prefetch|<= PATCH|<= SUMS|SHORT_SUM|int terms = 0|4 \* LANES <=|return at.groups == 1 &&|\] = {};$"
+    r"|check \+=|/ WIDTH \* WIDTH)"
 )
 
 EXPLAINED: dict[str, str] = {
@@ -81,8 +82,6 @@ EXPLAINED: dict[str, str] = {
     ),
     "softmax.h: if (bests[lane] > best || bests[lane] != bests[lane]) best = bests[lane]; -> "
     "if (bests[lane] >= best || bests[lane] != bests[lane]) best = bests[lane];": "equal values are equal",
-    "convolution.h: const i64 widths = (chunk.count + WIDTH - 1) / WIDTH * WIDTH; -> "
-    "const i64 widths = (chunk.count + WIDTH + 1) / WIDTH * WIDTH;": "a panel of filters more than anybody reads",
     "batchnorm.h: moments[channels + c] = variance < 0 ? 0 : variance; -> "
     "moments[channels + c] = variance < 0 ? 1 : variance;": (
         "a guard: where rounding could make it negative the sums are taken again about the mean, and it is not"

@@ -98,8 +98,8 @@ def with_special_values(rng, case):
         array = array.copy(order="K")
         if array.dtype.kind == "f" and array.size:
             if at_first:
-                array[(0,) * array.ndim] = values[0]
-            for value in values:
+                array[(0,) * array.ndim] = values[-1]
+            for value in () if at_first else values:
                 array[tuple(rng.integers(size) for size in array.shape)] = value
         return array
 
