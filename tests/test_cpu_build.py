@@ -209,7 +209,7 @@ def test_without_a_compiler_the_build_succeeds_and_says_so(checkout, compiler):
 @needs_compiler
 def test_a_compiler_that_lacks_an_instruction_set(checkout, tmp_path):
     compiler = tmp_path / "old-g++"
-    compiler.write_text('#!/bin/sh\ncase "$*" in *x86-64-v4*) exit 1;; esac\nexec g++ -O0 "$@"\n')
+    compiler.write_text('#!/bin/sh\ncase "$*" in *x86-64-v4*) exit 1;; esac\nexec g++ "$@" -O0\n')
     compiler.chmod(0o755)
     done, libraries = build(checkout, CXX=str(compiler))
     assert done.returncode == 0

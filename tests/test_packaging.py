@@ -53,7 +53,10 @@ def built(tmp_path_factory):
     shutil.copytree(ROOT, source, ignore=left_out)  # building leaves files behind, and may find old ones
     out = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(source)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    quick = tmp_path_factory.mktemp("compiler") / "g++"  # what the libraries compute is not looked at here
+    quick.write_text('#!/bin/sh\nexec g++ "$@" -O0\n')
+    quick.chmod(0o755)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, "CXX": str(quick)})
     assert done.returncode == 0, done.stdout + done.stderr
     (wheel,), (sdist,) = out.glob("*.whl"), out.glob("*.tar.gz")
     return wheel, sdist

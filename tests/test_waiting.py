@@ -177,10 +177,12 @@ def test_the_way_torchvision_writes_it(rng, passes):
 
 
 def test_an_empty_graph_of_what_waits_leaves_nothing_behind(rng):
+    gc.collect()
+    before = set(waiting._handed_out)  # what other tests keep
     F.relu(F.batch_norm(fresh(rng), training=True))
     gc.collect()
     assert not waiting._waiting
-    assert not waiting._handed_out
+    assert set(waiting._handed_out) <= before
 
 
 # ---------------------------------------------------------------------- a convolution in evaluation
