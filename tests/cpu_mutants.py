@@ -8,6 +8,7 @@ when a comparison fails, the sanitizer reports an access outside of an array, or
 
 import argparse
 import collections
+import contextlib
 import ctypes
 import hashlib
 import json
@@ -278,6 +279,11 @@ class Judge:
         print(library, *names, file=self.process.stdin, flush=True)
         return self.process.stdout.readline().strip() or "crashes"
 
+    def close(self):
+        self.process.stdin.close()  # after which it ends
+        self.process.wait()
+        self.process.stdout.close()
+
 
 def verdicts(count, seed=0, file=None, workers=2, tell=lambda number, mutant, verdict: None):
     """So many mutants that compile, drawn by a seed, and for each what became of it."""
@@ -287,6 +293,7 @@ def verdicts(count, seed=0, file=None, workers=2, tell=lambda number, mutant, ve
     def work(number):
         if not hasattr(local, "judge"):
             local.judge = Judge()
+            judges.callback(local.judge.close)
         while True:
             with lock:
                 mutant = next(left, None)
@@ -301,15 +308,15 @@ def verdicts(count, seed=0, file=None, workers=2, tell=lambda number, mutant, ve
                     tell(len(found), mutant, verdict)
                 return
 
-    with ThreadPoolExecutor(workers) as pool:
+    with contextlib.ExitStack() as judges, ThreadPoolExecutor(workers) as pool:
         list(pool.map(work, range(count)))
     return found
 
 
 def nothing_changed():
     """What the judge says of all kernels as they are: anything but "survived" is a fault of the judge."""
-    with tempfile.TemporaryDirectory() as folder:
-        return Judge().ask(*compile_mutant(None, Path(folder) / "cpu"))
+    with tempfile.TemporaryDirectory() as folder, contextlib.closing(Judge()) as judge:
+        return judge.ask(*compile_mutant(None, Path(folder) / "cpu"))
 
 
 def main():
