@@ -31,7 +31,7 @@ def adaptive_pooling(x):
 
 
 def im2col(x):
-    return suite.im2col_there_and_back(x, suite.WINDOWS["3x3 overlapping"], 1)
+    return suite.im2col_there_and_back(x, suite.WINDOWS["3x3 stride 2"], 1)
 
 
 def batchnorm(x):
