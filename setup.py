@@ -21,6 +21,7 @@ SOURCES = Path("raw_kernels/cpu")
 FLAGS = ["-std=c++17", "-O3", "-fPIC", "-shared", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
 # Nothing of the C++ standard library, and no function that the linker could merge with that of another build.
 FLAGS += ["-fno-exceptions", "-fno-rtti", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wl,--as-needed"]
+LIBRARIES = ["-lm", "-pthread"]
 BUILDS = {
     "detect": ("detect.cpp", []),
     "kernels_v3": ("kernels.cpp", ["-march=x86-64-v3", "-DVECTOR_BYTES=32"]),
@@ -58,7 +59,7 @@ class BuildKernels(build_ext):
         compiler = shlex.split(os.environ.get("CXX") or "g++")
         hashed = f'-DSOURCE_HASH="{source_hash()}"'
         try:
-            self.spawn([*compiler, *FLAGS, *flags, hashed, str(SOURCES / source), "-lm", "-o", str(target)])
+            self.spawn([*compiler, *FLAGS, *flags, hashed, str(SOURCES / source), *LIBRARIES, "-o", str(target)])
         except Exception:
             self.warn(
                 f"gpunet: {target.name} was not built; without it NumPy does the work, more slowly. It takes g++ or "

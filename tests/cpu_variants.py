@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from setup import BUILDS, FLAGS, source_hash  # the script in the root
+from setup import BUILDS, FLAGS, LIBRARIES, source_hash  # the script in the root
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "raw_kernels" / "cpu"
@@ -21,16 +21,21 @@ KERNEL_TESTS = sorted(
 )
 
 
+def copy_sources(folder):
+    """Copy our sources into a new folder, without what was built of them; the folder."""
+    return shutil.copytree(SOURCES, folder, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+
+
 def make_variant(folder, *flags, build="kernels_v3"):
     """Compile the sources in a folder, or a copy of ours there, with flags beside the usual; say whether it worked."""
     if not folder.exists():
-        shutil.copytree(SOURCES, folder, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+        copy_sources(folder)
     compiler = os.environ.get("CXX") or "g++"
     for name in ("detect", build):
         source, usual = BUILDS[name]
         hashed = f'-DSOURCE_HASH="{source_hash(folder)}"'
         target = folder / ("detect.so" if name == "detect" else "kernels_v3.so")
-        command = [compiler, *FLAGS, *usual, *flags, hashed, str(folder / source), "-lm", "-o", str(target)]
+        command = [compiler, *FLAGS, *usual, *flags, hashed, str(folder / source), *LIBRARIES, "-o", str(target)]
         if subprocess.run(command, capture_output=True).returncode:
             return False
     return True

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from gpunet.backend import cpu_library
-from tests.cpu_variants import ROOT, environment, make_variant, run_tests
+from tests.cpu_variants import ROOT, copy_sources, environment, make_variant, run_tests
 
 pytestmark = [
     pytest.mark.slow,
@@ -34,12 +34,47 @@ def test_no_access_outside_of_arrays_and_nothing_undefined(tmp_path):
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
 
 
+def under_thread_sanitizer():
+    """The variables of a process that uses libraries with it."""
+    return {
+        "LD_PRELOAD": sanitizer_library("libtsan.so"),
+        "TSAN_OPTIONS": "halt_on_error=1 exitcode=66 die_after_fork=0",
+        "OPENBLAS_NUM_THREADS": "1",  # its own threads synchronise in ways that the sanitizer does not know
+    }
+
+
 def test_no_race_between_threads(tmp_path):
     assert make_variant(tmp_path / "tsan", "-O1", "-g", "-fsanitize=thread")
-    others = {"LD_PRELOAD": sanitizer_library("libtsan.so"), "TSAN_OPTIONS": "halt_on_error=1 exitcode=66"}
-    others["OPENBLAS_NUM_THREADS"] = "1"  # its own threads synchronise in ways that the sanitizer does not know
-    done = run_tests(tmp_path / "tsan", "-k", "threads", **others)
+    done = run_tests(tmp_path / "tsan", "-k", "threads", **under_thread_sanitizer())
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+
+
+# What a careless author might have written in threads.h: (what stands there, what would stand there).
+FAULTS = {
+    "a part too many": ("if (part >= parts) return", "if (part > parts) return"),
+    "parts are left out": ("__atomic_fetch_add(&next, 1", "__atomic_fetch_add(&next, 2"),
+    "a ticket is given twice": ("__atomic_fetch_add(&next, 1, __ATOMIC_RELAXED)", "next++"),
+    "nobody waits for helpers": ("__ATOMIC_ACQUIRE) > 0", "__ATOMIC_ACQUIRE) > 99"),
+    "the end is not announced": ("__ATOMIC_RELEASE);", "__ATOMIC_RELAXED);"),
+    "helpers join a job that is over": ("&team.wanted, 0,", "&team.wanted, 1,"),
+    "two callers at a time": ("pthread_mutex_trylock(&team.called) != 0", "false"),
+    "a fork counts on helpers that it has not": ("team = NOBODY; }", "}"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_in_the_team_of_threads_is_noticed(fault, tmp_path):
+    right, wrong = FAULTS[fault]
+    folder = copy_sources(tmp_path / "fault")
+    source = (folder / "threads.h").read_text(encoding="utf-8")
+    assert source.count(right) == 1
+    (folder / "threads.h").write_text(source.replace(right, wrong), encoding="utf-8")
+    kernels = '#include "elementwise.h"\n#include "threads.h"\n'  # all that the tests need
+    kernels += 'extern "C" __attribute__((visibility("default"))) const char* source_hash() { return SOURCE_HASH; }\n'
+    (folder / "kernels.cpp").write_text(kernels, encoding="utf-8")
+    assert make_variant(folder, "-O1", "-g", "-fsanitize=thread")
+    done = run_tests(folder, "tests/test_cpu_threads.py", timeout=300, **under_thread_sanitizer())
+    assert done.returncode != 0
 
 
 def test_every_width_of_vector_gives_the_same_bits(tmp_path):

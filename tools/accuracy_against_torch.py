@@ -90,8 +90,8 @@ def main() -> None:
     """Train both for each seed, and print the accuracies."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5, metavar="N")
-    parser.add_argument("--images", type=int, default=3000, metavar="N")
-    parser.add_argument("--epochs", type=int, default=3, metavar="N")
+    parser.add_argument("--images", type=int, default=6000, metavar="N")
+    parser.add_argument("--epochs", type=int, default=5, metavar="N")
     options = parser.parse_args()
     train, test = Shapes(count=options.images), Shapes(train=False)
 

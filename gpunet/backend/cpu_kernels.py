@@ -9,13 +9,14 @@ returned.
 from __future__ import annotations
 
 import ctypes
+import functools
 import struct
 from typing import Any
 
 import numpy as np
 
 from gpunet.backend.cpu_library import library
-from gpunet.backend.tiles import get_num_threads, on_threads
+from gpunet.backend.tiles import get_num_threads
 from gpunet.errors import ArgumentError, BackendError, DTypeError, ShapeError
 
 __all__ = ["KERNELS", "MOVED", "CpuKernel", "launch"]
@@ -27,7 +28,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "i64": np.dtype(np.int64),
     "unsigned char": np.dtype(np.uint8),
 }
-LEAST_WORK = 1 << 20  # multiply-adds that are worth handing to another thread, which takes some 30 us
+LEAST_WORK = 1 << 17  # multiply-adds that are worth being a part of their own
 MOVED = 8  # multiply-adds that a number read from memory, or written, takes as long as
 PARTS = 4  # of the work of each thread: one that is held up leaves the rest to the others
 
@@ -56,23 +57,33 @@ class CpuKernel:
         self.numbers = [field.split()[1] for field in fields if "*" not in field]
         self.written = [place for place, (_, _, written, _) in enumerate(self.pointers) if written]
         self.pack = struct.Struct(f"{len(self.pointers)}Q{len(self.numbers)}q").pack
-        self._function: Any = None
+        self._address: int | None = None
         KERNELS.setdefault(name, self)
 
-    def function(self) -> Any:
-        """The entry in the library, looked up at the first launch.
+    def address(self) -> int:
+        """Where the kernel lies in the library, looked up at the first launch.
 
         Raises:
             BackendError: if there are no CPU kernels.
         """
-        if self._function is None:
-            opened = library()
-            if opened is None:
-                raise BackendError(f"{self.name}: there are no CPU kernels here")
-            function = getattr(opened, self.name)
-            function.argtypes, function.restype = (ctypes.c_char_p, ctypes.c_longlong, ctypes.c_longlong), None
-            self._function = function
-        return self._function
+        if self._address is None:
+            self._address = ctypes.cast(_entry(self.name), ctypes.c_void_p).value or 0
+        return self._address
+
+
+def _entry(name: str) -> Any:
+    opened = library()
+    if opened is None:
+        raise BackendError(f"{name}: there are no CPU kernels here")
+    return getattr(opened, name)
+
+
+@functools.cache
+def _run_on_threads() -> Any:
+    """The function of raw_kernels/cpu/threads.h that calls a kernel."""
+    function = _entry("run_on_threads")
+    function.argtypes, function.restype = (ctypes.c_void_p, ctypes.c_char_p, *[ctypes.c_longlong] * 3), None
+    return function
 
 
 def _pointer(field: str) -> tuple[str, np.dtype[Any], bool, bool]:
@@ -117,14 +128,9 @@ def launch(kernel: CpuKernel, *arguments: Any, items: int, work: int) -> None:
     except struct.error as error:
         named = dict(zip(kernel.numbers, numbers, strict=True))
         raise ArgumentError(f"{kernel.name} expects whole numbers, got {named}") from error
-    function = kernel.function()
     threads = get_num_threads()
-    if threads == 1 or work < 2 * LEAST_WORK or items < 2:
-        function(packed, 0, items)
-        return
     parts = min(items, threads * PARTS, work // LEAST_WORK)
-    bounds = [items * part // parts for part in range(parts + 1)]
-    on_threads(lambda part: function(packed, bounds[part], bounds[part + 1]), range(parts))
+    _run_on_threads()(kernel.address(), packed, items, parts, threads)
 
 
 # An array's own `ctypes.data` takes 2 us. This asks for the same memory through the buffer protocol, in 0.3 us.

@@ -9,6 +9,7 @@
 #include "peak.h"
 #include "pooling.h"
 #include "softmax.h"
+#include "threads.h"
 #include "weight_gradient.h"
 
 // The hash of these sources, so that a library beside other sources is noticed (gpunet/backend/cpu_library.py).
