@@ -30,7 +30,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 }
 LEAST_WORK = 1 << 17  # multiply-adds that are worth being a part of their own
 MOVED = 8  # multiply-adds that a number read from memory, or written, takes as long as
-PARTS = 4  # of the work of each thread: one that is held up leaves the rest to the others
+PARTS = 8  # of the work of each thread: one that is held up leaves the rest to the others
 
 
 KERNELS: dict[str, CpuKernel] = {}
