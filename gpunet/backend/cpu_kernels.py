@@ -104,25 +104,34 @@ def launch(kernel: CpuKernel, *arguments: Any, items: int, work: int) -> None:
         DTypeError: for an array of another type of number.
         ShapeError: for an array that is not C-contiguous or not aligned, or read-only where it is written to.
     """
-    pointers = kernel.pointers
-    if len(arguments) != len(pointers) + len(kernel.numbers):
+    count = len(kernel.pointers)
+    if len(arguments) != count + len(kernel.numbers):
         raise ArgumentError(f"{kernel.name} takes {kernel.signature}; got {len(arguments)} arguments")
-    arrays, numbers = arguments[: len(pointers)], arguments[len(pointers) :]
+    arrays, numbers = arguments[:count], arguments[count:]
     addresses = []
-    for array, pointer in zip(arrays, pointers, strict=True):
-        if array is None and pointer[3]:
+    ends = []
+    for array, (name, dtype, written, may_be_null) in zip(arrays, kernel.pointers, strict=False):
+        if array is None and may_be_null:
             addresses.append(0)
+            ends.append(0)
             continue
-        if type(array) is not np.ndarray or array.dtype is not pointer[1]:
-            _check_type(kernel, array, *pointer[:2])
+        if type(array) is not _ndarray or array.dtype is not dtype:
+            _check_type(kernel, array, name, dtype)
         try:
-            addresses.append(_address_of(_memory_of(array)))  # of what is contiguous and can be written to
+            address = _address_of(_memory_of(array))  # of what is contiguous and can be written to
         except (TypeError, ValueError):
-            addresses.append(_address_of_other(kernel, array, pointer[0], pointer[2]))
-        if addresses[-1] % pointer[1].itemsize:
-            raise ShapeError(f"{kernel.name}: {pointer[0]} must begin at a multiple of the size of its numbers")
+            address = _address_of_other(kernel, array, name, written)
+        if address % dtype.itemsize:
+            raise ShapeError(f"{kernel.name}: {name} must begin at a multiple of the size of its numbers")
+        addresses.append(address)
+        ends.append(address + array.nbytes)
     for out in kernel.written:
-        _check_overlap(kernel, arrays, addresses, out)
+        start, end = addresses[out], ends[out]
+        for other, address in enumerate(addresses):
+            if address < end and start < ends[other] and other != out:
+                raise ArgumentError(
+                    f"{kernel.name}: {kernel.pointers[out][0]} overlaps with {kernel.pointers[other][0]}"
+                )
     try:
         packed = kernel.pack(*addresses, *numbers)
     except struct.error as error:
@@ -133,6 +142,7 @@ def launch(kernel: CpuKernel, *arguments: Any, items: int, work: int) -> None:
     _run_on_threads()(kernel.address(), packed, items, parts, threads)
 
 
+_ndarray = np.ndarray
 # An array's own `ctypes.data` takes 2 us. This asks for the same memory through the buffer protocol, in 0.3 us.
 _memory_of = ctypes.c_char.from_buffer
 _address_of = ctypes.addressof
@@ -153,14 +163,3 @@ def _address_of_other(kernel: CpuKernel, array: Any, name: str, written: bool) -
     if written and not array.flags.writeable:
         raise ShapeError(f"{kernel.name}: {name} is written to, got a read-only array")
     return int(array.ctypes.data)
-
-
-def _check_overlap(kernel: CpuKernel, arrays: tuple[Any, ...], addresses: list[int], out: int) -> None:
-    """What is written to must not overlap with anything else."""
-    start = addresses[out]
-    if not start:
-        return
-    end = start + arrays[out].nbytes
-    for other, address in enumerate(addresses):
-        if 0 < address < end and start < address + arrays[other].nbytes and other != out:
-            raise ArgumentError(f"{kernel.name}: {kernel.pointers[out][0]} overlaps with {kernel.pointers[other][0]}")
