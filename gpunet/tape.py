@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-import itertools
 import threading
 from types import TracebackType
 from typing import Literal
@@ -18,6 +17,7 @@ from gpunet.errors import GradientError, OutOfMemoryError
 from gpunet.ops.arithmetic import add
 from gpunet.ops.operation import Operation
 from gpunet.ops.waiting import Waiting, computed, is_waiting
+from gpunet.ops.writing import changed_since, now
 
 __all__ = ["Leaf", "Node", "backward", "is_grad_enabled", "no_grad"]
 
@@ -36,23 +36,26 @@ class Node:
 
     __slots__ = ("inputs", "operation", "sequence")
 
-    _clock = itertools.count()
-
     def __init__(self, operation: Operation, inputs: tuple[Node | Leaf | None, ...]) -> None:
         self.operation: Operation | None = operation
         self.inputs = inputs
-        self.sequence = next(Node._clock)
+        self.sequence = now()
 
     def run_backward(self, grad: Array) -> tuple[Array | None, ...]:
         """The gradients by the inputs. Lets go of the operation, and so of every array that it had kept.
 
         Raises:
-            GradientError: if that has happened before.
+            GradientError: if that has happened before, or what the operation kept has been written over since.
         """
         if self.operation is None:
             raise GradientError(
                 "backward has already run through this part of the graph and released what it had kept; "
                 "run the forward pass again, or add the losses up and call backward once"
+            )
+        if changed_since(self.sequence, self.operation):
+            raise GradientError(
+                f"{type(self.operation).__name__} needs a Tensor for its gradient that has been changed in place since; "
+                f"make that change on a clone(), or after backward"
             )
         operation, self.operation = self.operation, None
         try:

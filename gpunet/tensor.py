@@ -11,6 +11,7 @@ import math
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
+from weakref import ref
 
 import numpy as np
 
@@ -24,7 +25,8 @@ from gpunet.ops.matmul import MatMul
 from gpunet.ops.operation import Operation
 from gpunet.ops.reduction import Extremum, Mean, Sum
 from gpunet.ops.shaping import Cast, Expand, Index, Permute, Reshape
-from gpunet.ops.waiting import Waiting, hand_out, is_waiting
+from gpunet.ops.waiting import Waiting, hand_out, is_handed_out, is_waiting
+from gpunet.ops.writing import about_to_write
 
 __all__ = ["Extreme", "Tensor", "apply", "as_tensor", "check_broadcast", "operand", "own", "tensor"]
 
@@ -50,18 +52,19 @@ class Tensor:
             at on the way: asking a GPU for them would wait until it has finished all its work. None if not known.
     """
 
-    __slots__ = ("__weakref__", "_array", "_node", "host_range")
+    __slots__ = ("__weakref__", "_array", "_node", "_sharing", "host_range")
     __array_ufunc__ = None  # `array + tensor` asks Tensor.__radd__ instead of looping over the elements
     __hash__ = object.__hash__  # __eq__ compares element by element; a Tensor is a key by identity, as in PyTorch
 
     host_range: tuple[int, int] | None
     _array: Any  # an array, or what waits to become one
     _node: tape.Node | tape.Leaf | None
+    _sharing: list[ref[Tensor]] | None  # this Tensor, and those that look at the same memory
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
         hand_out(data)
         self._array = data
-        self.host_range = self._node = None
+        self.host_range = self._node = self._sharing = None
         if requires_grad:
             self.requires_grad = True
 
@@ -220,26 +223,132 @@ class Tensor:
         tape.backward(self._node, seed)
 
     def detach(self) -> Tensor:
-        """The same array without its history."""
-        return own(self.array)
+        """The same memory without its history."""
+        detached = own(self.array)
+        detached.share_with(self)
+        return detached
+
+    # ------------------------------------------------------------------ in place
+
+    def share_with(self, other: Tensor) -> None:
+        """Note that the two look at the same memory."""
+        group = [ref(other)] if other._sharing is None else other._sharing
+        group[:] = [each for each in group if each() is not None]
+        group.append(ref(self))
+        self._sharing = other._sharing = group
 
     def become(self, result: Tensor) -> Tensor:
         """Take over the values and the history of a result computed from this Tensor: an operation in place.
 
-        Nothing is written to memory, so what other operations have kept stays right.
+        Where others look at the memory the values are written over it, for all of them. Elsewhere the Tensor takes the
+        memory of the result, and what operations have kept of the old one for their gradients stays right.
 
         Raises:
-            GradientError: if this Tensor was made with requires_grad and operations are being recorded.
+            GradientError: if operations are being recorded and this Tensor was made with requires_grad, or shares its
+                memory with another one, whose history could not be followed.
+            ShapeError: if the result has another shape, or elements of this Tensor lie on one another, as after expand.
+            DTypeError: if its values are of a wider kind: floats do not become integers.
         """
-        if isinstance(self._node, tape.Leaf) and tape.is_grad_enabled():
+        recording = tape.is_grad_enabled()
+        if recording:
+            self._check_leaf()
+        if result.shape != self.shape:
+            raise ShapeError(f"a Tensor of shape {self.shape} cannot take the values of shape {result.shape} in place")
+        if result.dtype != self.dtype:
+            if not np.can_cast(result.dtype, self.dtype, "same_kind"):
+                raise DTypeError(f"a Tensor of {self.dtype} cannot take values of {result.dtype} in place")
+            result = result.to(self.dtype)
+        shared = any(other is not None and other is not self for other in (each() for each in self._sharing or ()))
+        if shared and recording and (self._node is not None or result._node is not None):
             raise GradientError(
-                "a Tensor made with requires_grad=True cannot be changed in place while operations are recorded; "
-                "leave inplace out, or do it under no_grad()"
+                "a Tensor that shares its memory with another, such as a view or what detach() returns, cannot be "
+                "changed in place while operations are recorded; change a clone() of it, or leave it to no_grad()"
             )
-        self._array, self.host_range = result._array, None
-        if not isinstance(self._node, tape.Leaf):
+        if shared or isinstance(self._node, tape.Leaf) or is_handed_out(self._array):
+            self._write(..., result.array)
+        else:
+            self._array, self.host_range = result._array, None
+        if recording:
             self._node = result._node
         return self
+
+    def _check_leaf(self) -> None:
+        if isinstance(self._node, tape.Leaf):
+            raise GradientError(
+                "a Tensor made with requires_grad=True cannot be changed in place while operations are recorded; "
+                "do it under no_grad(), or compute a new Tensor"
+            )
+
+    def _write(self, key: Any, values: Any) -> None:
+        array = self.array
+        if any(stride == 0 and size > 1 for stride, size in zip(array.strides, array.shape, strict=True)):
+            raise ShapeError("elements of this Tensor lie on one another, as after expand(); change a clone() of it")
+        about_to_write(array)
+        self.host_range = None
+        with quiet():
+            array[key] = values
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        value = operand(value)
+        if tape.is_grad_enabled():
+            self._check_leaf()
+            if self.requires_grad or getattr(value, "requires_grad", False):
+                raise GradientError(
+                    "t[...] = value is not recorded, but a gradient is wanted; join the parts with concatenate(), or "
+                    "multiply with a mask; under no_grad() values can be set"
+                )
+        try:
+            self._write(_as_key(key), value.array if isinstance(value, Tensor) else value)
+        except (IndexError, ValueError) as error:
+            raise ShapeError(f"cannot set t[...] of a Tensor of shape {self.shape}: {error}") from None
+
+    def __iadd__(self, other: Any) -> Tensor:
+        return self.become(self + other)
+
+    def __isub__(self, other: Any) -> Tensor:
+        return self.become(self - other)
+
+    def __imul__(self, other: Any) -> Tensor:
+        return self.become(self * other)
+
+    def __itruediv__(self, other: Any) -> Tensor:
+        return self.become(self / other)
+
+    def __ipow__(self, other: Any) -> Tensor:
+        return self.become(self**other)
+
+    def add_(self, other: Any, alpha: float = 1) -> Tensor:
+        """`x += alpha * other`, in place."""
+        return self.become(self + (other if alpha == 1 else other * alpha))
+
+    def sub_(self, other: Any, alpha: float = 1) -> Tensor:
+        """`x -= alpha * other`, in place."""
+        return self.become(self - (other if alpha == 1 else other * alpha))
+
+    def mul_(self, other: Any) -> Tensor:
+        """`x *= other`, in place."""
+        return self.become(self * other)
+
+    def div_(self, other: Any) -> Tensor:
+        """`x /= other`, in place."""
+        return self.become(self / other)
+
+    def clamp_(self, min: float | None = None, max: float | None = None) -> Tensor:
+        """`clamp` in place."""
+        return self.become(self.clamp(min, max))
+
+    def fill_(self, value: float) -> Tensor:
+        """Every element set to one value, in place."""
+        return self.become(own(xp.full_like(self.array, value)))
+
+    def zero_(self) -> Tensor:
+        """Every element set to 0, in place."""
+        return self.fill_(0)
+
+    def copy_(self, source: Tensor) -> Tensor:
+        """The values of another Tensor, converted and broadcast to this one, in place."""
+        check_broadcast(self.shape, source.shape, "copy_")
+        return self.become(source.to(self.dtype).expand(*self.shape).clone())
 
     def put_off_by(self, layer: object) -> Tensor:
         """The Tensor itself; where its values wait and the memory turns out not to suffice, this layer is named."""
@@ -550,9 +659,8 @@ class Tensor:
         return self.reshape(*self.shape[:axis], 1, *self.shape[axis:])
 
     def __getitem__(self, key: Any) -> Tensor:
-        parts = tuple(_as_index(part) for part in (key if isinstance(key, tuple) else (key,)))
         try:
-            return apply(Index(parts), self)
+            return apply(Index(_as_key(key)), self)
         except IndexError as error:
             raise ShapeError(f"cannot index a Tensor of shape {self.shape}: {error}") from None
 
@@ -626,6 +734,8 @@ def apply(operation: Operation, *inputs: Any) -> Tensor:
     result = own(made if isinstance(made, Waiting) else xp.asarray(made))
     if True in needs_grad:
         result._node = tape.Node(operation, tuple(nodes))
+    if operation.views and xp.may_share_memory(made, arrays[0]):
+        result.share_with(inputs[0])
     return result
 
 
@@ -664,7 +774,7 @@ def own(array: Any, requires_grad: bool = False) -> Tensor:
     """A Tensor of memory that nobody outside the library holds, or of what waits: `Tensor` cannot know that."""
     made = object.__new__(Tensor)
     made._array = array
-    made.host_range = made._node = None
+    made.host_range = made._node = made._sharing = None
     if requires_grad:
         made.requires_grad = True
     return made
@@ -784,6 +894,10 @@ def _axes(dim: int | Sequence[int] | None, ndim: int, what: str) -> tuple[int, .
     if len(set(axes)) != len(axes):
         raise ArgumentError(f"{what} got a dimension twice: {dim}")
     return axes
+
+
+def _as_key(key: Any) -> tuple[Any, ...]:
+    return tuple(_as_index(part) for part in (key if isinstance(key, tuple) else (key,)))
 
 
 def _as_index(part: Any) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 
 from gpunet.backend import asarray, host_generator
 from gpunet.errors import ArgumentError, ShapeError
-from gpunet.ops.waiting import settle
+from gpunet.ops.writing import about_to_write
 from gpunet.tensor import Tensor
 
 __all__ = [
@@ -34,7 +34,7 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
     Shape:
         any.
     """
-    settle(tensor.array)
+    about_to_write(tensor.array)
     tensor.array[...] = val
     return tensor
 
@@ -186,7 +186,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 
 def _fill(tensor: Tensor, values: np.ndarray) -> Tensor:
-    settle(tensor.array)
+    about_to_write(tensor.array)
     tensor.array[...] = asarray(values, tensor.dtype)
     return tensor
 

@@ -15,7 +15,7 @@ import numpy as np
 from gpunet.backend import Array, asarray
 from gpunet.errors import ArgumentError, DTypeError, GpunetError, StateDictError
 from gpunet.nn.parameter import Parameter
-from gpunet.ops.waiting import settle
+from gpunet.ops.writing import about_to_write
 from gpunet.tensor import Tensor, own
 
 __all__ = ["IncompatibleKeys", "Module"]
@@ -297,7 +297,7 @@ class Module:
         if problems:
             listed = "\n  ".join(problems)
             raise StateDictError(f"the state_dict does not fit {type(self).__name__}, nothing was loaded:\n  {listed}")
-        settle()
+        about_to_write(*(mine[name].array for name in values))
         for name, value in values.items():
             mine[name].array[...] = asarray(value, mine[name].dtype)
         return IncompatibleKeys(missing, unexpected)

@@ -19,8 +19,10 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
-        self.array = as_tensor(data).array  # the memory of a Tensor, shared
-        self.host_range = self._node = None
+        shared = as_tensor(data)
+        self.array = shared.array
+        self.host_range = self._node = self._sharing = None
+        self.share_with(shared)
         self.requires_grad = requires_grad
 
     def __repr__(self) -> str:

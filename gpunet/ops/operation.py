@@ -43,6 +43,9 @@ class Operation:
     takes_waiting: ClassVar[bool] = False
     """Whether `forward` goes on from inputs, and `backward` from a gradient, that wait (`gpunet.ops.waiting`)."""
 
+    views: ClassVar[bool] = False
+    """Whether the output may be the input's own memory, seen otherwise."""
+
     needs_grad: tuple[bool, ...] = ()
     """For each input, whether anybody wants its gradient; set before `forward`. A gradient nobody needs may be None."""
 

@@ -14,6 +14,8 @@ __all__ = ["Cast", "Concatenate", "Expand", "Index", "Pad", "Permute", "Reshape"
 class Reshape(Operation):
     """The same values in another shape; in memory order of (N, C, H, W), which copies a channels-last array."""
 
+    views = True
+
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape
 
@@ -27,6 +29,8 @@ class Reshape(Operation):
 
 class Permute(Operation):
     """The axes in another order."""
+
+    views = True
 
     def __init__(self, axes: tuple[int, ...]) -> None:
         self.axes = axes
@@ -42,6 +46,8 @@ class Permute(Operation):
 class Expand(Operation):
     """Broadcast to a larger shape."""
 
+    views = True
+
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape
 
@@ -55,6 +61,8 @@ class Expand(Operation):
 
 class Index(Operation):
     """`y = x[key]`, with any key that NumPy takes."""
+
+    views = True
 
     def __init__(self, key: Any) -> None:
         self.key = key

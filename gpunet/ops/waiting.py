@@ -16,7 +16,7 @@ tape holds the operations as they were written.
 
 What waits reads memory later than the program says. It may do so only as long as nobody writes there: nothing waits on
 memory that somebody outside the library holds. `hand_out` takes note of that, having computed what waits on it; inside
-the library, whoever writes in place calls `settle` before.
+the library, whoever writes in place calls `settle` before, or `gpunet.ops.writing.about_to_write`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,18 @@ import numpy as np
 from gpunet.backend import Array, before_switching, quiet
 from gpunet.errors import OutOfMemoryError
 
-__all__ = ["Convolved", "Normalised", "Waiting", "computed", "hand_out", "is_waiting", "settle", "wait"]
+__all__ = [
+    "Convolved",
+    "Normalised",
+    "Waiting",
+    "computed",
+    "hand_out",
+    "is_handed_out",
+    "is_waiting",
+    "memory_of",
+    "settle",
+    "wait",
+]
 
 
 class _Work(NamedTuple):
@@ -158,7 +169,7 @@ def _join(work: _Work, before: Waiting, joined: Waiting) -> Waiting | Array | No
     joined.origin = before.origin
     waiting = wait(joined)
     # Where another thread has just been handed what is read, the one before may be all that was saved of it.
-    return None if any(map(_is_handed_out, work.reads)) else waiting
+    return None if any(map(is_handed_out, work.reads)) else waiting
 
 
 def computed(value: Any) -> Any:
@@ -185,12 +196,12 @@ def wait(waiting: Waiting) -> Waiting | Array:
     """Let it wait; or, where somebody else holds memory that it reads, compute it at once."""
     _note(_waiting, waiting)  # first, so that nobody is handed that memory unnoticed
     work = waiting._work
-    return waiting.value if work is None or any(map(_is_handed_out, work.reads)) else waiting
+    return waiting.value if work is None or any(map(is_handed_out, work.reads)) else waiting
 
 
 def hand_out(array: Array) -> None:
     """Somebody outside the library is about to hold this memory, and may write there at any time from now on."""
-    memory = _memory_of(array)
+    memory = memory_of(array)
     if id(memory) not in _handed_out:
         _note(_handed_out, memory)
     if _waiting:
@@ -199,19 +210,20 @@ def hand_out(array: Array) -> None:
 
 def settle(array: Array | None = None) -> None:
     """Compute what waits on the memory of this array, or all that waits, because the memory is about to be written."""
-    memory = None if array is None else _memory_of(array)
+    memory = None if array is None else memory_of(array)
     for reference in list(_waiting.values()):
         waiting: Waiting | None = reference()
         work = None if waiting is None else waiting._work
-        if work is not None and (memory is None or any(_memory_of(each) is memory for each in work.reads)):
+        if work is not None and (memory is None or any(memory_of(each) is memory for each in work.reads)):
             computed(waiting)
 
 
-def _is_handed_out(array: Array) -> bool:
-    return id(_memory_of(array)) in _handed_out
+def is_handed_out(array: Array) -> bool:
+    """Whether somebody outside the library holds this memory."""
+    return id(memory_of(array)) in _handed_out
 
 
-def _memory_of(array: Array) -> Array:
+def memory_of(array: Array) -> Array:
     """The array that a view, or a view of a view, is a view of: it owns the memory."""
     while isinstance(getattr(array, "base", None), np.ndarray | type(array)):
         array = array.base

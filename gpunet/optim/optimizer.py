@@ -14,7 +14,7 @@ import numpy as np
 from gpunet.backend import Array, asarray, check_active, quiet, to_cpu, xp
 from gpunet.errors import ArgumentError, StateDictError
 from gpunet.functional.checks import whole_number
-from gpunet.ops.waiting import settle
+from gpunet.ops.writing import about_to_write
 from gpunet.optim.checks import not_negative
 from gpunet.optim.flat import Alone, Options, State, Together, arrange
 from gpunet.tensor import Tensor
@@ -96,7 +96,7 @@ class Optimizer:
             grads = self._gradients(group["params"])
             for part in self._arrange(number, list(grads)):
                 updates.append((part, [grads[param] for param in part.params], options))
-        settle()
+        about_to_write(*(param.array for part, _, _ in updates for param in part.params))
         with quiet():
             for part, its_grads, options in updates:
                 part.update(self._update, its_grads, options)

@@ -11,7 +11,7 @@ import numpy as np
 from gpunet.backend import Array, asarray, quiet, to_cpu, xp
 from gpunet.errors import StateDictError
 from gpunet.nn import Module
-from gpunet.ops.waiting import settle
+from gpunet.ops.writing import about_to_write
 from gpunet.optim.checks import below_one
 from gpunet.tensor import Tensor
 
@@ -48,7 +48,7 @@ class AveragedWeights:
 
     def update(self, step: int) -> None:
         """Take in the weights after step number `step`, counted from 1."""
-        settle()  # what waits may read averages that were in use
+        about_to_write(*self.averages.values())
         decay = min(self.decay, (1 + step) / (10 + step))
         with quiet():
             for name, tensor in self._tensors():
@@ -86,6 +86,6 @@ class AveragedWeights:
         if shapes != expected:
             wrong = sorted(name for name in {*shapes, *expected} if shapes.get(name) != expected.get(name))
             raise StateDictError(f"the averages of the weights do not fit the model: {', '.join(wrong)}")
-        settle()
+        about_to_write(*self.averages.values())
         for name, average in self.averages.items():
             average[...] = xp.asarray(asarray(state[name]))
