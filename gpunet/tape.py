@@ -54,8 +54,8 @@ class Node:
             )
         if changed_since(self.sequence, self.operation):
             raise GradientError(
-                f"{type(self.operation).__name__} needs a Tensor for its gradient that has been changed in place since; "
-                f"make that change on a clone(), or after backward"
+                f"{type(self.operation).__name__} needs for its gradient a Tensor that has been changed in place; "
+                "change a clone(), or change it after backward"
             )
         operation, self.operation = self.operation, None
         try:
