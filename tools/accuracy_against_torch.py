@@ -1,7 +1,8 @@
 """Train the same ResNet-20 on the same images with gpunet and with PyTorch, and compare what they get right.
 
-Both start from the same weights and see the same batches in the same order; only the arithmetic differs. Training is
-short, so that neither gets everything right and a difference would show.
+Both start from the same weights and see the same batches in the same order; only the rounding differs. It does not stay
+small: where a ReLU's input is nearly 0 one sees it on this side and one on that, over all the flat background of an
+image. So single runs differ, and their averages are to be compared.
 
     python tools/accuracy_against_torch.py --seeds 5
 """
@@ -23,9 +24,9 @@ from gpunet import functional, nn
 from gpunet.bench.networks import define
 from gpunet.data.shapes import Shapes
 from gpunet.models import MODELS
-from gpunet.optim import SGD
+from gpunet.optim import AdamW
 
-MODEL, BATCH, LR, MOMENTUM, WEIGHT_DECAY = "resnet20", 64, 0.1, 0.9, 5e-4
+MODEL, BATCH, LR = "resnet20", 64, 3e-3
 
 Step = Callable[[np.ndarray, np.ndarray, float], None]
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -48,7 +49,7 @@ def with_gpunet(seed: int) -> tuple[dict[str, np.ndarray], Step, Predict]:
     model = define(nn, functional)[MODEL](6, (3, 32, 32))
     model.load_state_dict(MODELS[MODEL](num_classes=6, in_channels=3).state_dict())  # He's initial values
     start = {name: value.numpy().copy() for name, value in model.state_dict().items()}
-    optimizer = SGD(model.parameters(), LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
+    optimizer = AdamW(model.parameters(), LR)
 
     def step(images: np.ndarray, labels: np.ndarray, lr: float) -> None:
         optimizer.param_groups[0]["lr"] = lr
@@ -70,7 +71,7 @@ def with_torch(start: dict[str, np.ndarray]) -> tuple[Step, Predict]:
 
     model = define(torch.nn, torch.nn.functional)[MODEL](6, (3, 32, 32))
     model.load_state_dict({name: torch.tensor(value) for name, value in start.items()})
-    optimizer = torch.optim.SGD(model.parameters(), LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
+    optimizer = torch.optim.AdamW(model.parameters(), LR)
 
     def step(images: np.ndarray, labels: np.ndarray, lr: float) -> None:
         optimizer.param_groups[0]["lr"] = lr
@@ -90,7 +91,7 @@ def main() -> None:
     """Train both for each seed, and print the accuracies."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5, metavar="N")
-    parser.add_argument("--images", type=int, default=6000, metavar="N")
+    parser.add_argument("--images", type=int, default=3000, metavar="N")
     parser.add_argument("--epochs", type=int, default=5, metavar="N")
     options = parser.parse_args()
     train, test = Shapes(count=options.images), Shapes(train=False)
