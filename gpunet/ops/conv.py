@@ -44,10 +44,9 @@ def im2col(x: Array, window: Window, groups: int) -> Array:
     if window.is_pointwise and groups == 1:
         return x.reshape(1, -1, channels)
     positions = window.output_size(height, width)
-    rows = scratch("im2col", (groups, n, *positions, math.prod(window.kernel), channels // groups), x.dtype)
-    padded = window.pad(x, 0).reshape(n, *window.padded_size(height, width), groups, -1)
-    for k, (i, j) in enumerate(window.offsets(positions)):  # element k of the kernel meets these rows and columns
-        rows[..., k, :] = padded[:, i, j].transpose(3, 0, 1, 2, 4)
+    rows = scratch("im2col", (groups, n, *positions, *window.kernel, channels // groups), x.dtype)
+    windows = window.views(window.pad(x, 0), positions)  # (n, Ho, Wo, kh, kw, C)
+    rows[...] = windows.reshape(*windows.shape[:5], groups, -1).transpose(5, 0, 1, 2, 3, 4, 6)
     return rows.reshape(groups, n * math.prod(positions), -1)
 
 
@@ -59,10 +58,12 @@ def col2im(rows: Array, window: Window, groups: int, shape: Shape) -> Array:
         return rows.reshape(shape)
     positions = window.output_size(height, width)
     rows = rows.reshape(groups, n, *positions, math.prod(window.kernel), channels // groups)
-    padded = xp.zeros((n, *window.padded_size(height, width), groups, channels // groups), dtype=rows.dtype)
+    # (kh*kw, n, Ho, Wo, C): copied first, since NumPy adds long rows of an image faster than the channels of a pixel.
+    by_element = xp.ascontiguousarray(rows.transpose(4, 1, 2, 3, 0, 5)).reshape(-1, n, *positions, channels)
+    padded = xp.zeros((n, *window.padded_size(height, width), channels), dtype=rows.dtype)
     for k, (i, j) in enumerate(window.offsets(positions)):  # within one k no two windows overlap
-        padded[:, i, j] += rows[..., k, :].transpose(1, 2, 3, 0, 4)
-    return window.inside(padded, height, width).reshape(shape)
+        padded[:, i, j] += by_element[k]
+    return window.inside(padded, height, width)
 
 
 @Pass

@@ -72,6 +72,14 @@ class Window(NamedTuple):
         (top, _), (left, _) = self.padding
         return padded[:, top : top + height, left : left + width]
 
+    def views(self, padded: Array, positions: Pair) -> Array:
+        """The view of every window of padded images (n, Hp, Wp, C): (n, Ho, Wo, kh, kw, C), without a copy."""
+        n, _, _, channels = padded.shape
+        image, row, column, channel = padded.strides
+        (sh, sw), (dh, dw) = self.stride, self.dilation
+        strides = (image, row * sh, column * sw, row * dh, column * dw, channel)
+        return xp.lib.stride_tricks.as_strided(padded, (n, *positions, *self.kernel, channels), strides)
+
     def offsets(self, positions: Pair) -> Iterator[tuple[slice, slice]]:
         """For each element (i, j) of the kernel, the padded rows and columns it meets over all window positions."""
         (rows, columns), (sh, sw), (dh, dw) = positions, self.stride, self.dilation
