@@ -20,13 +20,16 @@ __all__ = ["address", "as_nchw", "as_nhwc", "elementwise", "sees_channels_last",
 
 
 def to_nhwc(x: Array) -> Array:
-    """The (N, H, W, C) contiguous array behind a (N, C, H, W) one: a view where it is channels-last, else a copy."""
-    return xp.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    """The (N, H, W, C) contiguous array behind a (N, C, H, W) one: a view where it is channels-last, else a copy.
+
+    As well (N, ..., C) behind (N, C, ...) of any number of dimensions.
+    """
+    return xp.ascontiguousarray(x.transpose(0, *range(2, x.ndim), 1))
 
 
 def as_nchw(x: Array) -> Array:
-    """The (N, C, H, W) view of a (N, H, W, C) array: only the strides change."""
-    return x.transpose(0, 3, 1, 2)
+    """The (N, C, H, W) view of a (N, H, W, C) array, or (N, C, ...) of (N, ..., C): only the strides change."""
+    return x.transpose(0, x.ndim - 1, *range(1, x.ndim - 1))
 
 
 def as_nhwc(x: Array) -> Array:

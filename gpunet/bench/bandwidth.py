@@ -129,8 +129,8 @@ def _kernels(shape: tuple[int, int, int, int]) -> dict[str, tuple[Callable[[], o
             lambda: batchnorm.backward_sums(residual, x, known, relu_output),
             (residual, x, relu_output),
         ),
-        "batch_norm_input_gradient, residual and ReLU": (
-            lambda: batchnorm.input_gradient(residual, x, known, sums, relu_output, True),
-            (residual, x, relu_output, copy, copy),  # two outputs like x
+        "batch_norm_input_gradient, ReLU": (
+            lambda: batchnorm.input_gradient(residual, x, known, sums, relu_output),
+            (residual, x, relu_output, copy),
         ),
     }

@@ -18,12 +18,12 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from gpunet.backend import Array, run_tiles, tiles, xp
+from gpunet.backend import Array, as_nchw, sum_over_tiles, tiles, to_nhwc, xp
 from gpunet.backend.kernel_table import arithmetic_dtype
-from gpunet.ops import activation
+from gpunet.ops.activation import Masked, rectify_back
 from gpunet.ops.operation import Operation
 from gpunet.ops.passes import Pass
-from gpunet.ops.reduction import sum_rows
+from gpunet.ops.reduction import WIDE, sum_rows
 from gpunet.ops.waiting import Convolved, Normalised, computed, wait
 
 __all__ = [
@@ -38,8 +38,6 @@ __all__ = [
     "normalise",
     "running_statistics",
 ]
-
-ROW_LENGTH = 1024  # numbers: so many let NumPy's innermost loop run, and vectors of it stay in the first-level cache
 
 
 class Channels(NamedTuple):
@@ -64,15 +62,14 @@ class Sums(NamedTuple):
 def moments(x: Array) -> tuple[Array, Array]:
     """Mean and biased variance per channel of x (N, ..., C): float64, (C,)."""
     count = x.size // x.shape[-1]
-    (total,) = _sums(lambda x: (sum_rows(x),), x)
+    (total,) = _tile_by_tile(lambda x: (sum_rows(x),), (x,))
     about = (total / count).astype(arithmetic_dtype(x.dtype))  # a large mean would cost sums of squares their digits
-    center = _per_row(about, x)
 
-    def deviations(x: Array) -> tuple[Array, Array]:
+    def deviations(x: Array, center: Array) -> tuple[Array, Array]:
         deviation = x - center
         return sum_rows(deviation), sum_rows(deviation, deviation)
 
-    offset, squares = (total / count for total in _sums(deviations, x))
+    offset, squares = (total / count for total in _tile_by_tile(deviations, (x,), (about,)))
     return about + offset, xp.maximum(squares - offset * offset, 0)
 
 
@@ -92,19 +89,14 @@ def channels(mean: Array, var: Array, weight: Array | None, bias: Array | None, 
 def normalise(x: Array, known: Channels, residual: Array | None = None, relu: bool = False) -> Array:
     """Y = (x - center) * scale + shift, plus the residual if there is one, through a ReLU if wanted: like x."""
     y = xp.empty_like(x)
-    center, scale, shift = (_per_row(each, x) for each in (known.center, known.scale, known.shift))
 
-    def one_tile(y: Array, x: Array, residual: Array | None) -> None:
-        value = (x - center) * scale
-        if residual is None:
-            xp.add(value, shift, out=y)
-        else:  # in this order, so that the bits are those of one step after the other
-            value += shift
-            xp.add(value, residual, out=y)
-        if relu:
-            activation.relu(y, out=y)
+    def one_tile(y: Array, x: Array, residual: Array | None, center: Array, scale: Array, shift: Array) -> None:
+        value = (x - center) * scale + shift  # in this order, so that the bits are those of one step after the other
+        if residual is not None:
+            value += residual
+        xp.clip(value, 0 if relu else -math.inf, math.inf, out=y)  # NaN stays NaN
 
-    _tile_by_tile(one_tile, y, x, residual)
+    _tile_by_tile(one_tile, (y, x, residual), (known.center, known.scale, known.shift))
     return y
 
 
@@ -114,69 +106,50 @@ def backward_sums(grad: Array, x: Array, known: Channels, relu_output: Array | N
 
     The gradients by bias and weight are of the type of x, or of `dtype`: that of weight and bias.
     """
-    count = x.size // x.shape[-1]
-    center = _per_row(known.center, x)
 
-    def products(grad: Array, x: Array, y: Array | None) -> tuple[Array, Array]:
-        g = _behind_relu(grad, y)
+    def one_tile(grad: Array, x: Array, y: Array | None, center: Array) -> tuple[Array, Array]:
+        g = grad if y is None else rectify_back(grad, y)
         return sum_rows(g), sum_rows(g, x - center)
 
-    dbias, product = _sums(products, grad, x, relu_output)
+    count = x.size // x.shape[-1]
+    dbias, product = _tile_by_tile(one_tile, (grad, x, relu_output), (known.center,))
     dweight = product * known.inverse_std
-    slope = dweight * known.inverse_std / count
     gradients = (each.astype(dtype or x.dtype) for each in (dbias, dweight))
-    return Sums(*gradients, *(each.astype(known.center.dtype) for each in (dbias / count, slope)))
+    means = (each.astype(known.center.dtype) for each in (dbias / count, dweight * known.inverse_std / count))
+    return Sums(*gradients, *means)
 
 
 @Pass
-def input_gradient(
-    grad: Array, x: Array, known: Channels, sums: Sums, relu_output: Array | None = None, residual: bool = False
-) -> tuple[Array, Array | None]:
-    """Dx = scale * (g - mean(g) - xhat * mean(g * xhat)); and g, the gradient by the residual, if there was one."""
-    dx, dresidual = xp.empty_like(x), xp.empty_like(x) if residual else None
-    center, scale, mean_gradient, slope = (
-        _per_row(each, x) for each in (known.center, known.scale, sums.mean_gradient, sums.slope)
-    )
+def input_gradient(grad: Array, x: Array, known: Channels, sums: Sums, relu_output: Array | None = None) -> Array:
+    """Dx = scale * (g - mean(g) - xhat * mean(g * xhat)): like x."""
+    dx = xp.empty_like(x)
 
-    def one_tile(dx: Array, dresidual: Array | None, grad: Array, x: Array, y: Array | None) -> None:
-        g = _behind_relu(grad, y)
-        if dresidual is not None:
-            dresidual[...] = g
+    def one_tile(dx: Array, grad: Array, x: Array, y: Array | None, *vectors: Array) -> None:
+        center, mean_gradient, slope, scale = vectors
+        g = grad if y is None else rectify_back(grad, y)
         xp.multiply(g - mean_gradient - (x - center) * slope, scale, out=dx)
 
-    _tile_by_tile(one_tile, dx, dresidual, grad, x, relu_output)
-    return dx, dresidual
+    vectors = (known.center, sums.mean_gradient, sums.slope, known.scale)
+    _tile_by_tile(one_tile, (dx, grad, x, relu_output), vectors)
+    return dx
 
 
-def _behind_relu(grad: Array, y: Array | None) -> Array:
-    return grad if y is None else activation.rectify_back(grad, y)
+def _tile_by_tile(work: Callable[..., Any], arrays: tuple[Any, ...], vectors: tuple[Array, ...] = ()) -> Any:
+    """Call `work` on a few rows of the arrays (N, ..., C) at a time, and on what is known of their channels, (C,).
 
+    Several pixels side by side are one row, (n, r*C) and (r*C,): NumPy's innermost loop is then long even if C is not.
+    If `work` returns sums over its rows, they are added up: (C,), float64.
+    """
+    pixels, channels = arrays[0].size // arrays[0].shape[-1], arrays[0].shape[-1]
+    side = next((r for r in range(WIDE // channels, 1, -1) if pixels % r == 0), 1)
+    rows: list[Any] = [None if each is None else each.reshape(-1, side * channels) for each in arrays]
+    repeated = [xp.tile(vector, side) for vector in vectors]
 
-def _sums(work: Callable[..., tuple[Array, ...]], x: Array, *others: Array | None) -> list[Array]:
-    """What `work` sums over the rows of the arrays, for all rows and per channel: float64, (C,)."""
-    parts = zip(*_tile_by_tile(work, x, *others), strict=True)
-    return [sum(each).reshape(-1, x.shape[-1]).sum(axis=0) for each in parts]
+    def one_tile(some: slice) -> tuple[Array, ...]:
+        sums = work(*(None if each is None else each[some] for each in rows), *repeated)
+        return tuple(each.reshape(-1, channels).sum(axis=0) for each in sums or ())
 
-
-def _tile_by_tile(work: Callable[..., Any], x: Array, *others: Array | None) -> list[Any]:
-    """Call `work` on a few images of the arrays (N, ..., C) at a time, as rows of r pixels: (n*P/r, r*C)."""
-    length = _pixels_per_row(x) * x.shape[-1]
-
-    def one_tile(batch: slice) -> Any:
-        return work(*(None if each is None else each[batch].reshape(-1, length) for each in (x, *others)))
-
-    return run_tiles(one_tile, tiles(len(x), x.nbytes // len(x)))
-
-
-def _per_row(vector: Array, x: Array) -> Array:
-    """A number for each channel, repeated for the pixels of a row: (C,) -> (r*C,)."""
-    return xp.tile(vector, _pixels_per_row(x))
-
-
-def _pixels_per_row(x: Array) -> int:
-    """How many pixels are taken together, so that NumPy's innermost loop is long also over few channels."""
-    pixels, channels = math.prod(x.shape[1:-1]), x.shape[-1]
-    return next((r for r in range(ROW_LENGTH // channels, 1, -1) if pixels % r == 0), 1)
+    return sum_over_tiles(one_tile, tiles(len(rows[0]), rows[0][:1].nbytes))
 
 
 @Pass
@@ -189,8 +162,11 @@ def running_statistics(
     return moved_mean.astype(running_mean.dtype), moved_var.astype(running_var.dtype)
 
 
-class _BatchNorm(Operation):
-    """Inputs: x (N, C), (N, C, L) or (N, C, H, W), and perhaps weight and bias (C,). The last pass over x waits."""
+class BatchNorm(Operation):
+    """Training: normalises by the mean and the biased variance of the batch, which stay readable afterwards.
+
+    Inputs: x (N, C), (N, C, L) or (N, C, H, W), and perhaps weight and bias (C,). The last pass over x waits.
+    """
 
     takes_waiting = True
     mixed, sums = "half input", True
@@ -199,64 +175,42 @@ class _BatchNorm(Operation):
     def __init__(self, eps: float) -> None:
         self.eps = eps
 
-    def _put_off(self, x: Array, mean: Array, var: Array, weight: Array | None, bias: Array | None) -> Any:
-        self.x = x  # (N, ..., C)
-        self.known = known = channels(mean, var, weight, bias, self.eps, x)
-        self.dtype = x.dtype if weight is None else weight.dtype
-
-        def run(residual: Array | None, relu: bool) -> Array:
-            others = None if residual is None else _channels_last(residual)
-            return _channels_second(normalise(x, known, others, relu))
-
-        return wait(Normalised(self, _channels_second(x).shape, run, (x,)))
-
-    def _gradients(self, sums: Sums, dx: Array) -> tuple[Array, ...]:
-        return (_channels_second(dx), sums.dweight, sums.dbias)[: len(self.needs_grad)]
-
-
-class BatchNorm(_BatchNorm):
-    """Training: normalises by the mean and the biased variance of the batch, which stay readable afterwards."""
-
     def forward(self, x: Any, weight: Array | None = None, bias: Array | None = None) -> Any:
-        x = _channels_last(computed(x))
+        x = to_nhwc(computed(x))  # (N, ..., C)
         self.batch_mean, self.batch_var = moments(x)  # (C,), float64
-        return self._put_off(x, self.batch_mean, self.batch_var, weight, bias)
+        return self._normalise(x, self.batch_mean, self.batch_var, weight, bias)
+
+    def _normalise(self, x: Array, mean: Array, var: Array, weight: Array | None, bias: Array | None) -> Any:
+        self.x, self.dtype = x, x.dtype if weight is None else weight.dtype
+        self.known = known = channels(mean, var, weight, bias, self.eps, x)
+        return wait(Normalised(self, as_nchw(x).shape, lambda *joined: as_nchw(normalise(x, known, *joined)), (x,)))
 
     def backward(self, grad: Any) -> tuple[Array, ...]:
-        grad, y = grad.apart() if isinstance(grad, activation.Masked) else (grad, None)
-        grad, y = _channels_last(grad), None if y is None else _channels_last(y)
+        grad, y = grad.apart() if isinstance(grad, Masked) else (grad, None)
+        grad, y = to_nhwc(grad), None if y is None else to_nhwc(y)
         sums = backward_sums(grad, self.x, self.known, y, self.dtype)
-        dx, _ = input_gradient(grad, self.x, self.known, sums, y)
-        return self._gradients(sums, dx)
+        dx = self._input_gradient(grad, sums, y)
+        return (as_nchw(dx), sums.dweight, sums.dbias)[: len(self.needs_grad)]
+
+    def _input_gradient(self, grad: Array, sums: Sums, y: Array | None) -> Array:
+        return input_gradient(grad, self.x, self.known, sums, y)
 
 
-class BatchNormInference(_BatchNorm):
+class BatchNormInference(BatchNorm):
     """Evaluation: normalises by statistics that are given, which makes it a fixed affine map of x."""
 
     def __init__(self, eps: float, mean: Array, var: Array) -> None:
         super().__init__(eps)
-        self.given_mean, self.given_var = mean, var
+        self.given = mean, var
 
     def forward(self, x: Any, weight: Array | None = None, bias: Array | None = None) -> Any:
         if isinstance(x, Convolved) and not any(self.needs_grad):
-            known = channels(self.given_mean, self.given_var, weight, bias, self.eps, self.given_mean)
+            known = channels(*self.given, weight, bias, self.eps, self.given[0])
             if (joined := x.normalised(self, known)) is not None:
                 return joined
-        return self._put_off(_channels_last(computed(x)), self.given_mean, self.given_var, weight, bias)
+        return self._normalise(to_nhwc(computed(x)), *self.given, weight, bias)
 
-    def backward(self, grad: Any) -> tuple[Array, ...]:
-        grad = _channels_last(computed(grad))
-        sums = backward_sums(grad, self.x, self.known, None, self.dtype)
+    def _input_gradient(self, grad: Array, sums: Sums, y: Array | None) -> Array:
         zero = xp.zeros_like(self.known.shift)
-        dx = normalise(grad, self.known._replace(center=zero, shift=zero))  # grad * scale
-        return self._gradients(sums, dx)
-
-
-def _channels_last(x: Array) -> Array:
-    """(N, C, ...) as contiguous (N, ..., C)."""
-    return xp.ascontiguousarray(x.transpose(0, *range(2, x.ndim), 1))
-
-
-def _channels_second(x: Array) -> Array:
-    """The view (N, C, ...) of (N, ..., C)."""
-    return x.transpose(0, x.ndim - 1, *range(1, x.ndim - 1))
+        g = grad if y is None else rectify_back(grad, y)
+        return normalise(g, self.known._replace(center=zero, shift=zero))  # g * scale

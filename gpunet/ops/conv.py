@@ -173,8 +173,7 @@ class Conv2d(Operation):
         def run(known: Channels | None, residual: Array | None, relu: bool) -> Array:
             if known is None:
                 return as_nchw(convolve(*convolution))
-            others = None if residual is None else to_nhwc(residual)
-            return as_nchw(convolve_normalise(*convolution, known, others, relu))
+            return as_nchw(convolve_normalise(*convolution, known, residual, relu))
 
         shape = (len(x), len(weight), *self.window.output_size(*x.shape[1:3]))
         return wait(Convolved(self, shape, run, (x, weight) if bias is None else (x, weight, bias)))

@@ -79,15 +79,12 @@ def _(grad: Array, x: Array, known: Channels, relu_output: Array | None = None, 
 
 
 @batchnorm.input_gradient.on("cpu", takes=is_float32)
-def _(
-    grad: Array, x: Array, known: Channels, sums: Sums, relu_output: Array | None = None, residual: bool = False
-) -> tuple[Array, Array | None]:
-    how = cut(x.size // x.shape[-1], x.shape[-1])
-    dx, dresidual = xp.empty_like(x), xp.empty_like(x) if residual else None
+def _(grad: Array, x: Array, known: Channels, sums: Sums, relu_output: Array | None = None) -> Array:
+    how, dx = cut(x.size // x.shape[-1], x.shape[-1]), xp.empty_like(x)
     vectors, period = _whole_vectors((known.center, sums.mean_gradient, sums.slope, known.scale), how)
-    arrays = (grad, x, relu_output, *vectors, dx, dresidual)
+    arrays = (grad, x, relu_output, *vectors, dx, None)  # the gradient by a residual is not asked for
     launch(INPUT_GRADIENT, *arrays, x.size, how.width, period, items=how.rows, work=MOVED * x.size)
-    return dx, dresidual
+    return dx
 
 
 def _whole_vectors(known: tuple[Array, ...], how: Cut) -> tuple[tuple[Array, ...], int]:

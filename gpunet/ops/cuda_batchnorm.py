@@ -157,15 +157,13 @@ def _(
     known: Channels,
     sums: Sums,
     relu_output: Array | None = None,
-    residual: bool = False,
-) -> tuple[Array, Array]:
-    """The gradient by x, and that by the residual, or None if there was none."""
+) -> Array:
+    """The gradient by x."""
     dx = xp.empty_like(x)
     y = x if relu_output is None else relu_output  # x: not looked at
-    dresidual = xp.empty_like(x) if residual else dx  # dx: not written through
-    share = share_among_blocks(x, (grad, y, dx, dresidual), summing=False)
+    share = share_among_blocks(x, (grad, y, dx), summing=False)
     cut = (share.rows, share.channels, share.lanes, share.chunk_rows)
-    flags = (int(relu_output is not None), int(residual))
-    arrays = (grad, x, y, dx, dresidual, known.center, known.scale, sums.mean_gradient, sums.slope)
+    flags = (int(relu_output is not None), 0)  # the gradient by a residual is not asked for
+    arrays = (grad, x, y, dx, dx, known.center, known.scale, sums.mean_gradient, sums.slope)
     launch(BATCH_NORM_INPUT_GRADIENT, *arrays, *cut, *flags, threads=share.threads, vector=share.vector)
-    return dx, dresidual if residual else None
+    return dx

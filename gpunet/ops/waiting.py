@@ -104,7 +104,8 @@ class Waiting:
 class Normalised(Waiting):
     """What batch norm puts off: y = relu(bn(x) + residual), where residual and ReLU may yet join.
 
-    `run(residual, relu)` computes it in one pass, with the bits of one step after the other.
+    `run(residual, relu)` computes it in one pass, with the bits of one step after the other. It is given the residual
+    as it lies in memory, (N, ..., C).
     """
 
     __slots__ = ()
@@ -129,7 +130,7 @@ class Normalised(Waiting):
             return None  # a sum or a ReLU is in it already; and that of float16 would be rounded once instead of twice
         other = computed(other)
         rows = other.transpose(0, *range(2, other.ndim), 1)  # (N, ..., C)
-        return self._joined(work, other, False, (*work.reads, other)) if rows.flags.c_contiguous else None
+        return self._joined(work, rows, False, (*work.reads, other)) if rows.flags.c_contiguous else None
 
     def through_relu(self) -> Waiting | Array | None:
         """Max(y, 0), which waits as well; None where it does not go together."""
