@@ -166,15 +166,13 @@ class Conv2d(Operation):
 
     def forward(self, x: Array, weight: Array, bias: Array | None = None) -> Any:
         self.x, self.weight = x, weight = to_nhwc(x), weight  # (N, H, W, C), (O, C/G, kh, kw)
-        convolution = (x, weight, bias, self.window, self.groups)
+        args = (x, weight, bias, self.window, self.groups)
+
+        def run(known: Channels | None = None, *joined: Any) -> Array:  # (N, O, Ho, Wo)
+            return as_nchw(convolve(*args) if known is None else convolve_normalise(*args, known, *joined))
+
         if any(self.needs_grad):
-            return as_nchw(convolve(*convolution))  # (N, O, Ho, Wo)
-
-        def run(known: Channels | None, residual: Array | None, relu: bool) -> Array:
-            if known is None:
-                return as_nchw(convolve(*convolution))
-            return as_nchw(convolve_normalise(*convolution, known, residual, relu))
-
+            return run()
         shape = (len(x), len(weight), *self.window.output_size(*x.shape[1:3]))
         return wait(Convolved(self, shape, run, (x, weight) if bias is None else (x, weight, bias)))
 
