@@ -32,6 +32,9 @@ from gpunet.cli import main
 from gpunet.errors import ArgumentError, BackendError
 from gpunet.functional import cross_entropy
 from gpunet.models import summary
+from gpunet.nn import Conv2d
+from gpunet.ops import waiting
+from gpunet.ops.passes import Pass
 from gpunet.tensor import Tensor
 
 TINY = Workload("resnet8", "train", 2, (3, 8, 8))
@@ -169,6 +172,30 @@ def test_a_step_of_training_changes_weights_and_one_of_inference_does_not(monkey
         assert model.training == (mode == "train")
 
 
+@pytest.fixture
+def convolutions(monkeypatch):
+    """The convolutions done so far, forward, whether they wait for batch norm or not."""
+    done = []
+    call = Pass.__call__
+
+    def counting(self, *args):
+        if self.name in ("convolve", "convolve_normalise"):
+            done.append(self.name)
+        return call(self, *args)
+
+    monkeypatch.setattr(Pass, "__call__", counting)
+    return done
+
+
+@pytest.mark.parametrize("model", ["mobile_block", "resnet8", "plain8", "small_cnn", "lenet5"])
+def test_a_step_of_inference_runs_every_convolution(model, convolutions):
+    """Also the last ones of a network, whose output nobody but the bench looks at."""
+    work = Workload(model, "inference", 1, (default_image(model)[0], 32, 32))
+    step = prepare(work)
+    step()
+    assert len(convolutions) == sum(isinstance(layer, Conv2d) for layer in build(work).modules())
+
+
 # PyTorch computes the same
 
 COMPARED = ["lenet5", "resnet8", "resnet20", "plain8", "small_cnn", "resnet18"]
@@ -234,6 +261,25 @@ def test_layers():
     assert [layer.flops for layer in layers] == [2 * each.multiply_adds for each in expected]
     assert {layer.seconds for layer in layers} == {1}
     assert LayerTime.from_dict(json.loads(json.dumps(layers[0].as_dict()))) == layers[0]
+
+
+@pytest.mark.parametrize("mode", ["train", "inference"])
+def test_what_a_layer_does_counts_for_it(mode, convolutions):
+    """By a clock that tells how many convolutions have been done: one in each such layer's time, none in any other's.
+
+    In evaluation they wait for batch norm, unless they are looked at.
+    """
+    layers = time_layers(Workload("resnet8", mode, 1, (3, 8, 8)), 1, lambda: float(len(convolutions)))
+    assert [layer.seconds for layer in layers] == [layer.kind == "Conv2d" for layer in layers]
+    assert convolutions
+
+
+def test_no_layer_waits_for_the_next(monkeypatch):
+    """Nor do batch norm and ReLU, which a network does in one pass with what follows."""
+    kept = []
+    monkeypatch.setattr("gpunet.bench.layers.synchronize", lambda: kept.append(len(waiting._waiting)))
+    time_layers(Workload("resnet8", "train", 1, (3, 8, 8)), 1, ticking())
+    assert set(kept) == {0}
 
 
 def test_speed_of_the_convolutions():

@@ -91,7 +91,7 @@ def result_text(result: Result) -> str:
 
 
 def layers_text(layers: Sequence[LayerTime], peak: float) -> str:
-    """The forward pass layer by layer, with each layer's share of the time and of the peak."""
+    """The forward pass layer by layer, with each layer's share of the time and of the peak, and a note."""
     total = sum(layer.seconds for layer in layers)
     rows = [["layer", "type", "output shape", "time", "share", "GFLOPS", "of peak"]]
     for layer in layers:
@@ -108,7 +108,8 @@ def layers_text(layers: Sequence[LayerTime], peak: float) -> str:
             ]
         )
     rows.append(["total", "", "", _seconds(total), "", "", ""])
-    return aligned(rows, left=3)
+    note = "each layer is computed before the next begins: passes that a network joins are done one by one here"
+    return f"{aligned(rows, left=3)}\n{note}"
 
 
 def table_text(rows: Sequence[tuple[TableRow, Result]]) -> str:

@@ -162,7 +162,7 @@ def prepare(workload: Workload) -> Callable[[], None]:
 
     def infer() -> None:
         with no_grad():
-            model(x)
+            _ = model(x).array  # or its last layers might wait for somebody to look, and never run
         synchronize()
 
     return train if workload.mode == "train" else infer
