@@ -85,9 +85,10 @@ class Tensor:
     @property
     def array(self) -> Array:
         """The array, for code within the library, which neither hands it on nor, but for `settle`, writes to it."""
-        if isinstance(self._array, Waiting):
-            self._array = self._array.value
-        return self._array
+        array = self._array
+        if isinstance(array, Waiting):
+            self._array = array = array.value
+        return array
 
     @array.setter
     def array(self, array: Array) -> None:
@@ -692,6 +693,7 @@ class Tensor:
         return self.to(np.int64)
 
 
+@quiet()
 def apply(operation: Operation, *inputs: Any) -> Tensor:
     """Run an operation on Tensors (or plain numbers), and record it where one of them needs a gradient.
 
@@ -706,8 +708,8 @@ def apply(operation: Operation, *inputs: Any) -> Tensor:
         inputs = _cast(inputs, lambda dtype: input_dtype(operation, dtype))
     if operation.mixed is not None:
         inputs = _of_one_type(operation, inputs)
-    arrays = []
-    nodes = []
+    arrays: list[Any] = []
+    nodes: list[tape.Node | tape.Leaf | None] = []
     recording = tape.is_grad_enabled()
     for value in inputs:
         if isinstance(value, Tensor):
@@ -724,8 +726,7 @@ def apply(operation: Operation, *inputs: Any) -> Tensor:
         operation = float32_inside(operation, arrays[0].dtype)
     operation.needs_grad = needs_grad = tuple([node is not None for node in nodes])
     try:
-        with quiet():
-            made = operation.forward(*arrays)
+        made = operation.forward(*arrays)
     except OutOfMemoryError:
         raise  # told by what had been put off
     except MemoryError as error:
@@ -745,8 +746,8 @@ def _of_one_type(operation: Operation, inputs: tuple[Any, ...]) -> tuple[Any, ..
     float64 does not creep in: a float Tensor decides over integers and numbers, and a number makes integers float32.
     Each gradient goes back in the type of its own Tensor.
     """
-    dtypes = [value.dtype for value in inputs if isinstance(value, Tensor)]
-    if not dtypes or (dtypes[0].kind == "f" and all(dtype == dtypes[0] for dtype in dtypes)):  # the usual case
+    dtypes = [value._array.dtype for value in inputs if isinstance(value, Tensor)]
+    if not dtypes or (dtypes[0].kind == "f" and dtypes.count(dtypes[0]) == len(dtypes)):  # the usual case
         return inputs
     if operation.mixed == "widest":
         widest = functools.reduce(_common_dtype, dtypes)

@@ -67,8 +67,10 @@ def check_choice(value: str, choices: Sequence[str], name: str, layer: str) -> N
 
 def check_float(x: Any, layer: str, name: str = "input") -> None:
     """Make sure that the value is a Tensor of floats on the active backend."""
-    if isinstance(x, Tensor) and x.dtype.kind == "f" and isinstance(x._array, (xp.ndarray, Waiting)):  # the usual case
-        return
+    if isinstance(x, Tensor):
+        array = x._array
+        if isinstance(array, (xp.ndarray, Waiting)) and array.dtype.kind == "f":  # the usual case
+            return
     if not isinstance(x, Tensor):
         raise DTypeError(f"{layer}: {name} must be a Tensor, got {type(x).__name__}; make one with gpunet.tensor(...)")
     check_active(x.array, f"{layer}: {name}")
@@ -79,15 +81,16 @@ def check_float(x: Any, layer: str, name: str = "input") -> None:
 def check_images(x: Any, layer: str, channels: int | None = None) -> None:
     """Make sure that the value is a non-empty batch of images (N, C, H, W) of floats."""
     check_float(x, layer)
-    if x.ndim != 4:
-        hint = "; one image becomes a batch with .unsqueeze(0)" if x.ndim == 3 else ""
-        raise ShapeError(f"{layer}: input must have shape (N, C, H, W), got {x.ndim} dimension(s), {x.shape}{hint}")
-    if x.shape[0] == 0:
-        raise ShapeError(f"{layer}: the batch is empty, input has shape {x.shape}")
-    if 0 in x.shape:
-        raise ShapeError(f"{layer}: the images have no pixels or no channels, input has shape {x.shape}")
-    if channels is not None and x.shape[1] != channels:
-        raise ShapeError(f"{layer}: input must have {channels} channels, got {x.shape[1]} in shape {x.shape}")
+    shape = x.shape
+    if len(shape) != 4:
+        hint = "; one image becomes a batch with .unsqueeze(0)" if len(shape) == 3 else ""
+        raise ShapeError(f"{layer}: input must have shape (N, C, H, W), got {len(shape)} dimension(s), {shape}{hint}")
+    if shape[0] == 0:
+        raise ShapeError(f"{layer}: the batch is empty, input has shape {shape}")
+    if 0 in shape:
+        raise ShapeError(f"{layer}: the images have no pixels or no channels, input has shape {shape}")
+    if channels is not None and shape[1] != channels:
+        raise ShapeError(f"{layer}: input must have {channels} channels, got {shape[1]} in shape {shape}")
 
 
 def check_same_dtype(layer: str, **dtypes: Any) -> None:
@@ -98,13 +101,12 @@ def check_same_dtype(layer: str, **dtypes: Any) -> None:
 
 def check_window_fits(window: Window, x: Tensor, layer: str) -> None:
     """Make sure that at least one window lies within the padded images."""
-    for axis, name in ((0, "height"), (1, "width")):
-        size, (before, after) = x.shape[2 + axis], window.padding[axis]
-        if window.extent[axis] > size + before + after:
+    axes = zip(("height", "width"), x.shape[2:], window.padding, window.extent, strict=True)
+    for axis, (name, size, (before, after), extent) in enumerate(axes):
+        if extent > size + before + after:
             raise ShapeError(
                 f"{layer}: the window is larger than the padded input: {name} {size} + padding {before} + {after} "
-                f"against a window of {window.extent[axis]} "
-                f"(kernel {window.kernel[axis]}, dilation {window.dilation[axis]})"
+                f"against a window of {extent} (kernel {window.kernel[axis]}, dilation {window.dilation[axis]})"
             )
 
 

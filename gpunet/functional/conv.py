@@ -57,15 +57,15 @@ def conv2d(
     if weight.ndim != 4 or 0 in weight.shape:
         raise ShapeError(f"conv2d: weight must have shape (O, C/groups, kh, kw), got {weight.shape}")
     groups = whole_number(groups, "groups", "conv2d", 1)
-    window = conv_window((weight.shape[2], weight.shape[3]), stride, padding, dilation)
-    outputs, channels = weight.shape[0], input.shape[1]
+    channels, (outputs, group_channels, rows, columns) = input.shape[1], weight.shape
+    window = conv_window((rows, columns), stride, padding, dilation)
     if channels % groups or outputs % groups:
         raise ArgumentError(
             f"conv2d: groups={groups} must divide the {channels} input channels and the {outputs} output channels"
         )
-    if weight.shape[1] * groups != channels:
+    if group_channels * groups != channels:
         raise ShapeError(
-            f"conv2d: input must have {weight.shape[1] * groups} channels "
+            f"conv2d: input must have {group_channels * groups} channels "
             f"(weight of shape {weight.shape}, groups={groups}), got {channels} in shape {input.shape}"
         )
     _check_bias(bias, outputs, "conv2d")

@@ -42,32 +42,23 @@ def batch_norm(
         shift", 2015.
     """
     check_float(input, "batch_norm")
-    if not 2 <= input.ndim <= 4:
-        raise ShapeError(f"batch_norm: input must have shape (N, C), (N, C, L) or (N, C, H, W), got {input.shape}")
-    if 0 in input.shape:
-        raise ShapeError(f"batch_norm: the batch is empty, input has shape {input.shape}")
-    channels = input.shape[1]
-    vectors = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
-    for name, vector in vectors.items():
-        if vector is not None:
-            check_float(vector, "batch_norm", name)
-            if vector.shape != (channels,):
-                raise ShapeError(
-                    f"batch_norm: {name} must have shape ({channels},) for input {input.shape}, got {vector.shape}"
-                )
-    for one, other in (("running_mean", "running_var"), ("weight", "bias")):
-        if (vectors[one] is None) != (vectors[other] is None):
-            raise ArgumentError(f"batch_norm: {one} and {other} go together, got only one of them")
+    shape = input.shape
+    if not 2 <= len(shape) <= 4:
+        raise ShapeError(f"batch_norm: input must have shape (N, C), (N, C, L) or (N, C, H, W), got {shape}")
+    if 0 in shape:
+        raise ShapeError(f"batch_norm: the batch is empty, input has shape {shape}")
+    _check_vectors(shape, running_mean=running_mean, running_var=running_var)
+    _check_vectors(shape, weight=weight, bias=bias)
     learnt = [tensor for tensor in (weight, bias) if tensor is not None]
     if not training:
         if running_mean is None or running_var is None:
             raise ArgumentError("batch_norm: evaluation needs running_mean and running_var")
         evaluation = BatchNormInference(eps, running_mean.array, running_var.array)
         return apply(evaluation, input, *learnt)
-    count = input.numel() // channels
+    count = input.numel() // shape[1]
     if count == 1:
         raise ShapeError(
-            f"batch_norm: training needs more than one value per channel, got input of shape {input.shape}; "
+            f"batch_norm: training needs more than one value per channel, got input of shape {shape}; "
             f"use a larger batch, or eval()"
         )
     operation = BatchNorm(eps)
@@ -79,3 +70,17 @@ def batch_norm(
             settle(running.array)
             running.array[...] = values
     return output
+
+
+def _check_vectors(shape: tuple[int, ...], **vectors: Tensor | None) -> None:
+    """Make sure that two Tensors, given by name, are both missing or have a number for each channel of the input."""
+    missing = 0
+    for name, vector in vectors.items():
+        if vector is None:
+            missing += 1
+            continue
+        check_float(vector, "batch_norm", name)
+        if vector.shape != (shape[1],):
+            raise ShapeError(f"batch_norm: {name} must have shape ({shape[1]},) for input {shape}, got {vector.shape}")
+    if missing == 1:
+        raise ArgumentError(f"batch_norm: {' and '.join(vectors)} go together, got only one of them")

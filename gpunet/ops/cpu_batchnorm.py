@@ -96,4 +96,6 @@ def _whole_vectors(known: tuple[Array, ...], how: Cut) -> tuple[tuple[Array, ...
 
 def _repeat(vector: Array | None, how: Cut) -> Array | None:
     """What is known of the channels, for all numbers of a row: (C,) -> (width,)."""
-    return vector if vector is None or len(vector) == how.width else xp.tile(vector, how.width // len(vector))
+    if vector is None or len(vector) == how.width:
+        return vector
+    return xp.concatenate([vector] * (how.width // len(vector)))

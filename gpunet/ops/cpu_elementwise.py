@@ -10,6 +10,7 @@ from gpunet.backend import Array, xp
 from gpunet.backend.cpu_kernels import MOVED, CpuKernel, launch
 from gpunet.ops.activation import rectify, rectify_back
 from gpunet.ops.arithmetic import add
+from gpunet.ops.passes import FLOAT32
 
 RELU = CpuKernel("relu_forward", "const float* x, float* y")
 RELU_GRADIENT = CpuKernel("relu_gradient", "const float* grad, const float* y, float* dx")
@@ -23,7 +24,7 @@ def _lie_alike(*arrays: Any) -> bool:
     """Whether these are float32 arrays without gaps, equal in shape and in how they lie in memory."""
     first = arrays[0]
     return all(
-        type(each) is np.ndarray and each.dtype == np.float32 and each.size >= SMALLEST
+        type(each) is np.ndarray and each.size >= SMALLEST and each.dtype is FLOAT32
         and each.shape == first.shape and each.strides == first.strides
         for each in arrays
     ) and _in_order(first).flags.c_contiguous  # fmt: skip

@@ -24,7 +24,7 @@ import numpy as np
 
 from gpunet.backend import kernels
 
-__all__ = ["PASSES", "Pass", "is_float32"]
+__all__ = ["FLOAT32", "PASSES", "Pass", "is_float32"]
 
 PASSES: dict[str, Pass] = {}
 """Every pass, by the name of its page."""
@@ -63,17 +63,18 @@ class Pass:
         return self.page(*args)
 
 
-_FLOAT32 = np.dtype(np.float32)
+FLOAT32 = np.dtype(np.float32)
+"""The one type of float that CPU kernels know; NumPy has one object for it."""
 
 
 def is_float32(*args: Any) -> bool:
-    """Whether all arrays of floats among the arguments are float32, the one type that CPU kernels know.
+    """Whether all arrays of floats among the arguments are float32.
 
     And begin at a multiple of 4, where C++ expects floats: NumPy has arrays that do not.
     """
     for arg in args:
         if isinstance(arg, np.ndarray):
-            fits = arg.flags.aligned if arg.dtype is _FLOAT32 else arg.dtype.kind != "f"
+            fits = arg.flags.aligned if arg.dtype is FLOAT32 else arg.dtype.kind != "f"
             if not fits:
                 return False
     return True

@@ -46,11 +46,18 @@ __all__ = [
 ]
 
 
+_Lock = type(threading.RLock())  # the class itself: `threading.RLock` is a function, and takes three times as long
+
+
 class _Work(NamedTuple):
     operation: object  # that put it off
     run: Callable[..., Array]
     args: tuple[Any, ...]
     reads: tuple[Array, ...]  # the memory that must not change before it has run
+
+    @quiet()
+    def result(self) -> Array:
+        return self.run(*self.args)
 
 
 class Waiting:
@@ -74,7 +81,7 @@ class Waiting:
         self.origin: object | None = None
         self._work: _Work | None = _Work(operation, run, args, reads)
         self._value: Array = None
-        self._lock = threading.RLock()
+        self._lock = _Lock()
 
     @property
     def value(self) -> Array:
@@ -86,8 +93,7 @@ class Waiting:
         with self._lock:
             if self._work is not None:
                 try:
-                    with quiet():
-                        self._value = self._work.run(*self._work.args)
+                    self._value = self._work.result()
                 except MemoryError as error:
                     told = OutOfMemoryError.during(self._work.operation, self._work.reads)
                     told.origin, told.layer = self.origin, type(self.origin).__name__ if self.origin else ""
@@ -169,6 +175,8 @@ def _join(work: _Work, before: Waiting, joined: Waiting) -> Waiting | Array | No
     """What takes over the work of the one before."""
     joined.origin = before.origin
     waiting = wait(joined)
+    if waiting is joined:
+        return joined
     # Where another thread has just been handed what is read, the one before may be all that was saved of it.
     return None if any(map(is_handed_out, work.reads)) else waiting
 
@@ -226,8 +234,9 @@ def is_handed_out(array: Array) -> bool:
 
 def memory_of(array: Array) -> Array:
     """The array that a view, or a view of a view, is a view of: it owns the memory."""
-    while isinstance(getattr(array, "base", None), np.ndarray | type(array)):
-        array = array.base
+    base = getattr(array, "base", None)
+    while base is not None and isinstance(base, (np.ndarray, type(array))):
+        array, base = base, base.base
     return array
 
 

@@ -103,7 +103,11 @@ class Together:
         return xp.concatenate(self._as_lines(arrays))
 
     def _as_lines(self, arrays: Iterable[Array]) -> list[Array]:
-        return [array.transpose(order).reshape(-1) for array, order in zip(arrays, self._orders, strict=True)]
+        """Arrays as lines of numbers in the order of the parameters' memory: views where they lie so, too."""
+        return [
+            array if len(order) == 1 else array.transpose(order).reshape(-1)
+            for array, order in zip(arrays, self._orders, strict=True)
+        ]
 
     def _cut(self, line: Array) -> list[Array]:
         """The reverse: views of the line, in the shapes and memory orders of the parameters."""

@@ -276,13 +276,11 @@ class Optimizer:
 
     def _gradients(self, params: list[Tensor]) -> dict[Tensor, Array]:
         """The parameters that have a gradient, and theirs."""
-        grads = {}
-        for param in params:
-            grad = param.grad
-            if grad is not None:
-                check_active(param.array, f"a parameter of {self._name}")
-                check_active(grad.array, f"a gradient that {self._name} was given")
-                grads[param] = grad.array
+        grads = {param: grad.array for param in params if (grad := param.grad) is not None}
+        its_param, its_grad = f"a parameter of {self._name}", f"a gradient that {self._name} was given"
+        for param, array in grads.items():
+            check_active(param.array, its_param)
+            check_active(array, its_grad)
         return grads
 
     def _arrange(self, number: int, params: list[Tensor]) -> list[Alone | Together]:
