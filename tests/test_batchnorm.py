@@ -74,6 +74,13 @@ def test_running_statistics_move_by_the_formula(momentum, rng):
         close([each.numpy() for each in running], [mean, var])
 
 
+def test_a_variance_too_large_for_float32_is_infinite_without_a_word():
+    running = tensor(np.zeros(2, np.float32)), tensor(np.ones(2, np.float32))
+    x = np.array([[1.7e19, 1], [-1.7e19, 3]], np.float32)  # variance 2.9e38, unbiased 5.8e38
+    F.batch_norm(tensor(x), *running, training=True, momentum=1.0)
+    assert [each.tolist() for each in running] == [[0, 2], [np.inf, 2]]
+
+
 def test_float32_is_accurate_where_the_mean_is_large(rng):
     x = (rng.standard_normal((64, 2, 16, 16)) + 1e4).astype(np.float32)
     running = tensor(np.zeros(2, np.float32)), tensor(np.zeros(2, np.float32))

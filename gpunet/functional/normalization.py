@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gpunet.backend import Array, quiet
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.functional.checks import check_float
 from gpunet.ops.batchnorm import BatchNorm, BatchNormInference, running_statistics
@@ -65,11 +66,16 @@ def batch_norm(
     output = apply(operation, input, *learnt)
     if running_mean is not None and running_var is not None:
         batch = operation.batch_mean, operation.batch_var, count / (count - 1)
-        moved = running_statistics(running_mean.array, running_var.array, *batch, momentum)
-        for running, values in zip((running_mean, running_var), moved, strict=True):
-            settle(running.array)
-            running.array[...] = values
+        _move(running_mean.array, running_var.array, *batch, momentum)
     return output
+
+
+@quiet()
+def _move(mean: Array, var: Array, batch_mean: Array, batch_var: Array, unbiased: float, momentum: float) -> None:
+    """Move the running mean and variance, in place, towards those of a batch."""
+    moved_mean, moved_var = running_statistics(mean, var, batch_mean, batch_var, unbiased, momentum)
+    settle(mean, var)
+    mean[...], var[...] = moved_mean, moved_var
 
 
 def _check_vectors(shape: tuple[int, ...], **vectors: Tensor | None) -> None:

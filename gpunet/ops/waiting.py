@@ -217,13 +217,13 @@ def hand_out(array: Array) -> None:
         settle(array)
 
 
-def settle(array: Array | None = None) -> None:
-    """Compute what waits on the memory of this array, or all that waits, because the memory is about to be written."""
-    memory = None if array is None else memory_of(array)
+def settle(*arrays: Array) -> None:
+    """Compute what waits on the memory of these arrays, or all that waits, because it is about to be written to."""
+    written = {id(memory_of(array)) for array in arrays}
     for reference in list(_waiting.values()):
         waiting: Waiting | None = reference()
         work = None if waiting is None else waiting._work
-        if work is not None and (memory is None or any(memory_of(each) is memory for each in work.reads)):
+        if work is not None and (not arrays or any(id(memory_of(each)) in written for each in work.reads)):
             computed(waiting)
 
 

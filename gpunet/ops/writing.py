@@ -29,10 +29,11 @@ def now() -> int:
 def about_to_write(*arrays: Array) -> None:
     """Say that these arrays are going to be written over, before it is done."""
     global _latest
+    if not arrays:
+        return
+    settle(*arrays)
     time = now()
-    for array in arrays:
-        memory = memory_of(array)
-        settle(memory)
+    for memory in map(memory_of, arrays):
         noted = _written.get(id(memory))
         _written[id(memory)] = (_until_it_is_gone(memory) if noted is None else noted[0]), time
     _latest = time
