@@ -109,6 +109,25 @@ def test_mean_over_no_rows_is_nan():
             assert function(x, tensor([1, 1]), ignore_index=1, reduction="sum").item() == 0
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("weight", [None, [1.0, 2.0, 3.0]], ids=["", "weight"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_mean_over_no_rows_has_a_gradient_of_0(smoothing, weight, dtype):
+    """As in PyTorch 2.13. A batch in which every label is ignored must not carry NaN into the weights."""
+    x, target = np.array([[1, 2, 3], [0, 1, 0]], dtype), tensor([1, 1])
+    per_class = None if weight is None else tensor(np.array(weight, dtype))
+    losses = [
+        lambda x: F.cross_entropy(x, target, per_class, 1, label_smoothing=smoothing),
+        lambda x: F.nll_loss(x, target, per_class, 1),
+    ]
+    for loss in losses:
+        given = tensor(x, requires_grad=True)
+        value = loss(given)
+        value.backward()
+        assert math.isnan(value.item())
+        np.testing.assert_array_equal(given.grad.numpy(), np.zeros_like(x))
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_cross_entropy_of_huge_logits_is_finite(dtype, smoothing):

@@ -38,7 +38,7 @@ def cross_entropy(
     Args:
         target: the right class of each row as an integer, or a probability for each class.
         weight: how much each class counts. With class labels, the mean is over the weights of the rows.
-        ignore_index: rows with this label count for nothing.
+        ignore_index: rows with this label count for nothing. Where that leaves no row, the mean is NaN, its gradient 0.
         label_smoothing: that much of the target is spread evenly over all classes.
 
     Shape:
@@ -77,7 +77,7 @@ def nll_loss(
     Args:
         target: the right class of each row as an integer.
         weight: how much each class counts. The mean is over the weights of the rows.
-        ignore_index: rows with this label count for nothing.
+        ignore_index: rows with this label count for nothing. Where that leaves no row, the mean is NaN, its gradient 0.
 
     Shape:
         input: (N, C) or (N, C, d1, ...); target: (N,) or (N, d1, ...); weight: (C,).

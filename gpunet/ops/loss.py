@@ -46,7 +46,8 @@ def target_distribution(
 class ExpectedNegativeLog(Operation):
     """`y[n,...] = -sum over c of q[n,c,...] * x[n,c,...]` for log-probabilities x: cross-entropy with the target q.
 
-    Where q is 0 the term is 0, also for a log-probability of -inf.
+    Where q is 0 the term is 0, and so is its gradient: also for a log-probability of -inf, and where nothing counts and
+    the mean over the batch is 0 / 0, so that the gradient that comes back is infinite.
     """
 
     autocast, sums = "full", True
@@ -58,7 +59,7 @@ class ExpectedNegativeLog(Operation):
         return -(self.q * xp.where(self.q == 0, 0, log_p)).sum(axis=1)
 
     def backward(self, grad: Array) -> tuple[Array]:
-        return (-self.q * grad[:, None],)
+        return (xp.where(self.q == 0, 0, -self.q * grad[:, None]),)
 
 
 class _Pair(Operation):
