@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 import gpunet.functional as F
+from gpunet.data import DataLoader, TensorDataset
+from gpunet.errors import LabelError
 from gpunet.tensor import tensor
 from gpunet.testing import gradcheck
 from tests import reference
@@ -90,6 +92,41 @@ def test_images_of_labels_are_rows_of_labels(function, shape, rng):
 def test_labels_of_any_integer_type(function, dtype, rng):
     x = tensor(rng.standard_normal((ROWS, CLASSES)))
     close(function(x, tensor(LABELS.astype(dtype))).item(), function(x, tensor(LABELS)).item(), 0, 0)
+
+
+def written(labels):
+    labels.data[0] = 7
+    return labels
+
+
+def written_through_a_view(labels):
+    labels[1:].data[0] = 7
+    return labels
+
+
+def from_a_loader(labels):
+    data = TensorDataset(np.zeros((2, 1), np.float32), labels.numpy())
+    (_, batch), *_ = DataLoader(data, batch_size=2)
+    return written(batch)
+
+
+LABELS_CHANGED = {
+    "data": written,
+    "a view": written_through_a_view,
+    "a batch of a loader": from_a_loader,
+    "another type": lambda labels: tensor(np.array([2, 200]), dtype=np.int8),  # -56
+}
+
+
+@pytest.mark.parametrize("change", LABELS_CHANGED.values(), ids=LABELS_CHANGED)
+@pytest.mark.parametrize("function", [F.cross_entropy, F.nll_loss])
+def test_labels_that_changed_are_looked_at_again(function, change):
+    """The host notes between which numbers labels lie when it sends them: that holds until somebody writes there."""
+    labels = tensor(np.array([0, 2]))
+    function(tensor(np.zeros((2, 3))), labels)
+    changed = change(labels)
+    with pytest.raises(LabelError, match="labels must lie within"):
+        function(tensor(np.zeros((2, 3 if changed.dtype == np.int64 else 400))), changed)
 
 
 def test_one_hot_probabilities_are_labels(rng):

@@ -19,7 +19,7 @@ from gpunet.data.checks import HostArray, checked_count
 from gpunet.data.dataset import Dataset
 from gpunet.data.mixup import BatchTransform
 from gpunet.errors import ArgumentError, DataError, DTypeError
-from gpunet.tensor import Tensor
+from gpunet.tensor import Tensor, own
 
 __all__ = ["DataLoader"]
 
@@ -198,7 +198,8 @@ def _send(transfer: HostToBackend, parts: tuple[HostArray, ...]) -> Callable[[],
 
     def tensors() -> tuple[Tensor, ...]:
         arrived = arrive()
-        made = [Tensor(as_nchw(array) if array.ndim == 4 else array) for array in arrived]
+        make = own if transfer.ahead else Tensor  # what was not copied may be an array that the dataset holds
+        made = [make(as_nchw(array) if array.ndim == 4 else array) for array in arrived]
         for each, part in zip(made, parts, strict=True):
             each.note_range(part)
         return tuple(made)

@@ -228,7 +228,7 @@ def settle(*arrays: Array) -> None:
 
 
 def is_handed_out(array: Array) -> bool:
-    """Whether somebody outside the library holds this memory."""
+    """Whether somebody outside the library holds this memory, and may write there at any time."""
     return id(memory_of(array)) in _handed_out
 
 
