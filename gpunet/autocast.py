@@ -16,13 +16,11 @@ as it is.
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from gpunet.mode import Mode, ModeSwitch
 from gpunet.ops.operation import Operation
 
 __all__ = ["autocast", "input_dtype", "is_autocast_enabled"]
@@ -30,11 +28,7 @@ __all__ = ["autocast", "input_dtype", "is_autocast_enabled"]
 _CASTS = {"half": (np.dtype(np.float32), np.dtype(np.float16)), "full": (np.dtype(np.float16), np.dtype(np.float32))}
 
 
-class _Mode(threading.local):
-    enabled = False
-
-
-_mode = _Mode()
+_mode = Mode(False)
 
 
 def is_autocast_enabled() -> bool:
@@ -42,7 +36,7 @@ def is_autocast_enabled() -> bool:
     return _mode.enabled
 
 
-class autocast(contextlib.ContextDecorator):
+class autocast(ModeSwitch):
     """Run matrix products in float16, and what needs it in float32, inside this block or the function it decorates.
 
     For the forward pass and the loss; `backward` is called outside, and each gradient has the type of what it is the
@@ -63,22 +57,7 @@ class autocast(contextlib.ContextDecorator):
     """
 
     def __init__(self, enabled: bool = True) -> None:
-        self.enabled = enabled
-        self._before: list[bool] = []
-
-    def _recreate_cm(self) -> autocast:
-        return autocast(self.enabled)  # each call of a decorated function remembers its own thread's mode
-
-    def __enter__(self) -> autocast:
-        self._before.append(_mode.enabled)
-        _mode.enabled = self.enabled
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> Literal[False]:
-        _mode.enabled = self._before.pop()
-        return False
+        super().__init__(_mode, enabled)
 
 
 def input_dtype(operation: Operation | type[Operation], dtype: Any) -> Any:

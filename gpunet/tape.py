@@ -6,14 +6,11 @@ What nothing refers to any more is gone, and the activations with it, by referen
 
 from __future__ import annotations
 
-import contextlib
 import heapq
-import threading
-from types import TracebackType
-from typing import Literal
 
 from gpunet.backend import Array, quiet, xp
 from gpunet.errors import GradientError, OutOfMemoryError
+from gpunet.mode import Mode, ModeSwitch
 from gpunet.ops.arithmetic import add
 from gpunet.ops.operation import Operation
 from gpunet.ops.waiting import Waiting, computed, is_waiting
@@ -25,27 +22,30 @@ __all__ = ["Leaf", "Node", "backward", "is_grad_enabled", "no_grad"]
 class Leaf:
     """The start of a path: a Tensor that the user made with requires_grad, such as a weight. Collects its gradient."""
 
-    __slots__ = ("grad",)
+    __slots__ = ("grad", "shape")
 
-    def __init__(self) -> None:
+    def __init__(self, shape: tuple[int, ...]) -> None:
         self.grad: Array | None = None
+        self.shape = shape
 
 
 class Node:
-    """One recorded operation. `inputs` holds None for each input that needs no gradient."""
+    """One recorded operation. `inputs` holds None for each input that needs no gradient; `shape` is the output's."""
 
-    __slots__ = ("inputs", "operation", "sequence")
+    __slots__ = ("inputs", "operation", "sequence", "shape")
 
-    def __init__(self, operation: Operation, inputs: tuple[Node | Leaf | None, ...]) -> None:
+    def __init__(self, operation: Operation, inputs: tuple[Node | Leaf | None, ...], shape: tuple[int, ...]) -> None:
         self.operation: Operation | None = operation
         self.inputs = inputs
+        self.shape = shape
         self.sequence = now()
 
     def run_backward(self, grad: Array) -> tuple[Array | None, ...]:
         """The gradients by the inputs. Lets go of the operation, and so of every array that it had kept.
 
         Raises:
-            GradientError: if that has happened before, or what the operation kept has been written over since.
+            GradientError: if that has happened before, if what the operation kept has been written over since, or if they
+                are not the gradients by these inputs.
         """
         if self.operation is None:
             raise GradientError(
@@ -59,18 +59,27 @@ class Node:
             )
         operation, self.operation = self.operation, None
         try:
-            return operation.backward(grad)
+            parts = operation.backward(grad)
         except OutOfMemoryError:
             raise  # told by what had been put off
         except MemoryError as error:
             raise OutOfMemoryError.during(operation, [grad]) from error
+        if not isinstance(parts, tuple) or len(parts) != len(self.inputs):
+            got = f"{len(parts)} of them" if isinstance(parts, tuple) else type(parts).__name__
+            raise GradientError(
+                f"{type(operation).__name__}.backward is expected to return a tuple of {len(self.inputs)} gradients, "
+                f"one for each input, got {got}"
+            )
+        for target, part in zip(self.inputs, parts, strict=True):
+            if target is not None and part is not None and part.shape != target.shape:  # it would broadcast, or be kept
+                raise GradientError(
+                    f"{type(operation).__name__}.backward returned a gradient of shape {part.shape} by an input of "
+                    f"shape {target.shape}"
+                )
+        return parts
 
 
-class _GradMode(threading.local):
-    enabled = True
-
-
-_grad_mode = _GradMode()
+_grad_mode = Mode(True)
 
 
 def is_grad_enabled() -> bool:
@@ -78,7 +87,7 @@ def is_grad_enabled() -> bool:
     return _grad_mode.enabled
 
 
-class no_grad(contextlib.ContextDecorator):
+class no_grad(ModeSwitch):
     """Record nothing inside this block, or inside the function it decorates: for evaluation, and to change weights.
 
     Example:
@@ -88,21 +97,7 @@ class no_grad(contextlib.ContextDecorator):
     """
 
     def __init__(self) -> None:
-        self._before: list[bool] = []
-
-    def _recreate_cm(self) -> no_grad:
-        return no_grad()  # each call of a decorated function remembers its own thread's mode
-
-    def __enter__(self) -> no_grad:
-        self._before.append(_grad_mode.enabled)
-        _grad_mode.enabled = False
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> Literal[False]:
-        _grad_mode.enabled = self._before.pop()
-        return False
+        super().__init__(_grad_mode, False)
 
 
 def backward(root: Node | Leaf, grad: Array) -> None:

@@ -81,6 +81,8 @@ class Tensor:
     def data(self, array: Array) -> None:
         hand_out(array)
         self._array = array
+        if isinstance(self._node, tape.Leaf):
+            self._node.shape = array.shape
 
     @property
     def array(self) -> Array:
@@ -165,7 +167,7 @@ class Tensor:
         elif self._node is None:
             if not self.is_floating_point():
                 raise DTypeError(f"requires_grad expects floats, got a Tensor of {self.dtype}")
-            self._node = tape.Leaf()
+            self._node = tape.Leaf(self.shape)
 
     @property
     def is_leaf(self) -> bool:
@@ -734,7 +736,7 @@ def apply(operation: Operation, *inputs: Any) -> Tensor:
     # A NumPy reduction returns a scalar, not an array.
     result = own(made if isinstance(made, Waiting) else xp.asarray(made))
     if True in needs_grad:
-        result._node = tape.Node(operation, tuple(nodes))
+        result._node = tape.Node(operation, tuple(nodes), result.shape)
     if operation.views and xp.may_share_memory(made, arrays[0]):
         result.share_with(inputs[0])
     return result

@@ -16,6 +16,7 @@ ROOT = Path(gpunet.__file__).parent
 ORDER = [
     "errors",
     "version",
+    "mode",
     "emulator",  # CUDA on a CPU
     "emulated",  # the stand-in for CuPy
     "backend",

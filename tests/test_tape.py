@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import gpunet.functional as F
-from gpunet.errors import GradientError
+from gpunet.autocast import autocast, is_autocast_enabled
+from gpunet.errors import ArgumentError, GradientError
 from gpunet.ops.operation import Operation
 from gpunet.tape import is_grad_enabled, no_grad
 from gpunet.tensor import apply, tensor
@@ -197,6 +198,57 @@ def test_computed_tensor_keeps_its_history():
     assert y.grad is None
 
 
+class Wrong(Operation):
+    """Adds its inputs, and returns `gradients` instead of theirs."""
+
+    def __init__(self, gradients):
+        self.gradients = gradients
+
+    def forward(self, *inputs):
+        return sum(inputs[1:], inputs[0])
+
+    def backward(self, grad):
+        return self.gradients(grad)
+
+
+WRONG_GRADIENTS = {
+    "one row": (lambda g: (g[:1], g), r"shape \(1, 3\) by an input of shape \(2, 3\)"),
+    "a number": (lambda g: (g.sum(), g), r"shape \(\) "),
+    "stretched": (lambda g: (g, g[None] * g[:, None]), r"shape \(2, 2, 3\)"),
+    "transposed": (lambda g: (g, g.T), r"shape \(3, 2\)"),
+    "too few": (lambda g: (g,), "a tuple of 2 gradients, .* got 1 of them"),
+    "too many": (lambda g: (g, g, g), "got 3 of them"),
+    "an array": (lambda g: g, "got ndarray"),
+    "nothing": (lambda g: None, "got NoneType"),
+}
+
+
+@pytest.mark.parametrize("computed", [False, True], ids=["leaves", "computed inputs"])
+@pytest.mark.parametrize("name", WRONG_GRADIENTS)
+def test_gradients_that_are_not_those_of_the_inputs(name, computed):
+    gradients, words = WRONG_GRADIENTS[name]
+    a, b = (tensor(np.ones((2, 3)), requires_grad=True) for _ in range(2))
+    inputs = (a * 2, b * 2) if computed else (a, b)
+    y = apply(Wrong(gradients), *inputs)
+    with pytest.raises(GradientError, match=f"Wrong.backward .*{words}"):
+        y.sum().backward()
+    assert a.grad is None
+    assert b.grad is None
+
+
+def test_gradient_nobody_needs_may_have_any_shape():
+    a, b = tensor(np.ones((2, 3)), requires_grad=True), tensor(np.ones((2, 3)))
+    apply(Wrong(lambda g: (g, g[:1])), a, b).sum().backward()
+    close(a.grad.numpy(), np.ones((2, 3)))
+
+
+def test_leaf_whose_data_were_replaced_takes_a_gradient_of_their_shape():
+    a = leaf(1.0, 2.0)
+    a.data = tensor(np.ones((3, 1))).data
+    (a * 2).sum().backward()
+    close(a.grad.numpy(), np.full((3, 1), 2.0))
+
+
 # ------------------------------------------------------------------------------------------------------------ no_grad
 
 
@@ -216,6 +268,87 @@ def test_no_grad_as_a_context_and_as_a_decorator():
         assert not evaluate().requires_grad
         assert not is_grad_enabled()
     assert (x * 2).requires_grad
+
+
+def modes_of_a_generator(switch, is_on):
+    """What a generator function under the decorator, and whoever runs it, see of the mode; and what it was sent."""
+    seen = []
+
+    @switch
+    def steps(first):
+        seen.append(is_on())
+        sent = yield first
+        seen.append((is_on(), sent))
+        try:
+            yield "second"
+        except KeyError:
+            seen.append(is_on())
+        try:
+            yield "third"
+        finally:
+            seen.append(is_on())
+        yield "fourth"
+        return "the end"
+
+    outside = []
+
+    def look(value):
+        outside.append(is_on())
+        return value
+
+    running = steps(first="first")
+    values = [look(next(running)), look(running.send("sent")), look(running.throw(KeyError())), look(next(running))]
+    with pytest.raises(StopIteration) as end:
+        next(running)
+    closed = steps("first")
+    for _ in range(2):
+        next(closed)
+    closed.throw(KeyError())
+    closed.close()
+    assert values == ["first", "second", "third", "fourth"]
+    assert end.value.value == "the end"
+    return seen, outside
+
+
+def test_no_grad_around_a_generator_holds_while_it_runs():
+    """As in PyTorch: not for whoever it yields to."""
+    inside, outside = modes_of_a_generator(no_grad(), is_grad_enabled)
+    assert inside == [False, (False, "sent"), False, False, False, (False, None), False, False]
+    assert outside == [True] * 4
+    assert is_grad_enabled()
+
+
+def test_autocast_around_a_generator_holds_while_it_runs():
+    inside, outside = modes_of_a_generator(autocast(), is_autocast_enabled)
+    assert inside == [True, (True, "sent"), True, True, True, (True, None), True, True]
+    assert outside == [False] * 4
+
+
+def test_no_grad_around_a_generator_that_is_let_go_of():
+    x = leaf(1.0)
+
+    @no_grad()
+    def doubled():
+        while True:
+            yield x * 2
+
+    for y in doubled():
+        assert not y.requires_grad
+        assert (x * 2).requires_grad
+        break
+    assert is_grad_enabled()
+
+
+def test_async_functions_cannot_be_decorated():
+    async def wait():
+        pass
+
+    async def many():
+        yield
+
+    for function in (wait, many):
+        with pytest.raises(ArgumentError, match="async"):
+            no_grad()(function)
 
 
 def test_no_grad_ends_with_an_exception():
