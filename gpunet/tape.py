@@ -44,8 +44,8 @@ class Node:
         """The gradients by the inputs. Lets go of the operation, and so of every array that it had kept.
 
         Raises:
-            GradientError: if that has happened before, if what the operation kept has been written over since, or if they
-                are not the gradients by these inputs.
+            GradientError: if that has happened before, if what the operation kept has been written over since, or if
+                they are not the gradients by these inputs.
         """
         if self.operation is None:
             raise GradientError(
