@@ -18,6 +18,7 @@ GEOMETRIES = [
     ((2, 8, 8, 16), 32, Window((3, 3), ONE, around(1)), 1),
     ((1, 9, 7, 3), 16, Window((3, 3), ONE, around(1)), 1),  # the stem
     ((2, 15, 14, 3), 8, Window((7, 7), (2, 2), around(3)), 1),
+    ((2, 9, 8, 3), 8, Window((3, 3), ONE, around(1), (3, 1)), 1),  # few channels, and rows far from one another
     ((3, 6, 5, 16), 24, Window((1, 1)), 1),
     ((2, 7, 7, 16), 8, Window((1, 1), (2, 2)), 1),  # the shortcut of a residual block
     ((2, 8, 9, 8), 16, Window((3, 3), (2, 2), around(1)), 1),
