@@ -120,10 +120,11 @@ def backward(root: Node | Leaf, grad: Array) -> None:
             for target, part in zip(node.inputs, parts, strict=True):
                 if target is None or part is None:
                     continue
-                if isinstance(part, Waiting) and (target in gradients or not _takes_waiting(target)):
+                earlier = gradients.get(target)
+                if isinstance(part, Waiting) and (earlier is not None or not _takes_waiting(target)):
                     part = part.value
-                if target in gradients:
-                    part = _sum(computed(gradients[target]), part, grad)
+                if earlier is not None:
+                    part = _sum(computed(earlier), part, grad)
                 elif isinstance(target, Node):
                     heapq.heappush(queue, (-target.sequence, target))
                 elif not _is_new(part, grad):

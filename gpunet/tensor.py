@@ -837,13 +837,16 @@ def as_tensor(data: Any, dtype: DType = None) -> Tensor:
 
 def _binary(operation: Operation, a: Any, b: Any) -> Tensor:
     a, b = operand(a), operand(b)
-    check_broadcast(getattr(a, "shape", ()), getattr(b, "shape", ()), type(operation).__name__.lower())
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        check_broadcast(a.shape, b.shape, type(operation).__name__.lower())
     return apply(operation, a, b)
 
 
 def operand(value: Any) -> Any:
     """A Tensor or a plain number of Python, for what stands beside a Tensor in arithmetic."""
-    if isinstance(value, Tensor | bool | int | float):
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, bool | int | float):
         return float(value) if isinstance(value, np.generic) else value  # np.float64 is a float, but a strict one
     if isinstance(value, np.generic):
         return value.item()

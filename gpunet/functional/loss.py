@@ -14,7 +14,7 @@ from gpunet.functional.checks import check_choice, check_float, check_probabilit
 from gpunet.ops import loss as ops
 from gpunet.ops.operation import Operation
 from gpunet.ops.waiting import is_handed_out
-from gpunet.tensor import Tensor, apply
+from gpunet.tensor import Tensor, apply, own
 
 __all__ = [
     "binary_cross_entropy",
@@ -199,7 +199,7 @@ def _reduce(losses: Tensor, reduction: str, row_weight: Any = None) -> Tensor:
         return losses.sum()
     if row_weight is None:
         return losses.mean()
-    total_weight = Tensor(xp.asarray(row_weight.sum(dtype=xp.promote_types(losses.dtype, xp.float32))))
+    total_weight = own(xp.asarray(row_weight.sum(dtype=xp.promote_types(losses.dtype, xp.float32))))
     return (losses.to(total_weight.dtype).sum() / total_weight).to(losses.dtype)  # float16 cannot count to 70,000
 
 

@@ -73,8 +73,6 @@ def is_float32(*args: Any) -> bool:
     And begin at a multiple of 4, where C++ expects floats: NumPy has arrays that do not.
     """
     for arg in args:
-        if isinstance(arg, np.ndarray):
-            fits = arg.flags.aligned if arg.dtype is FLOAT32 else arg.dtype.kind != "f"
-            if not fits:
-                return False
+        if isinstance(arg, np.ndarray) and not (arg.flags.aligned if arg.dtype is FLOAT32 else arg.dtype.kind != "f"):
+            return False
     return True
