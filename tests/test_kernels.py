@@ -433,7 +433,7 @@ def batch_norm(x, grad, weight, bias, residual=None, relu=False, eps=1e-5):
         y = batchnorm.normalise(x, known, residual, relu)
         sums = batchnorm.backward_sums(grad, x, known, y if relu else None)
         dx = batchnorm.input_gradient(grad, x, known, sums, y if relu else None)
-        return mean, var, y, dx, sums.dweight, sums.dbias
+        return mean, var, y, dx, sums.dweight.astype(x.dtype), sums.dbias.astype(x.dtype)
 
     return on_device(step, x, grad, weight, bias, residual)
 

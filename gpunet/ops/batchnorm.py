@@ -101,11 +101,8 @@ def normalise(x: Array, known: Channels, residual: Array | None = None, relu: bo
 
 
 @Pass
-def backward_sums(grad: Array, x: Array, known: Channels, relu_output: Array | None = None, dtype: Any = None) -> Sums:
-    """The sums over all rows that the gradients need, where `relu_output` is y if a ReLU was part of it.
-
-    The gradients by bias and weight are of the type of x, or of `dtype`: that of weight and bias.
-    """
+def backward_sums(grad: Array, x: Array, known: Channels, relu_output: Array | None = None) -> Sums:
+    """The sums over all rows that the gradients need, where `relu_output` is y if a ReLU was part of it."""
 
     def one_tile(grad: Array, x: Array, y: Array | None, center: Array) -> tuple[Array, Array]:
         g = grad if y is None else rectify_back(grad, y)
@@ -114,9 +111,8 @@ def backward_sums(grad: Array, x: Array, known: Channels, relu_output: Array | N
     count = x.size // x.shape[-1]
     dbias, product = _tile_by_tile(one_tile, (grad, x, relu_output), (known.center,))
     dweight = product * known.inverse_std
-    gradients = (each.astype(dtype or x.dtype) for each in (dbias, dweight))
-    means = (each.astype(known.center.dtype) for each in (dbias / count, dweight * known.inverse_std / count))
-    return Sums(*gradients, *means)
+    sums = (dbias, dweight, dbias / count, dweight * known.inverse_std / count)
+    return Sums(*(each.astype(known.center.dtype) for each in sums))
 
 
 @Pass
@@ -188,9 +184,10 @@ class BatchNorm(Operation):
     def backward(self, grad: Any) -> tuple[Array, ...]:
         grad, y = grad.apart() if isinstance(grad, Masked) else (grad, None)
         grad, y = to_nhwc(grad), None if y is None else to_nhwc(y)
-        sums = backward_sums(grad, self.x, self.known, y, self.dtype)
-        dx = self._input_gradient(grad, sums, y)
-        return (as_nchw(dx), sums.dweight, sums.dbias)[: len(self.needs_grad)]
+        sums = backward_sums(grad, self.x, self.known, y)
+        dx = as_nchw(self._input_gradient(grad, sums, y))
+        dweight, dbias = (each.astype(self.dtype, copy=False) for each in (sums.dweight, sums.dbias))
+        return (dx, dweight, dbias)[: len(self.needs_grad)]
 
     def _input_gradient(self, grad: Array, sums: Sums, y: Array | None) -> Array:
         return input_gradient(grad, self.x, self.known, sums, y)

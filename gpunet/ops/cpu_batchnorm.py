@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from gpunet.backend import Array, xp
@@ -67,7 +65,7 @@ def _(x: Array, known: Channels, residual: Array | None = None, relu: bool = Fal
 
 
 @batchnorm.backward_sums.on("cpu", takes=is_float32)
-def _(grad: Array, x: Array, known: Channels, relu_output: Array | None = None, dtype: Any = None) -> Sums:
+def _(grad: Array, x: Array, known: Channels, relu_output: Array | None = None) -> Sums:
     channels = x.shape[-1]
     how = cut(x.size // channels, channels)
     partial = xp.empty((how.chunks, 2, how.width), dtype=np.float64)

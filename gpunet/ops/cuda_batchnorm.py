@@ -6,7 +6,7 @@ residual that may be added before it are part of the same pass over memory. The 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from gpunet.backend import Array, xp
 from gpunet.backend.kernel_table import (
@@ -129,11 +129,8 @@ def _(x: Array, known: Channels, residual: Array | None = None, relu: bool = Fal
 
 
 @batchnorm.backward_sums.on("cuda")
-def _(grad: Array, x: Array, known: Channels, relu_output: Array | None = None, dtype: Any = None) -> Sums:
-    """The sums over all rows that the gradients need, where `relu_output` is y if a ReLU was part of it.
-
-    The gradients by bias and weight are of the type of x, or of `dtype`: that of weight and bias.
-    """
+def _(grad: Array, x: Array, known: Channels, relu_output: Array | None = None) -> Sums:
+    """The sums over all rows that the gradients need, where `relu_output` is y if a ReLU was part of it."""
     y = x if relu_output is None else relu_output  # x: not looked at
     share = share_among_blocks(x, (grad, y), summing=True)
     partial = [xp.empty((share.chunks, share.channels), dtype=xp.float64) for _ in range(2)]
@@ -142,8 +139,7 @@ def _(grad: Array, x: Array, known: Channels, relu_output: Array | None = None, 
     launch(
         BATCH_NORM_SUMS, grad, x, y, known.center, *partial, *cut, *flags, threads=share.threads, vector=share.vector
     )
-    gradients = [xp.empty(share.channels, dtype=dtype or x.dtype) for _ in range(2)]
-    sums = Sums(*gradients, *(xp.empty(share.channels, dtype=known.center.dtype) for _ in range(2)))
+    sums = Sums(*(xp.empty(share.channels, dtype=known.center.dtype) for _ in range(4)))
     lanes, groups = lanes_and_groups(share.channels)
     cut = (share.rows, share.channels, lanes, share.chunks)
     launch(BATCH_NORM_MERGE_SUMS, *partial, known.inverse_std, *sums, *cut, threads=groups * BLOCK)

@@ -74,15 +74,15 @@ def normalise(rng):
 def backward_sums(rng):
     for shape, dtype, arithmetic in in_types(rng):
         known = channels_of(rng, shape[-1], arithmetic)
-        yield normal(rng, shape, dtype), normal(rng, shape, dtype), known, None, arithmetic
-        yield normal(rng, shape, dtype), normal(rng, shape, dtype), known, relu_output(rng, shape, dtype), dtype
+        yield normal(rng, shape, dtype), normal(rng, shape, dtype), known, None
+        yield normal(rng, shape, dtype), normal(rng, shape, dtype), known, relu_output(rng, shape, dtype)
 
 
 @cases("input_gradient")
 def input_gradient(rng):
     for shape, dtype, arithmetic in in_types(rng):
         known = channels_of(rng, shape[-1], arithmetic)
-        sums = Sums(*(normal(rng, shape[-1:], each) for each in (dtype, dtype, arithmetic, arithmetic)))
+        sums = Sums(*(normal(rng, shape[-1:], arithmetic) for _ in range(4)))
         grad, x = normal(rng, shape, dtype), normal(rng, shape, dtype)
         yield grad, x, known, sums, None
         yield grad, x, known, sums, relu_output(rng, shape, dtype)
