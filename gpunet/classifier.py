@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from gpunet.backend import asarray, host_generator, to_cpu
-from gpunet.data import DatasetRecipe, ImageDataset, read_image
-from gpunet.data.transforms import Compose, Normalize, Transform
+from gpunet.data import read_image
+from gpunet.data.transforms import Compose, Normalize
 from gpunet.data.transforms.colour import GREY
-from gpunet.errors import ArgumentError, DataError, FileError, ShapeError
+from gpunet.errors import ArgumentError, ShapeError
 from gpunet.functional import softmax
 from gpunet.models import create_model
 from gpunet.nn import Module, evaluation_mode
 from gpunet.tape import no_grad
 from gpunet.tensor import Tensor
-from gpunet.train import RunFolder, load_weights
+from gpunet.train import RunFolder, load_weights, read_input
 
 __all__ = ["Classifier", "load"]
 
-LARGEST_SIZE = 8192  # pixels on a side: what a configuration that lies may make us reserve
 BATCH_SIZE = 256  # the same as in the test that training ends with, so that the probabilities are the same bits
 
 
@@ -160,52 +156,7 @@ def load(folder: str | os.PathLike[str]) -> Classifier:
     """
     run = RunFolder(Path(folder))
     config = run.read_config()
-    classes, recipe, size = _read_input(config, run.config_path)
+    classes, recipe, size = read_input(config, run.config_path)
     model = create_model(config["model"], len(classes), recipe.channels)
     load_weights(run.weights_path, model)
     return Classifier(model.eval(), classes, recipe.test_transform(size), recipe.channels, recipe.size, recipe.scale)
-
-
-def _read_input(config: dict[str, Any], path: Path) -> tuple[tuple[str, ...], DatasetRecipe, int]:
-    """What a configuration says about the images: the classes, how they are stored, and the size that the model takes.
-
-    It is all there, so that a model can be used where its dataset is not.
-    """
-    classes, given = config.get("classes"), config.get("input")
-    if not isinstance(classes, list) or not classes or not all(isinstance(each, str) for each in classes):
-        raise FileError(f"{path} is damaged: 'classes' must be a list of texts")
-    if not isinstance(given, dict):
-        raise FileError(f"{path} is damaged: 'input' must be a JSON object")
-
-    def checked(name: str, right: Callable[[Any], bool]) -> Any:
-        if not right(given.get(name)):
-            raise FileError(f"{path} is damaged: 'input' has {name!r} {given.get(name)!r:.100}")
-        return given[name]
-
-    channels = checked("channels", lambda value: value in (1, 3))
-
-    def is_size(value: Any) -> bool:
-        return type(value) is int and 1 <= value <= LARGEST_SIZE
-
-    def are_numbers(value: Any) -> bool:
-        return isinstance(value, list) and len(value) in (1, channels) and all(map(_is_number, value))
-
-    recipe = DatasetRecipe(
-        load=_no_images,
-        channels=channels,
-        size=checked("stored_size", is_size),
-        scale=checked("scale", lambda value: _is_number(value) and 0 < value <= 255),
-        mean=checked("mean", are_numbers),
-        std=checked("std", lambda value: are_numbers(value) and min(value) > 0),
-        crop_padding=0,
-        flip=False,
-    )
-    return tuple(classes), recipe, checked("size", is_size)
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
-
-
-def _no_images(train: bool, transform: Transform) -> ImageDataset:
-    raise DataError("the images that a run was trained on are not kept with it")

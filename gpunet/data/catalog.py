@@ -6,11 +6,12 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from gpunet.data.cifar import CIFAR10, CIFAR100
 from gpunet.data.dataset import ImageDataset
 from gpunet.data.digits import Digits
-from gpunet.data.folder import ImageFolder
+from gpunet.data.folder import FolderSet, left_out, read_folder
 from gpunet.data.mnist import MNIST, FashionMNIST
 from gpunet.data.shapes import Shapes
 from gpunet.data.statistics import dataset_statistics
@@ -54,6 +55,8 @@ class DatasetRecipe:
         flip: whether a mirrored image is still of its class.
         downloaded: whether `load` takes a `data_dir`, too.
         epochs: passes over the training images that a small residual network needs.
+        files: of a folder, by "train" and "test" what `gpunet.data.folder` notes of its files; else None.
+        left_out: what to say of files of a folder that could not be read; empty where there is nothing to say.
     """
 
     load: Callable[..., ImageDataset]
@@ -66,6 +69,8 @@ class DatasetRecipe:
     flip: bool
     downloaded: bool = False
     epochs: int = 15
+    files: dict[str, dict[str, list[Any]]] | None = None
+    left_out: str = ""
 
     def test_set(self, image_size: int) -> ImageDataset:
         """The held-out images as the network needs them: floats of mean 0 and variance 1, of that size."""
@@ -171,7 +176,12 @@ def dataset_names() -> tuple[str, ...]:
 
 
 def find_dataset(
-    name: str, data_dir: Path | str | None = None, *, size: int | None = None, on_unreadable: str = "skip"
+    name: str,
+    data_dir: Path | str | None = None,
+    *,
+    size: int | None = None,
+    on_unreadable: str = "skip",
+    by_order: bool = False,
 ) -> DatasetRecipe:
     """Look a dataset up by its name. `folder:PATH` is a folder with a folder of image files for each class.
 
@@ -179,7 +189,9 @@ def find_dataset(
         name: one of `dataset_names()`.
         data_dir: where the files of datasets that are downloaded are or go; a cache folder of the user if left out.
         size: of the images of a folder, 32 if left out; other datasets have theirs, whatever is asked for here.
-        on_unreadable: what becomes of files in a folder that are no images: "skip" or "error", see `ImageFolder`.
+        on_unreadable: what becomes of files in a folder that are no images: "skip" or "error", see `ImageFolder`. Those
+            that were skipped are in the recipe's `left_out`.
+        by_order: hold out files of a folder as older runs did, see `gpunet.data.folder.read_folder`.
 
     Raises:
         ArgumentError: if there is none of that name; the message lists those there are.
@@ -187,25 +199,22 @@ def find_dataset(
         FileError: if a folder or, with on_unreadable="error", a file in it cannot be read.
     """
     if name.startswith(FOLDER):
-        return _folder_recipe(name[len(FOLDER) :], 32 if size is None else size, on_unreadable)
+        return _folder_recipe(name[len(FOLDER) :], 32 if size is None else size, on_unreadable, by_order)
     if name not in DATASETS:
         raise ArgumentError(f"unknown data {name!r}; choose one of {', '.join(dataset_names())}")
     recipe = DATASETS[name]
     return replace(recipe, load=functools.partial(recipe.load, data_dir=data_dir)) if recipe.downloaded else recipe
 
 
-def _folder_recipe(path: str, size: int, on_unreadable: str) -> DatasetRecipe:
+def _folder_recipe(path: str, size: int, on_unreadable: str, by_order: bool) -> DatasetRecipe:
     """The recipe of a folder; its files are read once, however often the sets are made."""
     if not path:
         raise ArgumentError(f"{FOLDER} is to be followed by the path of a folder, as in {FOLDER}photos")
-
-    @functools.cache
-    def read(train: bool) -> ImageFolder:
-        return ImageFolder(path, train, size=size, on_unreadable=on_unreadable)
+    train_set, test_set = (read_folder(path, train, size, on_unreadable, by_order=by_order) for train in (True, False))
 
     def load(train: bool, transform: Transform) -> ImageDataset:
-        folder = read(train)
-        return ImageDataset(folder.images, folder.labels, transform, folder.classes)
+        chosen: FolderSet = train_set if train else test_set
+        return ImageDataset(chosen.images, chosen.labels, transform, chosen.classes)
 
     mean, std = dataset_statistics(load(True, ToFloat()))
     return DatasetRecipe(
@@ -217,4 +226,6 @@ def _folder_recipe(path: str, size: int, on_unreadable: str) -> DatasetRecipe:
         std=tuple(each or 1.0 for each in std),  # a channel that is the same everywhere stays at 0
         crop_padding=size // 8,
         flip=True,
+        files={"train": train_set.files, "test": test_set.files},
+        left_out=left_out(path, train_set, test_set),
     )

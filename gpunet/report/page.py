@@ -6,13 +6,13 @@ from pathlib import Path
 
 from gpunet.backend import active_backend
 from gpunet.classifier import load
-from gpunet.data import find_dataset
-from gpunet.errors import DataError, FileError
+from gpunet.errors import FileError
 from gpunet.report import sections
 from gpunet.report.examine import Examination, examine
 from gpunet.report.markup import Markup, html_document, tag
 from gpunet.report.record import RunRecord, read_record
 from gpunet.report.style import STYLE
+from gpunet.train import changed_data, find_run_data
 from gpunet.train.files import write_bytes
 
 __all__ = ["write_report"]
@@ -40,26 +40,30 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
         StateDictError: if the weights do not fit the model.
     """
     record = read_record(folder)
-    examined = _examine(folder, record) if record.summary is not None else None
+    examined, changed = _examine(folder, record) if record.summary is not None else (None, "")
     target = folder / "report.html" if out is None else out
     if not target.parent.is_dir():
         raise FileError(f"cannot write {target}: there is no folder {target.parent}")
-    write_bytes(target, _page(record, examined).encode())
+    write_bytes(target, _page(record, examined, changed).encode())
     return target
 
 
-def _examine(folder: Path, record: RunRecord) -> Examination:
+def _examine(folder: Path, record: RunRecord) -> tuple[Examination, str]:
+    """What the network makes of the test set, and what has changed in the data since it was trained."""
     classifier = load(folder)
-    data = record.config["data"]
-    test_set = find_dataset(data, record.config.get("data_dir"), size=classifier.size).load(False, classifier.transform)
-    if test_set.classes != classifier.classes:
-        raise DataError(f"{data} no longer has the classes that the run in {folder} was trained on")
-    return examine(classifier, test_set)
+    recipe = find_run_data(record.config, folder / "config.json")
+    test_set = recipe.load(False, classifier.transform)
+    changed = changed_data(record.config, recipe, test_set.classes)
+    return examine(classifier, test_set), changed
 
 
-def _page(record: RunRecord, examined: Examination | None) -> str:
+def _page(record: RunRecord, examined: Examination | None, changed: str) -> str:
     title = f"{record.config['model']} on {record.config['data']}"
-    parts: list[Markup | None] = [*_notices(record, examined), sections.headline(record), sections.curves(record)]
+    parts: list[Markup | None] = [
+        *_notices(record, examined, changed),
+        sections.headline(record),
+        sections.curves(record),
+    ]
     parts.append(sections.classes(record))
     if examined is not None:
         parts += [sections.calibration(examined), sections.mistakes(examined), sections.filters_and_maps(examined)]
@@ -69,8 +73,8 @@ def _page(record: RunRecord, examined: Examination | None) -> str:
     return html_document(f"{title} - gpunet report", POLICY, STYLE, body, "en")
 
 
-def _notices(record: RunRecord, examined: Examination | None) -> list[Markup]:
-    texts = []
+def _notices(record: RunRecord, examined: Examination | None, changed: str) -> list[Markup]:
+    texts = [f"{changed}. Calibration and mistakes below are of the images as they are now."] if changed else []
     if record.summary is None:
         texts.append(
             "This run has not come to its end: there is no summary.json. What follows is what it has noted so far."

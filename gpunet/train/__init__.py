@@ -8,6 +8,7 @@ from gpunet.train.files import load_weights, save_weights
 from gpunet.train.job import TrainingRun, evaluate_run, saved_config
 from gpunet.train.metrics import Evaluation, evaluate
 from gpunet.train.progress import EpochResult, Progress
+from gpunet.train.run_data import changed_data, find_run_data, read_input
 from gpunet.train.run_folder import RunFolder, new_run_path
 from gpunet.train.saving import CheckpointWriter, MetricsWriter, TensorBoardWriter
 from gpunet.train.snapshot import restore, take
@@ -32,10 +33,13 @@ __all__ = [
     "TrainConfig",
     "Trainer",
     "TrainingRun",
+    "changed_data",
     "evaluate",
     "evaluate_run",
+    "find_run_data",
     "load_weights",
     "new_run_path",
+    "read_input",
     "read_toml",
     "restore",
     "save_weights",

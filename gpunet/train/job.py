@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -15,9 +16,8 @@ import numpy as np
 from gpunet.backend import active_backend, manual_seed
 from gpunet.backend.kernels import kernels_in_use
 from gpunet.data import DataLoader, DatasetRecipe, Mixup, find_dataset
-from gpunet.errors import ArgumentError, FileError, NonFiniteError, StateDictError
+from gpunet.errors import ArgumentError, DataError, FileError, NonFiniteError, StateDictError
 from gpunet.functional import cross_entropy
-from gpunet.functional.checks import whole_number
 from gpunet.models import IMAGE_SIZES, create_model
 from gpunet.train import files
 from gpunet.train.callbacks import EarlyStopping
@@ -25,6 +25,7 @@ from gpunet.train.checkpoint import CheckpointFolder
 from gpunet.train.config import RunOptions, TrainConfig, make_optimizer, make_schedule
 from gpunet.train.metrics import Evaluation, evaluate
 from gpunet.train.progress import EpochResult
+from gpunet.train.run_data import changed_data, find_run_data, holds_out_by_order
 from gpunet.train.run_folder import RunFolder
 from gpunet.train.saving import CheckpointWriter, MetricsWriter, TensorBoardWriter
 from gpunet.train.snapshot import largest_checkpoint, restore
@@ -34,6 +35,8 @@ from gpunet.version import __version__
 __all__ = ["TrainingRun", "evaluate_run", "saved_config"]
 
 TEST_BATCH_SIZE = 256  # the same in training and in `evaluate_run`, so that both give the same bits
+
+_log = logging.getLogger("gpunet")
 
 
 class TrainingRun:
@@ -62,6 +65,7 @@ class TrainingRun:
         ArgumentError: if there is no such dataset or model, or the run to go on with has another configuration.
         FileError: if the folder holds a run, cannot be written to, or its last checkpoint is damaged.
         StateDictError: if that checkpoint is of another run.
+        DataError: if the data are not what they were when the run to go on with was begun.
     """
 
     def __init__(
@@ -81,8 +85,14 @@ class TrainingRun:
         going_on = resume and self.folder.holds_run()
         if going_on:
             _check_same(config, saved_config(self.folder), folder)
-        self.other_bits = _other_bits(self.folder.read_config()) if going_on else ""
-        parts = _make(config, self.options, show_progress)
+        saved = self.folder.read_config() if going_on else None
+        self.other_bits = _other_bits(saved) if saved else ""
+        self._by_order = holds_out_by_order(saved) if saved else False
+        parts = self._make(show_progress)
+        if saved and (changed := changed_data(saved, parts.recipe, parts.classes)):
+            raise DataError(f"{changed}; a run goes on with the data it was begun with, or a new one begins")
+        if parts.recipe.left_out:
+            _log.warning("%s", parts.recipe.left_out)
         self.trainer, self.train_loader, self.test_loader, self.classes, _ = parts
         self.model = self.trainer.model
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
@@ -112,7 +122,11 @@ class TrainingRun:
                 "mean": _numbers(recipe.mean),
                 "std": _numbers(recipe.std),
             },
+            **({} if recipe.files is None else {"files": recipe.files}),
         }
+
+    def _make(self, show_progress: bool) -> _Parts:
+        return _make(self.config, self.options, show_progress, self._by_order)
 
     def _restore(self, trainer: Trainer) -> tuple[int, int] | None:
         """Load the last checkpoint, where there is one."""
@@ -154,7 +168,7 @@ class TrainingRun:
         the last checkpoint is gone once more, to the same bits, with a look at every step.
         """
         if active_backend() != "numpy":
-            trainer, train_loader, test_loader, *_ = _make(self.config, self.options, show_progress=False)
+            trainer, train_loader, test_loader, *_ = self._make(show_progress=False)
             epoch = self.trainer.progress.epoch
             trainer.callbacks += [each for each in self.trainer.callbacks if each.state_dict()][
                 len(trainer.callbacks) :
@@ -205,10 +219,16 @@ class _Parts(NamedTuple):
     recipe: DatasetRecipe
 
 
-def _make(config: TrainConfig, options: RunOptions, show_progress: bool) -> _Parts:
+def _make(config: TrainConfig, options: RunOptions, show_progress: bool, by_order: bool) -> _Parts:
     """Everything that is needed to train, as it is before the first step."""
     manual_seed(config.seed)
-    recipe = find_dataset(config.data, options.data_dir, size=config.image_size, on_unreadable=options.on_unreadable)
+    recipe = find_dataset(
+        config.data,
+        options.data_dir,
+        size=config.image_size,
+        on_unreadable=options.on_unreadable,
+        by_order=by_order,
+    )
     size = _image_size(config.model, recipe)
     train_set = recipe.train_set(size, config.augment)
     classes = train_set.classes
@@ -285,21 +305,23 @@ def _other_bits(saved: dict[str, Any]) -> str:
 def evaluate_run(folder: Path) -> tuple[Evaluation, tuple[str, ...]]:
     """Build the model of a run again, load its weights and evaluate it on the test set, on the active backend.
 
+    Where files of a folder are not what they were in training, the log says which.
+
     Returns:
         The evaluation, and the names of the classes.
 
     Raises:
         FileError: if the folder holds no complete run, or a file of it is damaged.
         ArgumentError: if it was made with data or a model that this version does not know.
+        DataError: if the data have other classes by now.
         StateDictError: if the weights do not fit the model.
     """
     run = RunFolder(folder)
     config = run.read_config()
-    size = config.get("image_size")
-    if size is not None:
-        size = whole_number(size, "image_size", "evaluate_run", 1)
-    recipe = find_dataset(config["data"], config.get("data_dir"), size=size)
+    recipe = find_run_data(config, run.config_path)
     test_set = recipe.test_set(_image_size(config["model"], recipe))
+    if changed := changed_data(config, recipe, test_set.classes):
+        _log.warning("%s", "\n".join(filter(None, (changed, recipe.left_out))))
     model = create_model(config["model"], len(test_set.classes), recipe.channels)
     files.load_weights(run.weights_path, model)
     evaluation = evaluate(model, DataLoader(test_set, TEST_BATCH_SIZE), len(test_set.classes))

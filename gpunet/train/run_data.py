@@ -1,0 +1,121 @@
+"""The data of a run: found again by what config.json says of them, and compared with what they were then."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gpunet.data import FOLDER, DatasetRecipe, ImageDataset, find_dataset
+from gpunet.data.folder import changed_files
+from gpunet.data.transforms import Transform
+from gpunet.errors import DataError, FileError
+from gpunet.functional.checks import whole_number
+
+__all__ = ["changed_data", "find_run_data", "holds_out_by_order", "read_input"]
+
+LARGEST_SIZE = 8192  # pixels on a side: what a configuration that lies may make us reserve
+
+_log = logging.getLogger("gpunet")
+
+
+def find_run_data(config: dict[str, Any], path: Path) -> DatasetRecipe:
+    """The dataset of a run, normalised as it was in training, whatever its images are by now.
+
+    Args:
+        config: what config.json holds.
+        path: of that file, for messages.
+
+    Raises:
+        ArgumentError, DataError, FileError: as `find_dataset` does, or if the configuration makes no sense.
+    """
+    size = config.get("image_size")
+    if size is not None:
+        size = whole_number(size, "image_size", "the run", 1)
+    recipe = find_dataset(config["data"], config.get("data_dir"), size=size, by_order=holds_out_by_order(config))
+    if recipe.files is not None and "input" in config:
+        _, saved, _ = read_input(config, path)
+        recipe = replace(recipe, mean=saved.mean, std=saved.std)
+    return recipe
+
+
+def holds_out_by_order(config: dict[str, Any]) -> bool:
+    """Whether the run is of a gpunet that noted no files of a folder, and drew those to hold out by their order."""
+    by_order = config["data"].startswith(FOLDER) and "files" not in config
+    if by_order:
+        _log.warning("the run is of an older gpunet, which noted no files: whether they are the same cannot be told")
+    return by_order
+
+
+def changed_data(config: dict[str, Any], recipe: DatasetRecipe, classes: tuple[str, ...]) -> str:
+    """What has changed in the data of a run since it was begun; empty if nothing has.
+
+    Raises:
+        DataError: if there are other classes: what the network says would have another meaning.
+    """
+    saved = config.get("classes")
+    if isinstance(saved, list) and tuple(saved) != classes:
+        gone = ", ".join(str(each) for each in saved if each not in classes) or "none"
+        new = ", ".join(each for each in classes if each not in saved) or "none"
+        raise DataError(
+            f"{config['data']} no longer has the classes that the run was trained on: gone are {gone}, new are {new}"
+        )
+    files = config.get("files")
+    if recipe.files is None or not isinstance(files, dict) or files == recipe.files:
+        return ""
+    return f"{config['data']} has changed since the run was begun: {'; '.join(changed_files(files, recipe.files))}"
+
+
+def read_input(config: dict[str, Any], path: Path) -> tuple[tuple[str, ...], DatasetRecipe, int]:
+    """What a configuration says about the images: the classes, how they are stored, and the size that the model takes.
+
+    It is all there, so that a model can be used where its dataset is not.
+
+    Args:
+        config: what config.json holds.
+        path: of that file, for messages.
+
+    Raises:
+        FileError: if it does not say so.
+    """
+    classes, given = config.get("classes"), config.get("input")
+    if not isinstance(classes, list) or not classes or not all(isinstance(each, str) for each in classes):
+        raise FileError(f"{path} is damaged: 'classes' must be a list of texts")
+    if not isinstance(given, dict):
+        raise FileError(f"{path} is damaged: 'input' must be a JSON object")
+
+    def checked(name: str, right: Callable[[Any], bool]) -> Any:
+        if not right(given.get(name)):
+            raise FileError(f"{path} is damaged: 'input' has {name!r} {given.get(name)!r:.100}")
+        return given[name]
+
+    channels = checked("channels", lambda value: value in (1, 3))
+
+    def is_size(value: Any) -> bool:
+        return type(value) is int and 1 <= value <= LARGEST_SIZE
+
+    def are_numbers(value: Any) -> bool:
+        return isinstance(value, list) and len(value) in (1, channels) and all(map(_is_number, value))
+
+    recipe = DatasetRecipe(
+        load=_no_images,
+        channels=channels,
+        size=checked("stored_size", is_size),
+        scale=checked("scale", lambda value: _is_number(value) and 0 < value <= 255),
+        mean=checked("mean", are_numbers),
+        std=checked("std", lambda value: are_numbers(value) and min(value) > 0),
+        crop_padding=0,
+        flip=False,
+    )
+    return tuple(classes), recipe, checked("size", is_size)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _no_images(train: bool, transform: Transform) -> ImageDataset:
+    raise DataError("the images that a run was trained on are not kept with it")

@@ -1,0 +1,122 @@
+"""Runs on folders of images that change: what was learned from is never tested on, and every change is said."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from gpunet.cli import main
+from gpunet.data import find_dataset
+from gpunet.errors import DataError
+from gpunet.report import write_report
+from gpunet.train import RunFolder, TrainConfig, TrainingRun, evaluate_run
+
+Image = pytest.importorskip("PIL.Image")
+
+pytestmark = pytest.mark.usefixtures("numpy_backend")
+
+COLOURS = {"apple": (200, 40, 40), "lime": (40, 200, 40), "plum": (90, 40, 160)}
+
+
+def add_images(folder, names, colour, seed=0):
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        pixels = np.clip(np.array(colour) + rng.normal(0, 30, (8, 8, 3)), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / name)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Pictures of three classes, and a run that tells them apart."""
+    place = tmp_path_factory.mktemp("made")
+    for number, (name, colour) in enumerate(COLOURS.items()):
+        add_images(place / "pictures" / name, [f"{i}.png" for i in range(24)], colour, number)
+    config = TrainConfig(data=f"folder:{place / 'pictures'}", image_size=8, epochs=4, batch_size=8, lr=0.05)
+    TrainingRun(config, place / "run", show_progress=False).run()
+    return place
+
+
+@pytest.fixture
+def place(made, tmp_path):
+    """A copy of both that may be changed."""
+    shutil.copytree(made, tmp_path / "copy")
+    path = tmp_path / "copy" / "run" / "config.json"
+    config = {**json.loads(path.read_text()), "data": f"folder:{tmp_path / 'copy' / 'pictures'}"}
+    path.write_text(json.dumps(config))
+    return tmp_path / "copy"
+
+
+def resume(place):
+    return main(["train", "--resume", "--quiet", "--out", str(place / "run")])
+
+
+def test_nothing_is_said_of_data_that_are_the_same(place, capsys):
+    assert main(["evaluate", str(place / "run")]) == 0
+    assert capsys.readouterr().err == ""
+    assert "has changed" not in write_report(place / "run").read_text()
+    assert resume(place) == 0
+
+
+def test_the_configuration_knows_the_data(place):
+    config = RunFolder(place / "run").read_config()
+    assert config["classes"] == list(COLOURS)
+    assert config["files"] == find_dataset(config["data"]).files
+    assert {sum(config["files"][part][name][0] for part in ("train", "test")) for name in COLOURS} == {24}
+
+
+def test_other_classes_are_refused(place, capsys):
+    """The network's outputs go by number: with a class renamed, what it says would mean something else."""
+    (place / "pictures" / "apple").rename(place / "pictures" / "quince")
+    for command in (["evaluate"], ["report"], ["train", "--resume", "--quiet", "--out"]):
+        assert main([*command, str(place / "run")]) == 1
+        assert "gone are apple, new are quince" in capsys.readouterr().err
+
+
+def test_files_that_were_added_are_said(place, caplog):
+    evaluation, _ = evaluate_run(place / "run")
+    add_images(place / "pictures" / "lime", ["new 1.png", "new 2.png", "new 3.png"], COLOURS["lime"])
+    caplog.clear()
+    again, _ = evaluate_run(place / "run")
+    assert "has changed since the run was begun: lime, " in caplog.text
+    held_out = find_dataset(f"folder:{place / 'pictures'}").files["test"]["lime"][0]
+    assert again.confusion.sum() - evaluation.confusion.sum() == held_out - evaluation.confusion[1].sum()
+    np.testing.assert_array_equal(again.confusion[[0, 2]], evaluation.confusion[[0, 2]])
+    assert "has changed since the run was begun: lime, " in write_report(place / "run").read_text()
+
+
+def test_a_run_does_not_go_on_with_other_data(place):
+    add_images(place / "pictures" / "plum", ["3.png"], COLOURS["apple"], seed=9)  # in the place of another picture
+    with pytest.raises(DataError, match=r"plum, .*: \d+ files, not the same; a run goes on with the data it was begun"):
+        TrainingRun(evaluated_config(place), place / "run", resume=True)
+
+
+def evaluated_config(place):
+    config = json.loads((place / "run" / "config.json").read_text())
+    return TrainConfig(data=config["data"], image_size=8, epochs=4, batch_size=8, lr=0.05)
+
+
+def test_the_network_sees_images_as_in_training_whatever_is_added(place, caplog):
+    """Mean and spread are those of the images it learned from, not of those that are there now."""
+    before, _ = evaluate_run(place / "run")
+    held_out = find_dataset(f"folder:{place / 'pictures'}").files["test"]
+    for number in range(30):
+        add_images(place / "pictures" / "apple", [f"white {number}.png"], (255, 255, 255))
+        if find_dataset(f"folder:{place / 'pictures'}").files["test"] != held_out:
+            (place / "pictures" / "apple" / f"white {number}.png").unlink()
+    assert len(list((place / "pictures" / "apple").iterdir())) > 40
+    again, _ = evaluate_run(place / "run")
+    assert again.loss == before.loss
+
+
+def test_a_run_of_before_keeps_its_own_held_out_images(place, caplog):
+    """Its configuration says nothing of files, and it held out others: those it learned from are not tested on."""
+    path = place / "run" / "config.json"
+    config = json.loads(path.read_text())
+    del config["files"]
+    path.write_text(json.dumps(config))
+    evaluation, _ = evaluate_run(place / "run")
+    assert evaluation.confusion.sum(axis=1).tolist() == [5, 5, 5]  # 20 % of 24, drawn
+    assert "whether they are the same cannot be told" in caplog.text
+    assert resume(place) == 0
