@@ -1,6 +1,7 @@
 """A run that was interrupted, whenever and however, goes on to the same bits as one that never was."""
 
 import itertools
+import json
 import os
 import random
 import re
@@ -9,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import pytest
 import gpunet
 from gpunet import nn, optim
 from gpunet.backend import manual_seed, use_backend
+from gpunet.cli import main
 from gpunet.data import DataLoader, TensorDataset
 from gpunet.errors import ArgumentError, BackendError, FileError, GpunetError, StateDictError
 from gpunet.optim.lr_scheduler import OneCycleLR
@@ -26,10 +28,12 @@ from gpunet.train import (
     SCHEDULES,
     Callback,
     CheckpointFolder,
+    RunFolder,
     RunOptions,
     Trainer,
     TrainingRun,
     restore,
+    saved_options,
     take,
 )
 from tests.runs import TINY, StopAfter, figures, weights
@@ -264,7 +268,7 @@ import sys
 from pathlib import Path
 from gpunet.train import RunOptions, TrainingRun
 from tests.runs import TINY, few_digits
-from dataclasses import replace
+from dataclasses import fields, replace
 
 with few_digits():
     run = TrainingRun(
@@ -383,11 +387,89 @@ def test_other_kernels_are_said(tmp_path, monkeypatch):
     """Their bits differ in the last places, so what goes on is not quite the run that was begun."""
     run(TINY, tmp_path / "run", 3)
     going_on = TrainingRun(TINY, tmp_path / "run", show_progress=False, resume=True)
-    assert going_on.other_bits == ""
+    assert going_on.remarks == []
     monkeypatch.setattr("gpunet.train.job.kernels_in_use", lambda: "cpu v9")
     going_on = TrainingRun(TINY, tmp_path / "run", show_progress=False, resume=True)
+    (remark,) = going_on.remarks
     assert re.fullmatch(
         r"begun with backend numpy, kernels (cpu v\d|none), going on with backend numpy, kernels cpu v9: "
         r"results differ in their last bits",
-        going_on.other_bits,
+        remark,
     )
+
+
+# What a run keeps to
+
+UNUSUAL = RunOptions(
+    data_dir="elsewhere",
+    on_unreadable="error",
+    workers=3,
+    keep=6,
+    checkpoint_steps=2,
+    checkpoint_seconds=1000.0,
+    tensorboard=True,
+)
+
+
+@pytest.fixture
+def _events(monkeypatch):
+    """Whether tensorboardX is there makes no difference."""
+    monkeypatch.setattr("gpunet.train.job.TensorBoardWriter", lambda path: Callback())
+
+
+@pytest.mark.usefixtures("_events")
+@pytest.mark.parametrize("name", [each.name for each in fields(RunOptions)])
+def test_no_option_is_forgotten(tmp_path, name, capsys):
+    """Whichever there are, also those of the future."""
+    assert getattr(UNUSUAL, name) != getattr(RunOptions(), name)
+    run(TINY, tmp_path, 3, options=replace(RunOptions(), **{name: getattr(UNUSUAL, name)}))
+    assert json.loads((tmp_path / "config.json").read_text())[name] == getattr(UNUSUAL, name)
+    going_on = TrainingRun(TINY, tmp_path, show_progress=False, resume=True)
+    assert going_on.options == replace(RunOptions(), **{name: getattr(UNUSUAL, name)})
+    assert going_on.remarks == []
+    assert main(["train", "--resume", "--out", str(tmp_path)]) == 0
+    assert f"{name} was" not in capsys.readouterr().out
+    assert saved_options(RunFolder(tmp_path)) == going_on.options
+
+
+def test_no_checkpoint_is_lost_by_going_on(tmp_path):
+    run(TINY, tmp_path, 9, options=RunOptions(keep=6, checkpoint_steps=1))
+    kept = CheckpointFolder(tmp_path / "checkpoints")
+    assert kept.positions() == [(0, 5), (0, 6), (0, 7), (0, 8), (1, 0), (1, 1)]
+    assert main(["train", "--resume", "--quiet", "--out", str(tmp_path)]) == 0
+    assert [each for each in kept.positions() if each != (1, 0)] == [(1, 4), (1, 5), (1, 6), (1, 7), (1, 8), (2, 0)]
+
+
+def test_what_the_command_line_changes_is_said_and_kept_to(tmp_path, capsys):
+    run(TINY, tmp_path, 3, options=RunOptions(keep=6, checkpoint_steps=1))
+    assert main(["train", "--resume", "--keep", "4", "--workers", "0", "--out", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "\nworkers was 1, not 0\nkeep was 6, not 4\n" in out
+    assert saved_options(RunFolder(tmp_path)) == RunOptions(keep=4, workers=0, checkpoint_steps=1)
+    assert main(["train", "--resume", "--out", str(tmp_path)]) == 0
+    assert " was " not in capsys.readouterr().out
+
+
+def test_a_run_goes_on_where_it_was_begun(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("GPUNET_BACKEND", raising=False)
+    run(TINY, tmp_path, 3)
+    try:
+        switch = use_backend("emulated")
+    except BackendError as error:
+        pytest.skip(str(error))
+    with switch:
+        assert main(["train", "--resume", "--quiet", "--json", "--out", str(tmp_path)]) == 0
+    assert json.loads(capsys.readouterr().out)["backend"] == "numpy"
+
+
+def test_a_backend_that_is_not_there_any_more(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("GPUNET_BACKEND", raising=False)
+    run(TINY, tmp_path, 3)
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "backend": "abacus"}))
+    assert main(["train", "--resume", "--out", str(tmp_path)]) == 1
+    err = capsys.readouterr().err
+    assert "unknown backend 'abacus'" in err
+    assert "The run was begun with it; to go on elsewhere, with other last bits, give --backend" in err
+    assert main(["train", "--resume", "--backend", "numpy", "--out", str(tmp_path)]) == 0
+    assert "begun with backend abacus" in capsys.readouterr().out

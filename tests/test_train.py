@@ -239,6 +239,12 @@ def test_a_run_writes_its_files(tmp_path):
         "backend": active_backend(),
         "kernels": kernels_in_use(),
         "data_dir": None,
+        "on_unreadable": "skip",
+        "workers": 1,
+        "keep": 2,
+        "checkpoint_steps": None,
+        "checkpoint_seconds": None,
+        "tensorboard": False,
         "classes": list("0123456789"),
         "input": {"channels": 1, "stored_size": 8, "size": 8, "scale": 16, "mean": [0.305], "std": [0.376]},
     }

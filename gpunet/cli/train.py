@@ -10,7 +10,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,7 +26,7 @@ from gpunet.cli.options import (
 )
 from gpunet.cli.output import say
 from gpunet.data import AUGMENTATIONS, DATASETS, FOLDER, dataset_names
-from gpunet.errors import ArgumentError
+from gpunet.errors import ArgumentError, BackendError
 from gpunet.models import MODELS
 from gpunet.train import (
     OPTIMIZERS,
@@ -40,6 +40,7 @@ from gpunet.train import (
     new_run_path,
     read_toml,
     saved_config,
+    saved_options,
 )
 
 __all__ = ["add_command"]
@@ -54,7 +55,7 @@ def add_command(commands: Commands) -> None:
         help="train a network",
         description="Train a network, evaluate it on images held out, and write weights and figures into a folder. "
         "Ctrl-C and SIGTERM finish the step and save; --resume goes on from there, or from the last checkpoint of a "
-        "run that was killed, to the same bits as if it had never been interrupted.",
+        "run that was killed, to the same bits as if it had never been interrupted, with all options that it had.",
         argument_default=argparse.SUPPRESS,  # so that options that were given can be told from those that were not
     )
     _add_what_to_train(parser)
@@ -128,7 +129,9 @@ def _add_how_to_run(parser: argparse.ArgumentParser) -> None:
     ):
         group.add_argument(option, type=kind, metavar=metavar, help=text)
     group.add_argument("--on-unreadable", choices=("skip", "error"), help="files that are no images (default: skip)")
-    group.add_argument("--tensorboard", action="store_true", help="write events, with tensorboardX")
+    group.add_argument(
+        "--tensorboard", action=argparse.BooleanOptionalAction, help="write events, with tensorboardX (default: no)"
+    )
     group.add_argument("--quiet", action="store_true", help="no progress, only the result", default=False)
     add_backend(group)
     add_json(group)
@@ -161,6 +164,8 @@ def _run(options: argparse.Namespace) -> int:
             raise ArgumentError("--resume needs --out, the folder of the run to go on with")
         if RunFolder(out).holds_run():
             given = _saved_settings(RunFolder(out)) | given
+            if not options.backend and not os.environ.get("GPUNET_BACKEND"):
+                _use_backend_of(RunFolder(out))
     config = TrainConfig(**{name: given[name] for name in _names(TrainConfig) if name in given})
     run_options = RunOptions(**{name: given[name] for name in _names(RunOptions) if name in given})
     folder = out or new_run_path(config.data, config.model)
@@ -178,8 +183,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.resume:
         epochs, batches = run.resumed_from or (0, 0)
         report(f"going on after {epochs} epochs and {batches} batches" if run.resumed_from else "from the beginning")
-        if run.other_bits:
-            report(run.other_bits)
+        for remark in run.remarks:
+            report(remark)
     with _finish_step_on_signals(run.trainer) as stopped:
         evaluation, summary = run.run(lambda result: report(_line(result, run.epochs)))
     if options.json:
@@ -212,9 +217,18 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 
 def _saved_settings(folder: RunFolder) -> dict[str, Any]:
     """Those of a run that goes on."""
-    config = saved_config(folder)
-    settings = {name: getattr(config, name) for name in _names(TrainConfig)}
-    return {**settings, "data_dir": folder.read_config().get("data_dir")}
+    return {**asdict(saved_config(folder)), **asdict(saved_options(folder))}
+
+
+def _use_backend_of(folder: RunFolder) -> None:
+    """Compute where the run that goes on was begun."""
+    backend = folder.read_config().get("backend", "auto")
+    try:
+        use_backend(backend)
+    except BackendError as error:
+        raise BackendError(
+            f"{error.message}. The run was begun with it; to go on elsewhere, with other last bits, give --backend"
+        ) from error
 
 
 def _line(result: EpochResult, epochs: int) -> str:

@@ -5,7 +5,7 @@ from gpunet.train.checkpoint import Checkpoint, CheckpointFolder
 from gpunet.train.config import OPTIMIZERS, SCHEDULES, RunOptions, TrainConfig, read_toml
 from gpunet.train.ema import AveragedWeights
 from gpunet.train.files import load_weights, save_weights
-from gpunet.train.job import TrainingRun, evaluate_run, saved_config
+from gpunet.train.job import TrainingRun, evaluate_run, saved_config, saved_options
 from gpunet.train.metrics import Evaluation, evaluate
 from gpunet.train.progress import EpochResult, Progress
 from gpunet.train.run_data import changed_data, find_run_data, read_input
@@ -44,5 +44,6 @@ __all__ = [
     "restore",
     "save_weights",
     "saved_config",
+    "saved_options",
     "take",
 ]

@@ -136,7 +136,7 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a run is carried out: nothing here changes a bit of its result.
+    """How a run is carried out: nothing here changes a bit of its result, but the run keeps to it when it goes on.
 
     Attributes:
         data_dir: where the files of the dataset are; None for where downloads are kept.

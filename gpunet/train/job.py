@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -32,11 +32,12 @@ from gpunet.train.snapshot import largest_checkpoint, restore
 from gpunet.train.trainer import Callback, Trainer
 from gpunet.version import __version__
 
-__all__ = ["TrainingRun", "evaluate_run", "saved_config"]
+__all__ = ["TrainingRun", "evaluate_run", "saved_config", "saved_options"]
 
 TEST_BATCH_SIZE = 256  # the same in training and in `evaluate_run`, so that both give the same bits
 
 _log = logging.getLogger("gpunet")
+_Settings = TypeVar("_Settings", TrainConfig, RunOptions)
 
 
 class TrainingRun:
@@ -47,7 +48,8 @@ class TrainingRun:
         folder: where to write; see `gpunet.train.run_folder`.
         overwrite: whether a run that is already there may be replaced.
         show_progress: whether to draw a progress bar, where the output is a terminal.
-        options: how to carry it out.
+        options: how to carry it out; where a run goes on and none are given, as before. Those given are its from then
+            on.
         resume: go on with the run that is in the folder, from its last checkpoint, to the same bits as if it had never
             been interrupted. Where no run was begun yet it is begun.
         callbacks: called before those that write into the folder, so that a checkpoint holds what they remember.
@@ -58,8 +60,8 @@ class TrainingRun:
         parameters: how many numbers the model learns.
         epochs: passes over the training images.
         resumed_from: whole epochs and batches of the next, where a checkpoint was loaded, else None.
-        other_bits: where the run goes on with another backend or other kernels than it was begun with, what to say of
-            it: results then differ in their last bits. Empty otherwise.
+        remarks: where a run goes on, what to say of what is not as it was: options, or another backend or other
+            kernels than it was begun with, with which results differ in their last bits.
 
     Raises:
         ArgumentError: if there is no such dataset or model, or the run to go on with has another configuration.
@@ -78,7 +80,7 @@ class TrainingRun:
         resume: bool = False,
         callbacks: Sequence[Callback] = (),
     ) -> None:
-        self.config, self.options = config, options or RunOptions()
+        self.config = config
         self.epochs = int(config.epochs or 0)  # the configuration has put a number in the place of None
         self.folder = RunFolder(folder)
         self.checkpoints = CheckpointFolder(self.folder.checkpoints_path)
@@ -86,7 +88,9 @@ class TrainingRun:
         if going_on:
             _check_same(config, saved_config(self.folder), folder)
         saved = self.folder.read_config() if going_on else None
-        self.other_bits = _other_bits(saved) if saved else ""
+        options_before = saved_options(self.folder) if saved else RunOptions()
+        self.options = options or options_before
+        self.remarks = [*_changes(options_before, self.options), *_other_bits(saved)] if saved else []
         self._by_order = holds_out_by_order(saved) if saved else False
         parts = self._make(show_progress)
         if saved and (changed := changed_data(saved, parts.recipe, parts.classes)):
@@ -102,6 +106,8 @@ class TrainingRun:
         )
         self.trainer.callbacks += [*callbacks, MetricsWriter(self.folder), *events, writer]
         self.resumed_from = self._restore(self.trainer) if going_on else None
+        if saved and self.options != options_before:
+            self.folder.write_config({**saved, **asdict(self.options)})
         if not going_on:
             self.folder.create(self._description(parts.recipe), overwrite)
 
@@ -112,7 +118,7 @@ class TrainingRun:
             **asdict(self.config),
             "backend": active_backend(),
             "kernels": kernels_in_use(),
-            "data_dir": self.options.data_dir,
+            **asdict(self.options),
             "classes": list(self.classes),
             "input": {
                 "channels": recipe.channels,
@@ -277,29 +283,47 @@ def saved_config(folder: RunFolder) -> TrainConfig:
     Raises:
         FileError: if there is none, or it is damaged.
     """
+    return _saved(folder, TrainConfig)
+
+
+def saved_options(folder: RunFolder) -> RunOptions:
+    """How the run in a folder is carried out; runs of before have noted little of it, and get what is usual.
+
+    Raises:
+        FileError: if there is no run, or its configuration is damaged.
+    """
+    return _saved(folder, RunOptions)
+
+
+def _saved(folder: RunFolder, kind: type[_Settings]) -> _Settings:
     saved = folder.read_config()
     try:
-        return TrainConfig(**{each.name: saved[each.name] for each in fields(TrainConfig) if each.name in saved})
+        return kind(**{name: saved[name] for name in (each.name for each in fields(kind)) if name in saved})
     except ArgumentError as error:
         raise FileError(f"{folder.config_path} is damaged: {error.message}") from error
 
 
+def _changes(before: TrainConfig | RunOptions, now: TrainConfig | RunOptions) -> list[str]:
+    """The settings that are not the same."""
+    old, new = asdict(before), asdict(now)
+    return [f"{name} was {old[name]!r}, not {new[name]!r}" for name in new if old[name] != new[name]]
+
+
 def _check_same(config: TrainConfig, saved: TrainConfig, folder: Path) -> None:
-    before, now = asdict(saved), asdict(config)
-    if different := [f"{name} was {before[name]!r}, not {now[name]!r}" for name in now if before[name] != now[name]]:
+    if different := _changes(saved, config):
         raise ArgumentError(
             f"the run in {folder} was begun with other settings, and goes on with those it was begun with: "
             f"{', '.join(different)}"
         )
 
 
-def _other_bits(saved: dict[str, Any]) -> str:
+def _other_bits(saved: dict[str, Any]) -> list[str]:
     before = saved.get("backend"), saved.get("kernels", "of an older version")
     now = active_backend(), kernels_in_use()
     if before == now:
-        return ""
+        return []
     described = [f"backend {backend}, kernels {kernels}" for backend, kernels in (before, now)]
-    return f"begun with {described[0]}, going on with {described[1]}: results differ in their last bits"
+    return [f"begun with {described[0]}, going on with {described[1]}: results differ in their last bits"]
 
 
 def evaluate_run(folder: Path) -> tuple[Evaluation, tuple[str, ...]]:

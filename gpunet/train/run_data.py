@@ -35,7 +35,13 @@ def find_run_data(config: dict[str, Any], path: Path) -> DatasetRecipe:
     size = config.get("image_size")
     if size is not None:
         size = whole_number(size, "image_size", "the run", 1)
-    recipe = find_dataset(config["data"], config.get("data_dir"), size=size, by_order=holds_out_by_order(config))
+    recipe = find_dataset(
+        config["data"],
+        config.get("data_dir"),
+        size=size,
+        on_unreadable=config.get("on_unreadable", "skip"),
+        by_order=holds_out_by_order(config),
+    )
     if recipe.files is not None and "input" in config:
         _, saved, _ = read_input(config, path)
         recipe = replace(recipe, mean=saved.mean, std=saved.std)

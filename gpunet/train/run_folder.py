@@ -68,6 +68,14 @@ class RunFolder:
                     path.unlink()
         except OSError as error:
             raise FileError(f"cannot use the folder {self.path}: {error.strerror or error}") from error
+        self.write_config(config)
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Write the configuration, in the place of the one that is there.
+
+        Raises:
+            FileError: if it cannot be written.
+        """
         files.write_json(self.config_path, config)
 
     def add_metrics(self, metrics: dict[str, Any]) -> None:
