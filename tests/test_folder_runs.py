@@ -1,6 +1,7 @@
 """Runs on folders of images that change: what was learned from is never tested on, and every change is said."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -120,3 +121,19 @@ def test_a_run_of_before_keeps_its_own_held_out_images(place, caplog):
     assert evaluation.confusion.sum(axis=1).tolist() == [5, 5, 5]  # 20 % of 24, drawn
     assert "whether they are the same cannot be told" in caplog.text
     assert resume(place) == 0
+
+
+def test_a_class_whose_name_is_not_utf8(tmp_path):
+    """It trains, and its configuration and summary can be read; on file systems that take any bytes."""
+    name = os.fsdecode(b"caf\xe9")
+    try:
+        for each, colour in (("apple", COLOURS["apple"]), (name, COLOURS["lime"])):
+            add_images(tmp_path / "pictures" / each, [f"{i}.png" for i in range(12)], colour)
+    except OSError as error:
+        pytest.skip(str(error))
+    config = TrainConfig(data=f"folder:{tmp_path / 'pictures'}", image_size=8, epochs=1, batch_size=8)
+    evaluation, _ = TrainingRun(config, tmp_path / "run", show_progress=False).run()
+    again, classes = evaluate_run(tmp_path / "run")
+    assert classes == ("apple", name)
+    assert again.loss == evaluation.loss
+    TrainingRun(config, tmp_path / "run", show_progress=False, resume=True).run()

@@ -33,6 +33,7 @@ from gpunet.train import (
     Trainer,
     TrainingRun,
     restore,
+    saved_config,
     saved_options,
     take,
 )
@@ -396,6 +397,12 @@ def test_other_kernels_are_said(tmp_path, monkeypatch):
         r"results differ in their last bits",
         remark,
     )
+
+
+def test_the_largest_seed(tmp_path):
+    config = replace(TINY, seed=2**63 - 1)
+    check_resumed(config, tmp_path, 3)
+    assert saved_config(RunFolder(tmp_path / "parts")) == config
 
 
 # What a run keeps to

@@ -22,6 +22,7 @@ from gpunet.models import create_model
 from gpunet.optim import SGD
 from gpunet.train import (
     RunFolder,
+    RunOptions,
     TrainConfig,
     Trainer,
     TrainingRun,
@@ -416,6 +417,72 @@ def test_overwrite_replaces_a_run_and_nothing_else(tmp_path):
     run.run()
     assert (tmp_path / "notes.txt").read_text() == "precious"
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
+
+
+def content_of(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("failing", "last"), [*(("replace", call) for call in range(1, 7)), ("fsync", 1), ("chmod", 1), ("mkdir", 2)]
+)
+def test_a_run_that_cannot_be_replaced_is_still_there(tmp_path, trained, monkeypatch, failing, last):
+    """Whichever call of the system fails: the old run goes when the new one is begun, and not before."""
+    put(tmp_path, trained)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "one").write_text("precious")
+    before, real, calls = content_of(tmp_path), getattr(os, failing), []
+
+    def fails_at_last(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == last:
+            raise OSError(errno.EIO, "Input/output error")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(os, failing, fails_at_last)
+    with pytest.raises(FileError, match="Input/output error"):
+        TrainingRun(replace(TINY, seed=9), tmp_path, overwrite=True)
+    assert content_of(tmp_path) == before
+    assert files_in(tmp_path) == ENTRIES
+    TrainingRun(replace(TINY, seed=9), tmp_path, overwrite=True)
+    assert files_in(tmp_path) == ["config.json"]
+
+
+def test_what_a_killed_replacement_has_left_goes(tmp_path):
+    (tmp_path / ".replaced-abc").mkdir()
+    (tmp_path / ".replaced-abc" / "config.json").write_text("old")
+    TrainingRun(TINY, tmp_path)
+    assert files_in(tmp_path) == ["config.json"]
+
+
+@pytest.mark.parametrize("setting", ["epochs", "batch_size", "seed", "accumulate", "early_stop", "image_size"])
+def test_numbers_that_could_not_be_read_again_are_refused(setting):
+    for value in (2**63, 2**64, 10**5000, np.uint64(2**63)):
+        with pytest.raises(ArgumentError, match=rf"{setting} must be at most 9223372036854775807"):
+            TrainConfig(**{setting: value})
+    assert getattr(TrainConfig(**{setting: 2**63 - 1}), setting) == 2**63 - 1
+
+
+@pytest.mark.parametrize("setting", ["lr", "weight_decay", "clip", "ema", "mixup", "label_smoothing"])
+def test_whole_numbers_that_are_no_float_are_refused(setting):
+    with pytest.raises(ArgumentError, match=setting):
+        TrainConfig(**{setting: 10**400})
+
+
+@pytest.mark.parametrize("setting", ["workers", "keep", "checkpoint_steps", "checkpoint_seconds"])
+def test_options_that_could_not_be_read_again_are_refused(setting):
+    with pytest.raises(ArgumentError, match=rf"{setting} must be at most"):
+        RunOptions(**{setting: 2**64})
+
+
+def test_names_that_are_no_utf8_can_be_written_and_read(tmp_path):
+    """A file system may hold names of any bytes; Python reads those that are not UTF-8 as halves of surrogate pairs."""
+    name = os.fsdecode(b"caf\xe9") + " 漢字"
+    write_json(tmp_path / "a", {name: [name]})
+    append_json_line(tmp_path / "b", {name: name})
+    assert read_json(tmp_path / "a") == {name: [name]}
+    assert read_json(tmp_path / "b") == {name: name}
+    assert "漢字" in (tmp_path / "a").read_text("utf-8")
 
 
 def test_other_files_do_not_matter(tmp_path):

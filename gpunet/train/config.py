@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -23,7 +24,7 @@ from gpunet.optim.lr_scheduler import (
     ReduceLROnPlateau,
     SequentialLR,
 )
-from gpunet.train.files import LARGEST_JSON, read_bytes
+from gpunet.train.files import LARGEST_JSON, LARGEST_NUMBER, read_bytes
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -105,6 +106,7 @@ class TrainConfig:
     amp: bool = False
 
     def __post_init__(self) -> None:
+        _check_sizes(self)
         for name in ("data", "model", "optimizer", "schedule", "augment"):
             _check_text(getattr(self, name), name)
         check_choice(self.optimizer, tuple(OPTIMIZERS), "optimizer", "train")
@@ -160,6 +162,7 @@ class RunOptions:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
+        _check_sizes(self)
         if self.data_dir is not None:
             _check_text(str(self.data_dir) if isinstance(self.data_dir, Path) else self.data_dir, "data_dir")
             object.__setattr__(self, "data_dir", str(self.data_dir))
@@ -172,6 +175,14 @@ class RunOptions:
         if self.checkpoint_seconds is not None:
             positive(self.checkpoint_seconds, "checkpoint_seconds", "train")
         _check_switch(self.tensorboard, "tensorboard")
+
+
+def _check_sizes(settings: TrainConfig | RunOptions) -> None:
+    """Make sure that numbers can be written down and read again."""
+    for each in fields(settings):
+        value = getattr(settings, each.name)
+        if isinstance(value, numbers.Integral) and abs(int(value)) > LARGEST_NUMBER:
+            raise ArgumentError(f"train: {each.name} must be at most {LARGEST_NUMBER}")
 
 
 def _check_text(value: Any, name: str) -> None:

@@ -29,8 +29,10 @@ from gpunet.nn import Module
 __all__ = [
     "LARGEST_HEADER",
     "LARGEST_JSON",
+    "LARGEST_NUMBER",
     "append_json_line",
     "bytes_of",
+    "json_bytes",
     "load_weights",
     "parse_json",
     "parse_tensors",
@@ -48,7 +50,8 @@ LARGEST_JSON = 64 * 2**20
 """The largest JSON file, in bytes, that is read."""
 LARGEST_HEADER = 16 * 2**20
 """The longest header of a safetensors file, in bytes, that is read."""
-_LARGEST_NUMBER = 2**63
+LARGEST_NUMBER = 2**63 - 1
+"""The largest whole number that is read from a JSON file: more than 64 bits overflow later on."""
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -135,7 +138,16 @@ def write_json(path: Path, content: Any) -> None:
     Raises:
         FileError: if that fails.
     """
-    write_bytes(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+    write_bytes(path, json_bytes(content, indent=2))
+
+
+def json_bytes(content: Any, indent: int | None = None) -> bytes:
+    """The bytes of a value as JSON, ending in a new line.
+
+    Names of files, and so of classes, need not be UTF-8: Python keeps the bytes that are not as halves of surrogate
+    pairs, which here become the escapes that JSON has for them.
+    """
+    return (json.dumps(content, indent=indent, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 
 
 def append_json_line(path: Path, content: Any) -> None:
@@ -144,7 +156,7 @@ def append_json_line(path: Path, content: Any) -> None:
     Raises:
         FileError: if it cannot be written; no part of the line is left then.
     """
-    line = (json.dumps(content, ensure_ascii=False) + "\n").encode()
+    line = json_bytes(content)
     try:
         with path.open("ab", buffering=0) as file:
             before = file.tell()
@@ -204,7 +216,7 @@ def parse_json(content: bytes, path: Path) -> Any:
 
 
 def _bounded_int(text: str) -> int:
-    if len(text) > 20 or abs(int(text)) > _LARGEST_NUMBER:
+    if len(text) > 20 or abs(int(text)) > LARGEST_NUMBER:
         raise ValueError(f"the number {text[:20]}... is too large")
     return int(text)
 

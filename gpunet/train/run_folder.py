@@ -9,10 +9,11 @@ summary.json       the result
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import re
 import shutil
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from gpunet.nn import Module
 from gpunet.train import files
 
 __all__ = ["RunFolder", "new_run_path"]
+
+_ASIDE = ".replaced-"
 
 
 class RunFolder:
@@ -48,6 +51,8 @@ class RunFolder:
     def create(self, config: dict[str, Any], overwrite: bool) -> None:
         """Make the folder and write the configuration.
 
+        A run that is replaced is put aside first, and removed when the new one is begun: if that fails it is put back.
+
         Raises:
             FileError: if the folder holds a run already and `overwrite` is not set, or it cannot be written to.
         """
@@ -61,14 +66,23 @@ class RunFolder:
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            for path in present:
-                if path in folders and path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink()
+            aside = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=self.path))
         except OSError as error:
             raise FileError(f"cannot use the folder {self.path}: {error.strerror or error}") from error
-        self.write_config(config)
+        try:
+            for path in present:
+                os.replace(path, aside / path.name)
+            self.write_config(config)
+        except BaseException as error:
+            with contextlib.suppress(OSError):
+                for path in aside.iterdir():
+                    os.replace(path, self.path / path.name)
+                aside.rmdir()
+            if isinstance(error, OSError) and not isinstance(error, FileError):
+                raise FileError(f"cannot use the folder {self.path}: {error.strerror or error}") from error
+            raise
+        for left in self.path.glob(f"{_ASIDE}*"):  # also those of a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write the configuration, in the place of the one that is there.
@@ -95,8 +109,7 @@ class RunFolder:
         for path in (self.config_path, self.metrics_path, self.weights_path, self.summary_path):
             files.remove_temporary(path)
         if metrics:
-            lines = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in metrics)
-            files.write_bytes(self.metrics_path, lines.encode())
+            files.write_bytes(self.metrics_path, b"".join(map(files.json_bytes, metrics)))
         else:
             files.remove(self.metrics_path)
 
