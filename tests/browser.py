@@ -1,13 +1,16 @@
-"""What tests of HTML pages share: a page taken apart, the contrast of colours, and a browser without a window."""
+"""What tests of HTML pages share: pages and pictures taken apart, the contrast of colours, and a browser."""
 
 from __future__ import annotations
 
 import shutil
+import struct
 import subprocess
+import zlib
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
@@ -60,6 +63,26 @@ def _luminance(colour: str) -> float:
     parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def read_png(content: bytes) -> np.ndarray:
+    """A PNG file as this package writes it, taken apart by the specification: its pixels (H, W, channels)."""
+    assert content[:8] == b"\x89PNG\r\n\x1a\n"
+    chunks, position = [], 8
+    while position < len(content):
+        (length,) = struct.unpack_from(">I", content, position)
+        kind, body = content[position + 4 : position + 8], content[position + 8 : position + 8 + length]
+        (check,) = struct.unpack_from(">I", content, position + 8 + length)
+        assert check == zlib.crc32(kind + body)
+        chunks.append((kind, body))
+        position += 12 + length
+    assert [kind for kind, _ in chunks] == [b"IHDR", b"IDAT", b"IEND"]
+    width, height, depth, colour, *rest = struct.unpack(">IIBBBBB", chunks[0][1])
+    assert (depth, rest) == (8, [0, 0, 0])
+    channels = {0: 1, 4: 2, 2: 3, 6: 4}[colour]
+    rows = np.frombuffer(zlib.decompress(chunks[1][1]), np.uint8).reshape(height, 1 + width * channels)
+    assert not rows[:, 0].any()
+    return rows[:, 1:].reshape(height, width, channels)
 
 
 def browser(make_folder: Callable[[str], Path]) -> Browse:

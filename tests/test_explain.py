@@ -668,7 +668,9 @@ def test_of_many_windows_the_first_and_the_chosen_are_shown():
 
 def test_channels_have_their_names():
     text = text_of("conv2d", input=(2, 4, 4), out_channels=2, chosen=(1, 0, 0))
-    assert re.search(r"I\[0\] +I\[1\] +F\[0\] +F\[1\]", text)
+    assert re.search(r"I\[0\] +I\[1\] +F\[0,0\] +F\[0,1\]", text)
+    for o, c in np.ndindex(2, 2):  # all filters are there, whichever the chosen element is made of
+        assert [len(re.findall(rf" {name}\[{o},{c}\]\s", text)) for name in ("F", "dF")] == [1, 1]
     assert "channel 0 of 2; the window is at the same place in all of them" in text
     assert "O[1,0,0] = " in text
     assert "O[0,0,0] = " not in text

@@ -7,8 +7,11 @@ import base64
 import hashlib
 import html
 import json
+import math
 import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -390,6 +393,49 @@ def cases_of(rng, operation):
 CASES = {name: cases_of(np.random.default_rng(place), name) for place, name in enumerate(OPERATIONS)}
 
 
+# The charts, in Node.js
+
+
+CURVE = """
+const show = String, word = String, draw = (name, attributes) => ({ name, ...attributes });
+const text = () => null;
+"""
+
+
+def test_the_curve_of_binary_cross_entropy_has_no_ends_that_are_not_there():
+    """It leaves the picture at the top, where it is infinite, and is not flat there; every point is on its curve."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("there is no Node.js to be found")
+    lesson = re.search(
+        r"  chart\(\{ input \}, \{ terms \}, chosen\) \{.*?\n  \}", SCRIPTS["distributions.js"], re.DOTALL
+    )[0]
+    charts = SCRIPTS["charts.js"].replace("const text =", "const _text =")
+    script = f"""{SCRIPTS["arithmetic.js"]}{charts}{CURVE}
+      const chart = ({{{lesson}}}).chart;
+      const answer = [[[0.9, 0.2], [1, 0]], [[1e-9, 0.5], [1, 1]]].map(([input, target]) => {{
+        const terms = input.map((y, i) => binaryCrossEntropy(y, target[i]));
+        return {{ terms, marks: chart({{ input }}, {{ terms }}, 0).filter((mark) => mark) }};
+      }});
+      console.log(JSON.stringify(answer));"""
+    done = subprocess.run([node, "-e", script], capture_output=True, text=True, check=True)
+    left, right, top, bottom = 44, 404, 16, 186
+    for drawn, largest in zip(json.loads(done.stdout), (4, 22), strict=True):
+        paths = [each["d"] for each in drawn["marks"] if each["name"] == "path"]
+        assert len(paths) == 2
+        for path, right_class in zip(paths, (1, 0), strict=True):
+            places = np.array([list(map(float, each.split())) for each in path[1:].split("L")])
+            share, loss = (places[:, 0] - left) / (right - left), (bottom - places[:, 1]) / (bottom - top) * largest
+            likely = share if right_class else 1 - share
+            for each, height in zip(likely, loss, strict=True):  # to a hundredth of a pixel along either axis
+                low, high = -math.log(min(each + 1e-4, 1)), -math.log(max(each - 1e-4, 1e-12))
+                assert low - 0.01 <= height <= high + 0.01
+            assert loss.max() == pytest.approx(largest, abs=0.01)
+            assert (np.sort(loss)[-2:] < largest - 0.01).any()  # not two points at the top
+        dots = [bottom - each["cy"] for each in drawn["marks"] if each["name"] == "circle"]
+        np.testing.assert_allclose(np.array(dots) / (bottom - top) * largest, drawn["terms"], rtol=1e-9)
+
+
 # In a browser
 
 
@@ -717,6 +763,36 @@ def test_filters_keep_their_channels_when_there_are_more(browse, tmp_path):
     before, after = (np.array(seen["grids"]["weight"]) for seen in drive(browse, tmp_path, texts, script))
     assert (before.shape, after.shape) == ((4, 2, 2), (6, 2, 2))
     np.testing.assert_array_equal(after.reshape(2, 3, 2, 2)[:, :2], before.reshape(2, 2, 2, 2))
+
+
+def test_filters_and_channels_are_counted_apart():
+    """2 filters of 3 channels are 2 x 3 x 3 x 3, not 6 planes of 3 x 3; and each element has its own four indices."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("there is no Node.js to be found")
+    grid = SCRIPTS["grid.js"]
+    script = f"""const fake = () => ({{
+        append() {{}}, replaceChildren() {{}}, addEventListener() {{}}, setAttribute() {{}},
+        querySelector: () => null, classList: {{ add() {{}}, toggle() {{}} }}, style: {{}}, dataset: {{}} }});
+      const made = [], make = (name, attributes = {{}}, ...children) => {{
+        const element = Object.assign(fake(), {{ name, attributes, children }});
+        made.push(element);
+        return element;
+      }};
+      const makeButton = (attributes) => make("button", attributes), named = String, show = String, word = String;
+      {SCRIPTS["arithmetic.js"]}{grid}
+      const at = (planes, [p, row, column]) => planes[p][row][column];
+      const weight = range(6).map(() => makePlane([3, 3], () => 1));
+      const shown = new Grid("weight", {{ symbol: "F", hue: "two", choose: () => null }});
+      const layout = {{ down: 3, counts: [2, 3], planeNames: range(6).map(String) }};
+      shown.update(weight, layout);
+      const labels = made.filter(({{ name }}) => name === "button").map(({{ attributes }}) => attributes["aria-label"]);
+      console.log(JSON.stringify([shown.size.textContent, labels]));"""
+    done = subprocess.run([node, "-e", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    size, labels = json.loads(done.stdout)
+    assert size == f" {TIMES} ".join("2333")
+    assert labels == [f"F[{o},{c},{i},{j}]" for o, c, i, j in np.ndindex(2, 3, 3, 3)]
 
 
 @pytest.mark.slow

@@ -230,6 +230,13 @@ def test_maps_of_one_pixel_are_left_out_unless_asked_for(rng):
     assert any("avgpool" in each for each in texts(plot_feature_maps(net, images, ["avgpool"])))
 
 
+def test_a_layer_that_runs_twice_has_two_rows(rng):
+    act = ReLU()
+    net = Sequential(Conv2d(3, 2, 1), act, Conv2d(2, 2, 1), act)
+    labels = [each for each in texts(plot_feature_maps(net, batch(rng), ["1"])) if "ReLU" in each]
+    assert labels == ["1 (ReLU)\n2 x 8 x 8"] * 2
+
+
 def test_layers_that_are_not_there(rng):
     with pytest.raises(ArgumentError, match="comes from 9, 3; layers that give one: 0, 1, 2"):
         plot_feature_maps(network(), batch(rng), ["1", "9", "3"])

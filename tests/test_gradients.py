@@ -16,6 +16,7 @@ from gpunet.gradients import (
     DeepNetwork,
     Design,
     Experiment,
+    Findings,
     GradientTrace,
     LayerNorms,
     TrainingCurve,
@@ -440,6 +441,25 @@ def test_the_pictures_fit_on_a_screen_and_show_something(results):
             pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3).tolist()
         for colour in ([0xD9, 0x55, 0x1F], [0x2A, 0x78, 0xD6]):  # plain, residual
             assert pixels.count(colour) > 200, name
+
+
+def test_titles_say_what_is_drawn_and_claim_no_result(results, tmp_path, monkeypatch):
+    """Whether or not it shows what the lecture says; after 240 steps, or after one."""
+    titles = []
+    for name in ("plot_gradient_norms", "plot_gradients_during_training", "plot_curves"):
+        draw = getattr(experiment, name)
+        monkeypatch.setattr(
+            experiment, name, lambda measured, title, draw=draw: titles.append(title) or draw(measured, title)
+        )
+    for findings in (Findings(VANISHING + KEPT, CURVES), Findings(VANISHING[:1], CURVES[:2])):
+        for traces in (findings.traces, [GradientTrace(t.design, t.dtype, t.steps * 2) for t in findings.traces]):
+            titles.clear()
+            experiment._write_pictures(Findings(traces, findings.curves), tmp_path)
+            assert titles[0] == "The gradient that reaches each layer, at the start"
+            assert titles[-1] == "The training losses of plain and of residual networks"
+            assert titles[1:-1] == [
+                "How much of the gradient reaches the first layer, at the start and after one step of training"
+            ] * (len(traces[0].steps) - 1)
 
 
 def test_a_run_leaves_nothing_of_an_earlier_one(results, tmp_path):

@@ -1,5 +1,6 @@
 """The report: the summary's figures, HTML that is whole, nothing from elsewhere, and how a browser shows it."""
 
+import base64
 import contextlib
 import html
 import json
@@ -19,7 +20,7 @@ from gpunet.report.sections import MOST_CLASSES, classes, command, curves
 from gpunet.report.style import STYLE
 from gpunet.train import TrainConfig, TrainingRun
 from gpunet.visualize import spread
-from tests.browser import Page, browser, contrast
+from tests.browser import Page, browser, contrast, read_png
 from tests.runs import learned_digits
 
 EXACT = ["test_accuracy", "test_loss", "epochs_done", "parameters", "seconds", "images_per_second"]
@@ -332,8 +333,21 @@ def test_many_classes_become_a_picture(copy):
     text = classes(read_record(copy))
     page = Page(text)
     assert [each["alt"] for each in page.all("img")] == [
-        f"The confusion matrix of {count} classes, a pixel for each pair; the lighter the more"
+        f"The confusion matrix of {count} classes, a pixel for each pair; the stronger the more"
     ]
+    (uri,) = [each["src"] for each in page.all("img")]
+    pixels = read_png(base64.b64decode(uri.partition(",")[2]))
+    assert pixels.shape == (count, count, 4)
+    for row, column in np.ndindex(count, count):
+        red, green, blue, strength = pixels[row, column].tolist()
+        if not confusion[row, column]:
+            assert strength == 0  # the page is seen there, and no black
+        else:
+            colour = "one" if row == column else "two"
+            assert f"--{colour}: #{red:02x}{green:02x}{blue:02x};" in STYLE
+            assert strength >= 64  # also a rare mistake is seen
+    assert pixels[0, 0, 3] == 255  # all of its images
+    assert pixels[3, 4, 3] < pixels[3, 3, 3] < 255
     assert '<tr><th scope="row">class 3</th><td>class 4</td><td>2</td></tr>' in text
 
 

@@ -1,8 +1,5 @@
 """Grad-CAM against hand-worked cases and finite differences; pictures and PNG files against what they must hold."""
 
-import struct
-import zlib
-
 import numpy as np
 import pytest
 
@@ -23,6 +20,7 @@ from gpunet.visualize import (
     overlay,
 )
 from gpunet.visualize.pictures import HEAT, resize_bilinear
+from tests.browser import read_png
 
 backends = pytest.mark.usefixtures("backend")
 
@@ -209,6 +207,58 @@ def test_feature_maps_come_in_the_order_of_the_layers(rng):
     assert net.training
 
 
+def by_hand(x, weight, stride=1):
+    """A 3x3 convolution with a border of zeros, one product after the other."""
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1)))
+    size = x.shape[1] // stride
+    y = np.zeros((len(weight), size, size))
+    for o, i, j in np.ndindex(*y.shape):
+        y[o, i, j] = (padded[:, i * stride : i * stride + 3, j * stride : j * stride + 3] * weight[o]).sum()
+    return y
+
+
+@backends
+def test_feature_maps_are_what_their_layer_computes(rng):
+    """In evaluation a block is computed in one pass; what bn2 gives is shown without shortcut and ReLU all the same."""
+    net = create_model("resnet8", 10, 1)
+    state = {name: each.numpy() for name, each in net.state_dict().items()}
+    for name, value in state.items():
+        if "bn" in name and value.dtype == np.float32:
+            state[name] = value + rng.random(value.shape, np.float32)
+    net.load_state_dict({name: tensor(value) for name, value in state.items()})
+    image = rng.standard_normal((1, 8, 8))
+    found = {each.name: each.values for each in feature_maps(net, tensor(image[None].astype(np.float32)))}
+
+    def norm(x, name):
+        mean, variance, scale, shift = (
+            state[f"{name}.{each}"][:, None, None] for each in ("running_mean", "running_var", "weight", "bias")
+        )
+        return (x - mean) / np.sqrt(variance + 1e-5) * scale + shift
+
+    x = np.maximum(norm(by_hand(image, state["conv1.weight"]), "bn1"), 0)
+    block = "layer1.0"
+    expected = {f"{block}.conv1": by_hand(x, state[f"{block}.conv1.weight"])}
+    expected[f"{block}.bn1"] = norm(expected[f"{block}.conv1"], f"{block}.bn1")
+    expected[f"{block}.conv2"] = by_hand(np.maximum(expected[f"{block}.bn1"], 0), state[f"{block}.conv2.weight"])
+    expected[f"{block}.bn2"] = norm(expected[f"{block}.conv2"], f"{block}.bn2")
+    expected[block] = np.maximum(expected[f"{block}.bn2"] + x, 0)
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-3, atol=1e-4, err_msg=name)
+    assert (found[f"{block}.bn2"] < 0).any()
+
+
+@backends
+def test_feature_maps_of_layers_that_work_in_place(rng):
+    """ReLU in place gives back the Tensor that it was given: both layers are there, each with its own values."""
+    net = Sequential(Conv2d(1, 2, 1), ReLU(inplace=True))
+    x = rng.standard_normal((1, 1, 4, 4)).astype(np.float32)
+    convolution, relu = feature_maps(net, tensor(x))
+    y = net[0].weight.numpy()[:, :, 0] * x[0] + net[0].bias.numpy()[:, None, None]
+    assert [convolution.name, relu.name] == ["0", "1"]
+    np.testing.assert_allclose(convolution.values, y, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(relu.values, np.maximum(y, 0), rtol=1e-5, atol=1e-6)
+
+
 def test_first_filters():
     net = create_model("resnet8", 10, 3)
     np.testing.assert_array_equal(first_filters(net), net.conv1.weight.numpy())
@@ -217,26 +267,6 @@ def test_first_filters():
 
 
 # Pictures
-
-
-def read_png(content):
-    """A PNG file as this package writes it, taken apart by the specification: its pixels (H, W, channels)."""
-    assert content[:8] == b"\x89PNG\r\n\x1a\n"
-    chunks, position = [], 8
-    while position < len(content):
-        (length,) = struct.unpack_from(">I", content, position)
-        kind, body = content[position + 4 : position + 8], content[position + 8 : position + 8 + length]
-        (check,) = struct.unpack_from(">I", content, position + 8 + length)
-        assert check == zlib.crc32(kind + body)
-        chunks.append((kind, body))
-        position += 12 + length
-    assert [kind for kind, _ in chunks] == [b"IHDR", b"IDAT", b"IEND"]
-    width, height, depth, colour, *rest = struct.unpack(">IIBBBBB", chunks[0][1])
-    assert (depth, rest) == (8, [0, 0, 0])
-    channels = {0: 1, 4: 2, 2: 3, 6: 4}[colour]
-    rows = np.frombuffer(zlib.decompress(chunks[1][1]), np.uint8).reshape(height, 1 + width * channels)
-    assert not rows[:, 0].any()
-    return rows[:, 1:].reshape(height, width, channels)
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (1, 1), (2, 3, 1), (2, 3, 2), (2, 3, 3), (4, 1, 4)])

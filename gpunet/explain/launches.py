@@ -88,7 +88,7 @@ _CUPY: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # as gpunet/ops c
     ),
     "cross_entropy": (
         ("max", "subtract", "exp", "sum", "log", "where", "multiply", "negative"),
-        ("negative", "multiply", "exp", "sum", "subtract"),
+        ("negative", "multiply", "where", "exp", "sum", "subtract"),
     ),
 }
 

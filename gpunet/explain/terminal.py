@@ -62,11 +62,11 @@ def _head(explanation: Explanation, writer: Writer) -> list[str]:
 
 
 def _arrays(explanation: Explanation, paint: Paint) -> list[Block]:
-    """Image, filter and output, with the chosen element of it marked."""
+    """Image, filters and output, with the chosen element of it marked."""
     exercise = explanation.exercise
     blocks = _channels("I", exercise.input, paint)
     if exercise.operation == "conv2d" and exercise.weight is not None:
-        blocks += _channels("F", exercise.weight[exercise.chosen[0]], paint)
+        blocks += _filters("F", exercise.weight, paint)
     return blocks + _channels("O", explanation.output, paint, exercise.chosen)
 
 
@@ -76,6 +76,16 @@ def _channels(name: str, image: np.ndarray, paint: Paint, chosen: tuple[int, ...
     return [
         titled(title, grid(plane, paint, {place[1:] for place in [chosen] if place[:1] == (channel,)}, "green"), paint)
         for channel, (title, plane) in enumerate(zip(titles, image, strict=True))
+    ]
+
+
+def _filters(name: str, weight: np.ndarray, paint: Paint) -> list[Block]:
+    """All filters (O, C, kh, kw), channel by channel, side by side."""
+    filters, channels = weight.shape[:2]
+    one = filters == channels == 1
+    return [
+        titled(name if one else f"{name}[{o},{c}]", grid(weight[o, c], paint), paint)
+        for o, c in np.ndindex(filters, channels)
     ]
 
 
@@ -97,7 +107,7 @@ def _backward(explanation: Explanation, writer: Writer) -> list[str]:
         blocks = [] if _is_ones(explanation) else _channels("dO", np.asarray(exercise.gradient), paint)
         blocks += _channels("dI", explanation.gradients["input"], paint)
         if exercise.operation == "conv2d":
-            blocks += _channels("dF", explanation.gradients["weight"][exercise.chosen[0]], paint)
+            blocks += _filters("dF", explanation.gradients["weight"], paint)
         elif "weight" in explanation.gradients:
             for name, title in (("weight", "dγ"), ("bias", "dβ")):  # noqa: RUF001
                 blocks.append(titled(title, grid([explanation.gradients[name].tolist()], paint), paint))

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from gpunet.errors import ArgumentError, FileError
 from gpunet.functional.checks import whole_number
-from gpunet.gradients.claims import Claim, check_claims, is_kept
+from gpunet.gradients.claims import Claim, check_claims
 from gpunet.gradients.degradation import TrainingCurve, train_curve
 from gpunet.gradients.network import ACTIVATIONS, Design
 from gpunet.gradients.pictures import plot_curves, plot_gradient_norms, plot_gradients_during_training
@@ -144,23 +144,16 @@ def _write_numbers(findings: Findings, folder: Path) -> None:
 
 
 def _write_pictures(findings: Findings, folder: Path) -> None:
+    """The titles say what is drawn. What it shows is another question, which the claims answer in words."""
     traces, curves = findings.traces, findings.curves
-    vanishing, kept, degradation = findings.claims()
     title = "The gradient that reaches each layer, at the start"
-    if vanishing.holds and kept.holds:
-        title = "Plain networks of sigmoids lose the gradient on its way to the first layer; residual networks keep it"
     _write_figure(plot_gradient_norms(traces, title), folder / "gradients.png")
     if steps := len(traces[0].steps) - 1:
-        title = f"How much of the gradient reaches the first layer, at the start and during {steps} steps of training"
-        if all(is_kept(step) for trace in traces if trace.design.residual for step in trace.steps):
-            title = f"During {steps} steps of training, too, residual networks keep the gradient"
+        during = f"during {steps} steps of training" if steps > 1 else "after one step of training"
+        title = f"How much of the gradient reaches the first layer, at the start and {during}"
         _write_figure(plot_gradients_during_training(traces, title), folder / "training.png")
     if curves:
-        title = (
-            degradation.text.rstrip(".")
-            if degradation.holds
-            else "The training losses of plain and of residual networks"
-        )
+        title = "The training losses of plain and of residual networks"
         _write_figure(plot_curves(curves, title), folder / "degradation.png")
 
 

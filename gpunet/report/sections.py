@@ -22,6 +22,7 @@ __all__ = ["calibration", "classes", "command", "curves", "environment", "filter
 MOST_CLASSES = 30  # a larger confusion matrix is shown as a picture
 MOST_CONFUSIONS = 15
 MOST_CHANNELS = 16
+RIGHT, WRONG = (42, 120, 214), (217, 85, 31)  # the colours of a large one, as the style has them
 STRONGEST = 50  # per cent of colour behind a number, so that it stays readable
 
 
@@ -329,10 +330,16 @@ def _confusion_cell(count: int, share: float, right: bool) -> Markup:
 
 
 def _confusion_picture(confusion: np.ndarray) -> Markup:
+    """A pixel for each pair of classes, in the colours of the table; where there is no image, there is no colour."""
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    picture = grey_picture(np.sqrt(shares), 0, 1)  # the root, so that rare mistakes are seen
-    alt = f"The confusion matrix of {len(confusion)} classes, a pixel for each pair; the lighter the more"
-    return tag("img", src=data_uri(picture), alt=alt, class_="filters")
+    right = np.eye(len(confusion), dtype=bool)
+    strength = np.where(right, shares, (confusion > 0) * (0.25 + 0.75 * shares))
+    picture = np.empty((*confusion.shape, 4), np.uint8)  # red, green, blue, and how much of it
+    picture[..., :3] = np.where(right[..., None], RIGHT, WRONG)
+    picture[..., 3] = (255 * strength).round()
+    alt = f"The confusion matrix of {len(confusion)} classes, a pixel for each pair; the stronger the more"
+    caption = tag("figcaption", key("one block"), "right", key("two block"), "wrong; the stronger the more")
+    return tag("figure", caption, tag("img", src=data_uri(picture), alt=alt, class_="matrix", id="confusion"))
 
 
 def _confusions(names: Sequence[str], confusion: np.ndarray) -> Markup | None:

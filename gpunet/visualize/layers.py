@@ -32,7 +32,8 @@ class FeatureMaps(NamedTuple):
 def feature_maps(model: Module, images: Tensor) -> list[FeatureMaps]:
     """Run a network, in evaluation mode, and collect every output that is an image, in the order in which they arose.
 
-    An output that a Module passes on from one within it, as a Sequential does, comes once, under the innermost name.
+    An output that a Module passes on from one within it, as a Sequential does, comes once, under the innermost name. A
+    Module that runs twice comes twice.
 
     Shape:
         images: (N, C, H, W); only the maps of the first are kept.
@@ -42,9 +43,12 @@ def feature_maps(model: Module, images: Tensor) -> list[FeatureMaps]:
 
     def note(name: str, module: Module, inputs: tuple[Any, ...], output: Any) -> None:
         nonlocal last
-        if output is not last and getattr(output, "ndim", 0) == 4:
-            found.append(FeatureMaps(name, type(module).__name__, to_cpu(output.data)[0]))
-        last = output
+        if getattr(output, "ndim", 0) != 4:
+            return
+        values = output.data  # not the Tensor: in place, a layer gives back the one that it was given, with new values
+        if values is not last:
+            found.append(FeatureMaps(name, type(module).__name__, to_cpu(values)[0].copy()))
+        last = values
 
     with no_grad(), evaluation_mode(model), observe(model, note):
         model(images)

@@ -65,14 +65,14 @@ def _large(found: Sequence[FeatureMaps]) -> list[FeatureMaps]:
 
 
 def _named(found: Sequence[FeatureMaps], layers: Sequence[str]) -> list[FeatureMaps]:
-    named = {each.name: each for each in found}
-    missing = [name for name in layers if name not in named]
+    names = dict.fromkeys(each.name for each in found)
+    missing = [name for name in layers if name not in names]
     if missing:
         raise ArgumentError(
             f"plot_feature_maps: no feature map comes from {', '.join(missing)}; "
-            f"layers that give one: {', '.join(named)}"
+            f"layers that give one: {', '.join(names)}"
         )
-    return [named[name] for name in layers]
+    return [each for name in layers for each in found if each.name == name]  # a layer that runs twice has two
 
 
 def _label(axes: Any, *lines: str) -> None:

@@ -15,7 +15,7 @@ const text = (content, x, y, anchor) => draw("text", { class: `label ${anchor}`,
 
 /** Where a value stands on the vertical axis, and the lines and numbers of that axis. */
 function verticalAxis(top) {
-  const y = (value) => AREA.bottom - Math.min(value, top) / top * (AREA.bottom - AREA.top);
+  const y = (value) => AREA.bottom - value / top * (AREA.bottom - AREA.top);
   const marks = [0, top / 2, top].flatMap((value) => [
     draw("line", { class: "grid-line", x1: AREA.left, x2: AREA.right, y1: y(value), y2: y(value) }),
     text(show(value), AREA.left - 6, y(value) + 4, "end")]);
@@ -39,12 +39,20 @@ function bars(series, chosen) {
   ];
 }
 
-/** Curves over [low, high], from 0 to top: `curves` are {hue, of}, the points on them {x, y, hue, picked}. */
+/** Curves over [low, high], as far as they lie below the top, where they leave the picture as they do.
+
+    curves: {hue, of}, where `of` crosses the top at most once; points: {x, y, hue, picked}, on the curves. */
 function curve(curves, points, { low, high, top, name }) {
   const [y, axis] = verticalAxis(top);
   const x = (value) => AREA.left + (value - low) / (high - low) * (AREA.right - AREA.left);
-  const steps = range(121).map((step) => low + (high - low) * step / 120);
-  const path = (of) => `M${steps.map((value) => `${x(value).toFixed(2)} ${y(of(value)).toFixed(2)}`).join("L")}`;
+  // Closer together towards the ends, where logarithms are steep.
+  const steps = range(121).map((step) => low + (high - low) * (1 - Math.cos(Math.PI * step / 120)) / 2);
+  const path = (of) => {
+    const inside = steps.filter((value) => of(value) <= top);
+    const ends = [lastBelow(of, top, inside[0], low), lastBelow(of, top, inside.at(-1), high)];
+    const places = [ends[0], ...inside, ends[1]];
+    return `M${places.map((value) => `${x(value).toFixed(2)} ${y(of(value)).toFixed(2)}`).join("L")}`;
+  };
   return [
     ...axis,
     ...[low, (low + high) / 2, high].map((value) => text(show(value), x(value), AREA.bottom + 18, "middle")),
@@ -52,6 +60,17 @@ function curve(curves, points, { low, high, top, name }) {
     ...curves.map(({ hue, of }) => draw("path", { class: `curve line-${hue}`, d: path(of) })),
     ...points.map((point) => dot(x(point.x), y(point.y), point.hue, point.picked)),
   ];
+}
+
+/** How far it is from `inside` towards `end` until a curve reaches the top, by halving. */
+function lastBelow(of, top, inside, end) {
+  if (of(end) <= top) return end;
+  for (let round = 0; round < 50; round++) {
+    const middle = (inside + end) / 2;
+    if (of(middle) <= top) inside = middle;
+    else end = middle;
+  }
+  return inside;
 }
 
 function dot(x, y, hue, picked) {

@@ -303,7 +303,8 @@ class BinaryCrossEntropy extends Loss {
   chart({ input }, { terms }, chosen) {
     const points = input.map((y, i) => ({ x: y, y: terms[i], hue: "four", picked: i === chosen }));
     const curves = [["one", 1], ["two", 0]].map(([hue, t]) => ({ hue, of: (y) => binaryCrossEntropy(y, t) }));
-    return curve(curves, points, { low: 0, high: 1, top: 4, name: "y" });
+    const top = 2 * Math.ceil(Math.max(4, ...terms) / 2);
+    return curve(curves, points, { low: 0, high: 1, top, name: "y" });
   }
 
   shuffle({ grids }) {

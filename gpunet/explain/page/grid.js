@@ -30,7 +30,8 @@ class Grid {
 
       marks: a Map from the places, as texts, that the chosen element is made of, to {note}; chosen: its own place.
       frame, frameText: rows and columns of padding around each plane, and what stands in them.
-      planeNames, rowNames, columnNames: if they are not numbered; down: how many planes stand below one another. */
+      planeNames, rowNames, columnNames: if they are not numbered; down: how many planes stand below one another;
+      counts: how many planes there are along each axis before rows and columns, such as [filters, channels]. */
   update(planes, { marks = new Map(), chosen = null, ...layout } = {}) {
     const sizes = planes.map((plane) => [plane.length, plane[0]?.length ?? 0]);
     const shape = JSON.stringify([sizes, layout]);
@@ -60,12 +61,13 @@ class Grid {
     }
   }
 
-  #build(planes, [rows, columns], { frame = [0, 0], frameText = "0", down = planes.length, ...names }) {
+  #build(planes, [rows, columns], { frame = [0, 0], frameText = "0", down = planes.length, counts, ...names }) {
     this.cells.clear();
     this.forgetProblems();
     this.planeNames = names.planeNames ?? [];
+    this.counts = counts ?? (planes.length > 1 ? [planes.length] : []);
     this.columns = (columns + 2 * frame[1]) * Math.ceil(planes.length / (down || 1));
-    this.size.textContent = [...(planes.length > 1 ? [planes.length] : []), rows, columns].join(" × ");
+    this.size.textContent = [...this.counts, rows, columns].join(" × ");
     this.body.style.gridTemplateRows = `repeat(${down}, auto)`;
     this.body.replaceChildren(...planes.map((plane, p) => this.#table(plane, p, frame, frameText, names)));
   }
@@ -109,8 +111,10 @@ class Grid {
   }
 
   /** The name of an element: the plane is part of it only where there is more than one. */
-  #nameOf(place) {
-    return `${this.symbol}[${(this.planeNames.length > 1 ? place : place.slice(1)).join(",")}]`;
+  #nameOf([plane, ...rest]) {
+    const [, channels] = this.counts;
+    const planes = channels ? [Math.floor(plane / channels), plane % channels] : [plane];
+    return `${this.symbol}[${[...(this.planeNames.length > 1 ? planes : []), ...rest].join(",")}]`;
   }
 
   #show({ element, control, note, inside, place }, planes, mark, isChosen) {

@@ -154,7 +154,7 @@ class Conv2d extends WindowLesson {
     if (name === "output" || name === "gradient") return { planeNames: channelNames(filters) };
     if (name === "input" || name === "input_gradient") return super.look(name, state);
     const names = range(filters).flatMap((o) => range(channels).map((c) => word("filter_channel", { o, c })));
-    return { down: channels, planeNames: names.length > 1 ? names : [] };
+    return names.length > 1 ? { down: channels, counts: [filters, channels], planeNames: names } : {};
   }
 
   spell(state, result, view, place) {
