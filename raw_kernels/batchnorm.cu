@@ -421,29 +421,26 @@ batch_norm_merge_sums(const double* __restrict__ chunk_gradient, const double* _
 // The version that a student would write: a thread for each number.
 //
 //     template <typename T>
-//     __global__ void batch_norm_input_gradient(const T* grad, const T* x, const T* y, T* dx, T* dresidual,
+//     __global__ void batch_norm_input_gradient(const T* grad, const T* x, const T* y, T* dx,
 //                                               const Arithmetic<T>* center, const Arithmetic<T>* scale,
 //                                               const Arithmetic<T>* mean_gradient, const Arithmetic<T>* slope,
-//                                               i64 rows, int channels, int lanes, i64 chunk_rows, int relu,
-//                                               int write_residual) {
+//                                               i64 rows, int channels, int lanes, i64 chunk_rows, int relu) {
 //         const i64 item = thread_number();
 //         if (item >= rows * channels) return;
 //         const int c = (int)(item % channels);
 //         const Arithmetic<T> g = relu && widen(y[item]) <= 0 ? (Arithmetic<T>)0 : widen(grad[item]);
-//         if (write_residual) narrow(g, dresidual[item]);
 //         narrow((g - mean_gradient[c] - (widen(x[item]) - center[c]) * slope[c]) * scale[c], dx[item]);
 //     }
 //
-// The gradient by the residual is g itself, written on the way.
-// Bytes: reads grad, x and, with ReLU, y; writes dx and, with a residual, its gradient; each once. That is the minimum,
-// but for y without a residual (see batch_norm_sums).
+// Bytes: reads grad, x and, with ReLU, y; writes dx; each once. That is the minimum, but for y without a residual (see
+// batch_norm_sums).
 template <typename T, int V>
 __global__ void __launch_bounds__(BLOCK, RESIDENT)
 batch_norm_input_gradient(const T* __restrict__ grad, const T* __restrict__ x, const T* __restrict__ y,
-                          T* __restrict__ dx, T* __restrict__ dresidual,
+                          T* __restrict__ dx,
                           const Arithmetic<T>* __restrict__ center, const Arithmetic<T>* __restrict__ scale,
                           const Arithmetic<T>* __restrict__ mean_gradient, const Arithmetic<T>* __restrict__ slope,
-                          i64 rows, int channels, int lanes, i64 chunk_rows, int relu, int write_residual) {
+                          i64 rows, int channels, int lanes, i64 chunk_rows, int relu) {
     typedef Arithmetic<T> A;
     const Share share = share_of<V>(rows, channels, lanes, chunk_rows);
     if (!share.works) return;
@@ -461,7 +458,6 @@ batch_norm_input_gradient(const T* __restrict__ grad, const T* __restrict__ x, c
         A g[V], value[V];
         load_gradient<V>(grad + at, y + at, relu, g);
         load<V>(x + at, value);
-        if (write_residual) store<V>(dresidual + at, g);
 #pragma unroll
         for (int v = 0; v < V; ++v) value[v] = (g[v] - d[v] - (value[v] - m[v]) * k[v]) * s[v];
         store<V>(dx + at, value);

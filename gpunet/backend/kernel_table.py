@@ -315,9 +315,9 @@ BATCH_NORM_INPUT_GRADIENT = Kernel(
     "batchnorm",
     "batch_norm_input_gradient",
     ("T", "V"),
-    "const T* grad, const T* x, const T* y, T* dx, T* dresidual, const Arithmetic<T>* center, "
+    "const T* grad, const T* x, const T* y, T* dx, const Arithmetic<T>* center, "
     "const Arithmetic<T>* scale, const Arithmetic<T>* mean_gradient, const Arithmetic<T>* slope, "
-    f"{_SHARE}, int relu, int write_residual",
+    f"{_SHARE}, int relu",
     "makes a pack of channels of dx in some rows of a chunk",
 )
 

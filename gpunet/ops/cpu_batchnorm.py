@@ -30,7 +30,7 @@ SUMS = CpuKernel(
 INPUT_GRADIENT = CpuKernel(
     "batch_norm_input_gradient",
     "const float* grad, const float* x, const float*? y, const float* center, const float* mean_gradient, "
-    "const float* slope, const float* scale, float* dx, float*? dresidual, "
+    "const float* slope, const float* scale, float* dx, "
     "i64 numbers, i64 width, i64 period",
 )
 
@@ -80,7 +80,7 @@ def _(grad: Array, x: Array, known: Channels, relu_output: Array | None = None) 
 def _(grad: Array, x: Array, known: Channels, sums: Sums, relu_output: Array | None = None) -> Array:
     how, dx = cut(x.size // x.shape[-1], x.shape[-1]), xp.empty_like(x)
     vectors, period = _whole_vectors((known.center, sums.mean_gradient, sums.slope, known.scale), how)
-    arrays = (grad, x, relu_output, *vectors, dx, None)  # the gradient by a residual is not asked for
+    arrays = (grad, x, relu_output, *vectors, dx)
     launch(INPUT_GRADIENT, *arrays, x.size, how.width, period, items=how.rows, work=MOVED * x.size)
     return dx
 

@@ -147,19 +147,13 @@ def _(grad: Array, x: Array, known: Channels, relu_output: Array | None = None) 
 
 
 @batchnorm.input_gradient.on("cuda")
-def _(
-    grad: Array,
-    x: Array,
-    known: Channels,
-    sums: Sums,
-    relu_output: Array | None = None,
-) -> Array:
+def _(grad: Array, x: Array, known: Channels, sums: Sums, relu_output: Array | None = None) -> Array:
     """The gradient by x."""
     dx = xp.empty_like(x)
     y = x if relu_output is None else relu_output  # x: not looked at
     share = share_among_blocks(x, (grad, y, dx), summing=False)
     cut = (share.rows, share.channels, share.lanes, share.chunk_rows)
-    flags = (int(relu_output is not None), 0)  # the gradient by a residual is not asked for
-    arrays = (grad, x, y, dx, dx, known.center, known.scale, sums.mean_gradient, sums.slope)
+    flags = (int(relu_output is not None),)
+    arrays = (grad, x, y, dx, known.center, known.scale, sums.mean_gradient, sums.slope)
     launch(BATCH_NORM_INPUT_GRADIENT, *arrays, *cut, *flags, threads=share.threads, vector=share.vector)
     return dx

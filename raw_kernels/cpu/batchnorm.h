@@ -143,34 +143,31 @@ struct BatchNormSums {
     }
 };
 
-// dx = (g - mean_gradient - (x - center) * slope) * scale, and g itself, the gradient by the residual, where it is wanted
-// (behind a ReLU it is a new array). An item is a row.
+// dx = (g - mean_gradient - (x - center) * slope) * scale. An item is a row.
 struct BatchNormInputGradient {
     const float *grad, *x, *y, *center, *mean_gradient, *slope, *scale;
-    float *dx, *dresidual;
+    float* dx;
     i64 numbers, width, period;
 
     void run(i64 first, i64 last) const {
-        if (dresidual) y ? rows<true, true>(first, last) : rows<false, true>(first, last);
-        else y ? rows<true, false>(first, last) : rows<false, false>(first, last);
+        y ? rows<true>(first, last) : rows<false>(first, last);
     }
 
-    template <bool RELU, bool KEEP>
+    template <bool RELU>
     ALWAYS_INLINE void rows(i64 first, i64 last) const {
         for (i64 row = first; row < last; ++row) {
             const i64 end = smaller(width, numbers - row * width);
             for (i64 column = 0, channel = 0; column < end; column += LANES) {
-                put<RELU, KEEP>(row * width + column, channel, smaller(LANES, end - column));
+                put<RELU>(row * width + column, channel, smaller(LANES, end - column));
                 channel = channel + LANES < period ? channel + LANES : 0;
             }
         }
     }
 
-    template <bool RELU, bool KEEP>
+    template <bool RELU>
     ALWAYS_INLINE void put(i64 i, i64 channel, i64 lanes) const {
         vec g = load_part(grad + i, lanes);
         if (RELU) g = behind_relu(g, load_part(y + i, lanes));
-        if (KEEP) store_part(dresidual + i, g, lanes);
         const vec from_mean = g - load(mean_gradient + channel);
         const vec deviation = load_part(x + i, lanes) - load(center + channel);
         store_part(dx + i, (from_mean - deviation * load(slope + channel)) * load(scale + channel), lanes);
