@@ -24,12 +24,24 @@ def to_nhwc(x: Array) -> Array:
 
     As well (N, ..., C) behind (N, C, ...) of any number of dimensions.
     """
-    return xp.ascontiguousarray(x.transpose(0, *range(2, x.ndim), 1))
+    return xp.ascontiguousarray(x.transpose(_channels_last(x.ndim)))
 
 
 def as_nchw(x: Array) -> Array:
     """The (N, C, H, W) view of a (N, H, W, C) array, or (N, C, ...) of (N, ..., C): only the strides change."""
-    return x.transpose(0, x.ndim - 1, *range(1, x.ndim - 1))
+    return x.transpose(_channels_second(x.ndim))
+
+
+@functools.cache
+def _channels_last(ndim: int) -> tuple[int, ...]:
+    """The axes of (N, C, ...) in the order (N, ..., C)."""
+    return (0, *range(2, ndim), 1)
+
+
+@functools.cache
+def _channels_second(ndim: int) -> tuple[int, ...]:
+    """The axes of (N, ..., C) in the order (N, C, ...)."""
+    return (0, ndim - 1, *range(1, ndim - 1))
 
 
 def as_nhwc(x: Array) -> Array:

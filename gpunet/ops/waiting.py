@@ -213,12 +213,13 @@ def hand_out(array: Array) -> None:
     memory = memory_of(array)
     if id(memory) not in _handed_out:
         _note(_handed_out, memory)
-    if _waiting:
-        settle(array)
+    settle(array)
 
 
 def settle(*arrays: Array) -> None:
     """Compute what waits on the memory of these arrays, or all that waits, because it is about to be written to."""
+    if not _waiting:  # the usual case
+        return
     written = {id(memory_of(array)) for array in arrays}
     for reference in list(_waiting.values()):
         waiting: Waiting | None = reference()
