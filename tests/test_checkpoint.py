@@ -31,8 +31,8 @@ from gpunet.train import (
     saved_config,
     take,
 )
-from gpunet.train.checkpoint import _digest
-from gpunet.train.files import LARGEST_HEADER, LARGEST_JSON
+from gpunet.train.files import LARGEST_HEADER, LARGEST_JSON, digest_of
+from gpunet.train.progress import EpochResult
 from gpunet.train.snapshot import largest_checkpoint
 from tests.runs import TINY, StopAfter
 
@@ -71,7 +71,7 @@ def folder(tmp_path, taken):
 
 def load(folder, trainer=None):
     trainer = trainer or small_trainer()
-    restore(trainer, folder.load((1, 2), largest_checkpoint(trainer)))
+    restore(trainer, folder.load((1, 2), largest_checkpoint(trainer, 1)))
     return trainer
 
 
@@ -86,7 +86,7 @@ def change(folder, function, honest=True):
     function(described)
     if honest:
         described.pop("sha256")
-        described["sha256"] = _digest(described)
+        described["sha256"] = digest_of(described, path)
     path.write_text(json.dumps(described))
 
 
@@ -172,7 +172,7 @@ def test_the_folder_of_no_checkpoints(tmp_path):
         (".json", lambda c: b"[]", "is damaged, or no checkpoint of this version"),
         (".json", lambda c: c.replace(b'"step": 7', b'"step": 8'), "its checksum is not that of its content"),
         (".json", lambda c: c.replace(b'"step": 7', b'"step": ' + b"9" * 5000), "is too large"),
-        (".json", lambda c: c.replace(b"gpunet checkpoint 1", b"gpunet checkpoint 9"), "no checkpoint of this version"),
+        (".json", lambda c: c.replace(b"gpunet checkpoint 2", b"gpunet checkpoint 9"), "no checkpoint of this version"),
         (".json", lambda c: b" " * (LARGEST_JSON + 1), "bytes; at most"),
         (".safetensors", lambda c: c[:-1], "is damaged: it has .* bytes, of which .* are expected"),
         (".safetensors", lambda c: b"", "is damaged"),
@@ -271,10 +271,14 @@ def setting(path, value):
         (("images",), 0),
         (("seconds",), "long"),
         (("results",), []),
-        (("results", 0), {}),
-        (("results", 0, "epoch"), 7),
-        (("results", 0, "test_loss"), None),
-        (("results", 0, "test_accuracy"), float("nan")),
+        (("figures",), None),
+        (("figures",), ["test_loss"]),
+        (("figures", 0), 1),
+        (("figures", 0), "surprise"),
+        (("figures", 0), "gradient_norms.surprise"),
+        (("results",), [{}]),
+        (("results",), [{"epoch": 1}]),
+        (("results",), None),
         (("gradient_norms",), {"a": "b"}),
         (("optimizer",), None),
         (("optimizer", "counts"), {"x": {}}),
@@ -301,6 +305,71 @@ def test_states_that_make_no_sense(folder, path, value):
     change(folder, setting(path, value))
     with pytest.raises(StateDictError):
         load(folder)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda table: None,
+        lambda table: table * np.nan,
+        lambda table: table * np.inf,
+        lambda table: table.repeat(2, axis=0),
+        lambda table: table.repeat(2, axis=1),
+        lambda table: table[0],
+        lambda table: table.astype(np.float32),
+        lambda table: table.astype(np.int64),
+    ],
+)
+def test_figures_that_make_no_sense(taken, broken):
+    tensors = {name: array for name, array in taken.tensors.items() if name != "results.table"}
+    table = broken(taken.tensors["results.table"])
+    if table is not None:
+        tensors["results.table"] = table
+    with pytest.raises(StateDictError, match="figures"), np.errstate(all="ignore"):
+        restore(small_trainer(), replace(taken, tensors=tensors))
+
+
+def test_checkpoints_of_the_first_format_go_on(taken):
+    """They held the figures of all epochs in their JSON."""
+    tensors = {name: array for name, array in taken.tensors.items() if name != "results.table"}
+    state = {name: value for name, value in taken.state.items() if name != "figures"}
+    trainer, before = small_trainer(), small_trainer()
+    restore(before, taken)
+    state["results"] = [each.as_dict() for each in before.progress.results]
+    restore(trainer, replace(taken, tensors=tensors, state=state))
+    assert trainer.progress.results == before.progress.results
+
+
+# Many epochs
+
+
+def test_the_figures_of_many_epochs_come_back(tmp_path):
+    """Exactly, with what an epoch has not: no loss scale, no norm where the last step was skipped."""
+    trainer, rng = small_trainer(), np.random.default_rng(0)
+    names = [name for name, _ in trainer.model.named_parameters()]
+    for epoch in range(1, 6):
+        figures = rng.standard_normal(7).tolist()
+        norms = {} if epoch == 3 else dict(zip(names, rng.random(len(names)).tolist(), strict=True))
+        trainer.progress.results.append(EpochResult(epoch, *figures, norms, 2.0**epoch if epoch > 1 else None))
+    CheckpointFolder(tmp_path).save(take(trainer), keep=1)
+    other = small_trainer()
+    restore(other, CheckpointFolder(tmp_path).load((5, 0), largest_checkpoint(other, 5)))
+    assert other.progress.results == trainer.progress.results
+
+
+def test_a_checkpoint_of_many_epochs_is_as_easy_to_read(tmp_path):
+    """The JSON does not grow with them, and the arrays grow by eight bytes a figure."""
+    trainer = small_trainer()
+    norms = {f"layer{number}.conv.weight": 1 / 3 for number in range(65)}
+    sizes = []
+    for epochs in (10, 2_000):
+        trainer.progress.results = [EpochResult(epoch, *[1 / 3] * 7, norms) for epoch in range(1, epochs + 1)]
+        folder = CheckpointFolder(tmp_path / f"{epochs}")
+        folder.save(take(trainer), keep=1)
+        sizes.append([folder.path_of((epochs, 0), kind).stat().st_size for kind in (".json", ".safetensors")])
+        restore(small_trainer(), folder.load((epochs, 0), 2**24))
+    assert sizes[1][0] < sizes[0][0] + 100
+    assert sizes[1][1] - sizes[0][1] < 8 * (65 + 7) * 2_000 + 10_000
 
 
 # Thousands of files

@@ -12,6 +12,7 @@ from gpunet.data import find_dataset
 from gpunet.errors import DataError
 from gpunet.report import write_report
 from gpunet.train import RunFolder, TrainConfig, TrainingRun, evaluate_run
+from tests.runs import change, plain
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -43,9 +44,7 @@ def made(tmp_path_factory):
 def place(made, tmp_path):
     """A copy of both that may be changed."""
     shutil.copytree(made, tmp_path / "copy")
-    path = tmp_path / "copy" / "run" / "config.json"
-    config = {**json.loads(path.read_text()), "data": f"folder:{tmp_path / 'copy' / 'pictures'}"}
-    path.write_text(json.dumps(config))
+    change(tmp_path / "copy" / "run" / "config.json", data=f"folder:{tmp_path / 'copy' / 'pictures'}")
     return tmp_path / "copy"
 
 
@@ -114,7 +113,7 @@ def test_the_network_sees_images_as_in_training_whatever_is_added(place, caplog)
 def test_a_run_of_before_keeps_its_own_held_out_images(place, caplog):
     """Its configuration says nothing of files, and it held out others: those it learned from are not tested on."""
     path = place / "run" / "config.json"
-    config = json.loads(path.read_text())
+    config = plain(json.loads(path.read_text()))
     del config["files"]
     path.write_text(json.dumps(config))
     evaluation, _ = evaluate_run(place / "run")

@@ -17,7 +17,7 @@ from gpunet.data import Digits, find_dataset
 from gpunet.errors import ArgumentError, DTypeError, FileError, GpunetError, ShapeError, StateDictError
 from gpunet.models import resnet8
 from gpunet.visualize import encode_png
-from tests.runs import learned_digits
+from tests.runs import change, learned_digits, plain
 
 from .test_visualize import read_png
 
@@ -103,7 +103,8 @@ def test_runs_that_cannot_be_loaded(folder, tmp_path):
         (path / name).write_bytes(content)
         return path
 
-    whole, whole_config = (folder / "model.safetensors").read_bytes(), (folder / "config.json").read_bytes()
+    whole = (folder / "model.safetensors").read_bytes()
+    whole_config = json.dumps(plain(json.loads((folder / "config.json").read_text()))).encode()
     for name, content in [
         ("config.json", b"{"),
         ("config.json", whole_config.replace(b"resnet8", b"resnet9")),
@@ -121,13 +122,12 @@ def test_runs_that_cannot_be_loaded(folder, tmp_path):
 def test_neither_the_dataset_nor_the_summary_is_needed(folder, digits, tmp_path):
     copy = shutil.copytree(folder, tmp_path / "copy")
     (copy / "summary.json").unlink()
-    config = json.loads((copy / "config.json").read_text())
-    (copy / "config.json").write_text(json.dumps({**config, "data": "folder:/gone"}))
+    change(copy / "config.json", data="folder:/gone")
     assert gpunet.load(copy).predict(digits.images) == gpunet.load(folder).predict(digits.images)
 
 
 @pytest.mark.parametrize(
-    "change",
+    "lie",
     [
         *[{"channels": value} for value in (2, 0, "1", None)],
         *[{name: value} for name in ("size", "stored_size") for value in (0, -1, 1e9, 10**9, 8.0, True, "8", None)],
@@ -137,11 +137,11 @@ def test_neither_the_dataset_nor_the_summary_is_needed(folder, digits, tmp_path)
     ],
     ids=str,
 )
-def test_a_configuration_that_lies_about_the_images(change, folder, tmp_path):
-    config = json.loads((folder / "config.json").read_text())
-    config["input"].update(change)
+def test_a_configuration_that_lies_about_the_images(lie, folder, tmp_path):
+    config = plain(json.loads((folder / "config.json").read_text()))
+    config["input"].update(lie)
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(FileError, match=f"'input' has '{next(iter(change))}'"):
+    with pytest.raises(FileError, match=f"'input' has '{next(iter(lie))}'"):
         gpunet.load(tmp_path)
 
 

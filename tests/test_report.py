@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import hashlib
 import html
 import json
 import re
@@ -21,7 +22,7 @@ from gpunet.report.style import STYLE
 from gpunet.train import TrainConfig, TrainingRun
 from gpunet.visualize import spread
 from tests.browser import Page, browser, contrast, read_png
-from tests.runs import learned_digits
+from tests.runs import change, learned_digits
 
 EXACT = ["test_accuracy", "test_loss", "epochs_done", "parameters", "seconds", "images_per_second"]
 
@@ -45,10 +46,6 @@ def report(folder):
 
 def summary_of(folder):
     return json.loads((folder / "summary.json").read_text())
-
-
-def change(path, **settings):
-    path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
 
 
 # The page
@@ -198,7 +195,7 @@ def test_names_cannot_become_markup(copy):
         ("config.json", b"[]", "must hold a JSON object"),
         ("config.json", {"classes": 10}, "'classes' must be a list of texts"),
         ("metrics.jsonl", b"{}\nno json\n{}\n", "not a JSON file"),
-        ("metrics.jsonl", b"[1]\n", "line 1 must hold a JSON object"),
+        ("metrics.jsonl", b"[1]\n", "line 1, is damaged: it must hold a JSON object"),
         ("metrics.jsonl", b"\xff\n", "not a JSON file"),
         ("summary.json", b"", "not a JSON file"),
         ("summary.json", b"[]", "must hold a JSON object"),
@@ -222,6 +219,73 @@ def test_damaged_runs(name, content, message, copy):
     with pytest.raises(FileError, match=message):
         write_report(copy)
     assert not (copy / "report.html").exists()
+
+
+def test_lines_that_are_lost_are_missed(copy):
+    lines = (copy / "metrics.jsonl").read_bytes()
+    for content in (lines[:-1], b"".join(lines.splitlines(keepends=True)[:2]), None):
+        if content is None:
+            (copy / "metrics.jsonl").unlink()
+        else:
+            (copy / "metrics.jsonl").write_bytes(content)
+        with pytest.raises(FileError, match=r"metrics.jsonl is damaged: it holds [02] of 3 epochs"):
+            write_report(copy)
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "summary.json"])
+def test_no_flipped_bit_goes_unnoticed(copy, name):
+    """It is an error, or it has changed nothing: a space, or a digit beyond what a number holds."""
+    path, whole = copy / name, read_record(copy)
+    content = path.read_bytes()
+    refused, bits = 0, range(0, 8 * len(content), 5 if name == "config.json" else 29)
+    for bit in bits:
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        try:
+            found = read_record(copy)
+        except FileError:
+            refused += 1
+        else:
+            assert found == whole
+    assert refused > 0.97 * len(bits)
+
+
+def test_the_checksum_is_the_sha256_of_the_rest(folder):
+    """Whoever wants to check or to write such a file without gpunet can."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    texts = [(folder / name).read_text() for name in ("config.json", "summary.json")]
+    for text in [*texts, *lines]:
+        content = json.loads(text)
+        claimed = content.pop("sha256")
+        assert hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest() == claimed
+
+
+def test_a_file_changed_by_hand_says_how_it_can_be_read(copy):
+    path = copy / "config.json"
+    path.write_text(path.read_text().replace('"seed": 0', '"seed": 1'))
+    with pytest.raises(FileError, match="if you have changed it yourself, take its 'format' and 'sha256' out"):
+        read_record(copy)
+    change(path)
+    assert read_record(copy).config["seed"] == 1
+
+
+def test_another_format_is_refused(copy):
+    text = (copy / "config.json").read_text()
+    (copy / "config.json").write_text(text.replace("gpunet run 2", "gpunet run 3"))
+    with pytest.raises(FileError, match=r"config.json is damaged, or of another version of gpunet"):
+        read_record(copy)
+
+
+@pytest.mark.parametrize(
+    ("version", "newer"),
+    [("99.0.0", True), ("0.1.1", True), ("0.10.0rc1", True), (gpunet.__version__, False), ("0.0.9", False), (7, True)],
+)
+def test_a_run_of_a_newer_gpunet_says_so(copy, caplog, version, newer):
+    change(copy / "config.json", gpunet=version)
+    read_record(copy)
+    read_record(copy)
+    assert caplog.text.count(f"is of gpunet {version}, this is {gpunet.__version__}") == newer
 
 
 def test_random_damage_gives_errors_that_are_ours(folder, tmp_path, rng):
@@ -317,6 +381,7 @@ def test_layers_of_long_runs_fit():
 def test_gradients_of_a_layer_are_one(copy):
     line = {"epoch": 1, "gradient_norms": {"fc.weight": 3.0, "fc.bias": 4.0, "scale": 2, "odd": "text"}}
     (copy / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    change(copy / "summary.json", epochs_done=1)
     text = curves(read_record(copy))
     assert "fc, epoch 1: 5<" in text
     assert "scale, epoch 1: 2<" in text

@@ -14,7 +14,6 @@ import numpy as np
 
 from gpunet.errors import FileError
 from gpunet.train import RunFolder
-from gpunet.train.files import LARGEST_JSON, parse_json, read_bytes, read_json
 
 __all__ = ["RunRecord", "number", "read_record"]
 
@@ -48,10 +47,11 @@ def read_record(folder: Path) -> RunRecord:
     """
     run = RunFolder(folder)
     config = run.read_config()
-    summary = read_json(run.summary_path) if run.summary_path.exists() else None
+    summary, epochs = run.read_summary(), run.read_metrics()
     if summary is not None:
         _check_summary(summary, run.summary_path)
-    epochs = _read_lines(run.metrics_path) if run.metrics_path.exists() else []
+        if len(epochs) < (number(summary.get("epochs_done")) or 0):
+            raise FileError(f"{run.metrics_path} is damaged: it holds {len(epochs)} of {summary['epochs_done']} epochs")
     return RunRecord(folder.resolve().name, config, epochs, summary)
 
 
@@ -62,18 +62,7 @@ def number(value: Any) -> float | None:
     return float(value)
 
 
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects in a file of JSON lines; a last line that was cut off while it was being written is left out."""
-    epochs = [parse_json(line, path) for line in read_bytes(path, LARGEST_JSON).split(b"\n")[:-1]]
-    for line, epoch in enumerate(epochs, start=1):
-        if not isinstance(epoch, dict):
-            raise FileError(f"{path} is damaged: line {line} must hold a JSON object")
-    return epochs
-
-
-def _check_summary(summary: Any, path: Path) -> None:
-    if not isinstance(summary, dict):
-        raise FileError(f"{path} is damaged: it must hold a JSON object")
+def _check_summary(summary: dict[str, Any], path: Path) -> None:
     for name in ("test_accuracy", "test_loss"):
         if number(summary.get(name)) is None:
             raise FileError(f"{path} is damaged: {name!r} must be a number, got {summary.get(name)!r}")

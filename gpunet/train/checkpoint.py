@@ -10,7 +10,6 @@ there is complete. A process may be killed at any moment; what it leaves half do
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,8 @@ from gpunet.train import files
 
 __all__ = ["Checkpoint", "CheckpointFolder"]
 
-_FORMAT = "gpunet checkpoint 1"
+_FORMAT = "gpunet checkpoint 2"
+_FORMATS = (_FORMAT, "gpunet checkpoint 1")  # the first had the figures of the epochs in the JSON, not as arrays
 _NAME = re.compile(r"epoch-(\d{5,9})-batch-(\d{7,12})")
 
 
@@ -100,7 +100,8 @@ class CheckpointFolder:
                 "state": checkpoint.state,
             }
             files.write_bytes(self.path_of(position, ".safetensors"), content)
-            files.write_json(self.path_of(position), {**described, "sha256": _digest(described)})
+            path = self.path_of(position)
+            files.write_json(path, {**described, "sha256": files.digest_of(described, path)})
         self.prune(keep, best)
 
     def prune(self, keep: int, best: tuple[int, int] | None = None) -> None:
@@ -140,14 +141,10 @@ class CheckpointFolder:
     def _load(self, position: tuple[int, int], largest: int) -> Checkpoint:
         path, tensors_path = self.path_of(position), self.path_of(position, ".safetensors")
         described = files.read_json(path)
-        if not isinstance(described, dict) or described.get("format") != _FORMAT:
+        if not isinstance(described, dict) or described.get("format") not in _FORMATS:
             raise FileError(f"{path} is damaged, or no checkpoint of this version: its format is not {_FORMAT!r}")
         claimed = described.pop("sha256", None)
-        try:
-            digest = _digest(described)
-        except (RecursionError, ValueError) as error:
-            raise FileError(f"{path} is damaged: {error}") from error
-        if claimed != digest:
+        if claimed != files.digest_of(described, path):
             raise FileError(f"{path} is damaged: its checksum is not that of its content")
         if described.get("position") != list(position) or not isinstance(described.get("state"), dict):
             raise FileError(f"{path} is not the checkpoint that its name says")
@@ -158,10 +155,6 @@ class CheckpointFolder:
                 f"{described.get('tensors_bytes')} are expected, and another checksum than {path.name} says"
             )
         return Checkpoint(position, files.parse_tensors(content, tensors_path), described["state"])
-
-
-def _digest(described: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
 def _words(position: tuple[int, int]) -> str:

@@ -27,11 +27,13 @@ from gpunet.errors import FileError
 from gpunet.nn import Module
 
 __all__ = [
+    "FORMAT",
     "LARGEST_HEADER",
     "LARGEST_JSON",
     "LARGEST_NUMBER",
     "append_json_line",
     "bytes_of",
+    "digest_of",
     "json_bytes",
     "load_weights",
     "parse_json",
@@ -41,7 +43,9 @@ __all__ = [
     "remove",
     "remove_temporary",
     "save_weights",
+    "sealed",
     "tensor_bytes",
+    "unsealed",
     "write_bytes",
     "write_json",
 ]
@@ -52,6 +56,11 @@ LARGEST_HEADER = 16 * 2**20
 """The longest header of a safetensors file, in bytes, that is read."""
 LARGEST_NUMBER = 2**63 - 1
 """The largest whole number that is read from a JSON file: more than 64 bits overflow later on."""
+
+
+FORMAT = "gpunet run 2"
+"""What the JSON files of a run say of themselves; those of the first format said nothing."""
+_SEAL = ("format", "sha256")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -219,6 +228,50 @@ def _bounded_int(text: str) -> int:
     if len(text) > 20 or abs(int(text)) > LARGEST_NUMBER:
         raise ValueError(f"the number {text[:20]}... is too large")
     return int(text)
+
+
+def digest_of(content: Any, where: Path | str) -> str:
+    """The SHA-256 of a value that JSON can hold, whatever the order of its names and the space between them.
+
+    Args:
+        where: the file, for the message.
+
+    Raises:
+        FileError: if the value is nested too deeply.
+    """
+    try:
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    except (RecursionError, ValueError) as error:
+        raise FileError(f"{where} is damaged: {error}") from error
+
+
+def sealed(content: dict[str, Any], where: Path | str) -> dict[str, Any]:
+    """A JSON object with the format that it is of, and its checksum; what an earlier seal says is replaced."""
+    inside = {"format": FORMAT, **{name: value for name, value in content.items() if name not in _SEAL}}
+    return {**inside, "sha256": digest_of(inside, where)}
+
+
+def unsealed(value: Any, where: Path | str) -> dict[str, Any]:
+    """What `sealed` was given, having made sure that no bit of it has changed.
+
+    Objects with neither a format nor a checksum are taken as they are: so they were written before there were any.
+
+    Raises:
+        FileError: if it is no JSON object, is damaged, or is of another format.
+    """
+    if not isinstance(value, dict):
+        raise FileError(f"{where} is damaged: it must hold a JSON object")
+    content = {name: each for name, each in value.items() if name not in _SEAL}
+    if len(content) == len(value):
+        return value
+    if value.get("format") != FORMAT:
+        raise FileError(f"{where} is damaged, or of another version of gpunet: its format is not {FORMAT!r}")
+    if value.get("sha256") != digest_of({"format": FORMAT, **content}, where):
+        raise FileError(
+            f"{where} is damaged: its checksum is not that of its content; if you have changed it yourself, take its "
+            f"'format' and 'sha256' out"
+        )
+    return content
 
 
 def tensor_bytes(arrays: Mapping[str, np.ndarray], metadata: dict[str, str] | None = None) -> bytes:

@@ -139,7 +139,7 @@ class TrainingRun:
         positions = self.checkpoints.positions()
         if not positions:
             return None
-        checkpoint = self.checkpoints.load(positions[-1], largest_checkpoint(trainer))
+        checkpoint = self.checkpoints.load(positions[-1], largest_checkpoint(trainer, positions[-1][0]))
         try:
             restore(trainer, checkpoint)
         except StateDictError as error:
@@ -164,7 +164,7 @@ class TrainingRun:
         seconds = sum(result.seconds for result in progress.results) + progress.seconds
         summary = self._summary(evaluation, seconds + time.perf_counter() - started)
         with self.trainer.averaged_weights():
-            self.folder.save(self.model, summary)
+            summary = self.folder.save(self.model, summary)
         return evaluation, summary
 
     def _explained(self, error: NonFiniteError) -> NonFiniteError:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
+
+import numpy as np
 
 from gpunet.backend import Array, xp
 from gpunet.errors import StateDictError
 
-__all__ = ["EpochResult", "Progress"]
+__all__ = ["EpochResult", "Progress", "as_table", "from_table"]
+
+_NORMS = "gradient_norms."
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,43 @@ class EpochResult:
         if type(figures["epoch"]) is not int or not all(map(math.isfinite, numbers)):
             raise StateDictError(f"the figures of an epoch must be finite numbers, got {figures!r:.200}")
         return cls(**figures)
+
+
+def as_table(results: Sequence[EpochResult]) -> tuple[list[str], np.ndarray]:
+    """The figures of epochs as a table, and the names of its columns: eight bytes a figure, however many epochs.
+
+    NaN stands for what an epoch has not; no figure is NaN itself. "gradient_norms.NAME" is the norm of one parameter.
+
+    Shape:
+        table: (epochs, figures), float64
+    """
+    rows = [{**result.as_dict(), **_norms(result)} for result in results]
+    names = list({name: None for row in rows for name in row if name not in ("epoch", "gradient_norms")})  # in order
+    values = [[row.get(name, math.nan) for name in names] for row in rows]
+    return names, np.array(values, dtype=np.float64).reshape(len(rows), len(names))
+
+
+def _norms(result: EpochResult) -> dict[str, float]:
+    return {f"{_NORMS}{name}": norm for name, norm in result.gradient_norms.items()}
+
+
+def from_table(names: Sequence[Any], table: np.ndarray, epochs: int) -> list[EpochResult]:
+    """The results that `as_table` was given.
+
+    Raises:
+        StateDictError: if the table is of another shape or type, or figures are missing.
+    """
+    if table.shape != (epochs, len(names)) or table.dtype != np.float64 or not all(isinstance(n, str) for n in names):
+        raise StateDictError(
+            f"the figures of {epochs} epochs must be float64 of shape {(epochs, len(names))}, got {table.dtype} of "
+            f"{table.shape}"
+        )
+    results = []
+    for epoch, row in enumerate(table.tolist(), start=1):
+        there = {name: value for name, value in zip(names, row, strict=True) if not math.isnan(value)}
+        norms = {name.removeprefix(_NORMS): there.pop(name) for name in list(there) if name.startswith(_NORMS)}
+        results.append(EpochResult.from_dict({"epoch": epoch, **there, "gradient_norms": norms}))
+    return results
 
 
 @dataclass

@@ -5,11 +5,15 @@ metrics.jsonl      a line for each epoch
 checkpoints/       where the run can go on from; see `gpunet.train.checkpoint`
 model.safetensors  the weights
 summary.json       the result
+
+The JSON files hold their own checksums.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 import os
 import re
 import shutil
@@ -22,10 +26,14 @@ from gpunet.data import FOLDER
 from gpunet.errors import FileError
 from gpunet.nn import Module
 from gpunet.train import files
+from gpunet.version import __version__
 
 __all__ = ["RunFolder", "new_run_path"]
 
+LARGEST_METRICS = 2**30
+"""The largest file of figures, in bytes, that is read: a line for each of many thousand epochs."""
 _ASIDE = ".replaced-"
+_log = logging.getLogger("gpunet")
 
 
 class RunFolder:
@@ -90,7 +98,7 @@ class RunFolder:
         Raises:
             FileError: if it cannot be written.
         """
-        files.write_json(self.config_path, config)
+        files.write_json(self.config_path, files.sealed(config, self.config_path))
 
     def add_metrics(self, metrics: dict[str, Any]) -> None:
         """Add the line of an epoch.
@@ -98,7 +106,7 @@ class RunFolder:
         Raises:
             FileError: if it cannot be written.
         """
-        files.append_json_line(self.metrics_path, metrics)
+        files.append_json_line(self.metrics_path, files.sealed(metrics, self.metrics_path))
 
     def set_metrics(self, metrics: list[dict[str, Any]]) -> None:
         """Make the file of figures hold these lines and no others; without any there is no file.
@@ -108,37 +116,79 @@ class RunFolder:
         """
         for path in (self.config_path, self.metrics_path, self.weights_path, self.summary_path):
             files.remove_temporary(path)
-        if metrics:
-            files.write_bytes(self.metrics_path, b"".join(map(files.json_bytes, metrics)))
+        lines = [files.sealed(line, self.metrics_path) for line in metrics]
+        if lines:
+            files.write_bytes(self.metrics_path, b"".join(map(files.json_bytes, lines)))
         else:
             files.remove(self.metrics_path)
 
-    def save(self, model: Module, summary: dict[str, Any]) -> None:
+    def save(self, model: Module, summary: dict[str, Any]) -> dict[str, Any]:
         """Write the weights and then the result, so that a folder with a summary is complete.
+
+        Returns:
+            the result as it was written, with its checksum.
 
         Raises:
             FileError: if they cannot be written.
         """
         files.save_weights(self.weights_path, model)
-        files.write_json(self.summary_path, summary)
+        written = files.sealed(summary, self.summary_path)
+        files.write_json(self.summary_path, written)
+        return written
+
+    def read_summary(self) -> dict[str, Any] | None:
+        """The result; None where the run did not come to an end.
+
+        Raises:
+            FileError: if it is damaged.
+        """
+        if not os.path.exists(self.summary_path):
+            return None
+        return files.unsealed(files.read_json(self.summary_path), self.summary_path)
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The figures of the epochs; a last line that was cut off while it was being written is left out.
+
+        Raises:
+            FileError: if they are damaged.
+        """
+        if not os.path.exists(self.metrics_path):
+            return []
+        lines = files.read_bytes(self.metrics_path, LARGEST_METRICS).split(b"\n")[:-1]
+        return [
+            files.unsealed(files.parse_json(line, self.metrics_path), f"{self.metrics_path}, line {number},")
+            for number, line in enumerate(lines, start=1)
+        ]
 
     def read_config(self) -> dict[str, Any]:
-        """The configuration.
+        """The configuration; that it is of a newer gpunet is logged.
 
         Raises:
             FileError: if the folder holds no run, or the configuration is damaged.
         """
         if not os.path.isfile(self.config_path):
             raise FileError(f"{self.path} holds no training run: there is no {self.config_path.name} in it")
-        config = files.read_json(self.config_path)
-        if not isinstance(config, dict):
-            raise FileError(f"{self.config_path} is damaged: it must hold a JSON object")
+        config = files.unsealed(files.read_json(self.config_path), self.config_path)
         for name in ("data", "model"):
             if not isinstance(config.get(name), str):
                 raise FileError(f"{self.config_path} is damaged: {name!r} must be a text, got {config.get(name)!r}")
         if not isinstance(config.get("data_dir"), str | None):
             raise FileError(f"{self.config_path} is damaged: 'data_dir' must be a text, got {config['data_dir']!r}")
+        _tell_of_newer(self.path, str(config.get("gpunet", "")))
         return config
+
+
+@functools.cache
+def _tell_of_newer(path: Path, version: str) -> None:
+    """Say once of a run that a newer gpunet has made it."""
+    if _numbers(version) > _numbers(__version__):
+        _log.warning(
+            "the run in %s is of gpunet %s, this is %s: what is new in it is not known here", path, version, __version__
+        )
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d{1,9}", version)[:3]]
 
 
 def new_run_path(data: str, model: str) -> Path:

@@ -6,6 +6,7 @@ place in the training set, the figures so far and what callbacks remember. A res
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from gpunet.backend import active_backend, asarray, random_state, set_random_sta
 from gpunet.errors import NonFiniteError, StateDictError
 from gpunet.train.checkpoint import Checkpoint
 from gpunet.train.files import LARGEST_HEADER, bytes_of
-from gpunet.train.progress import EpochResult, Progress
+from gpunet.train.progress import EpochResult, Progress, as_table, from_table
 from gpunet.train.trainer import Callback, Trainer
 
 __all__ = ["largest_checkpoint", "restore", "take"]
@@ -22,9 +23,10 @@ __all__ = ["largest_checkpoint", "restore", "take"]
 _ARRAYS_PER_WEIGHT = 5  # the weight, its average, and the three arrays that Adam with amsgrad keeps of it
 
 
-def largest_checkpoint(trainer: Trainer) -> int:
-    """How many bytes the arrays of a checkpoint of this trainer can have."""
-    return _ARRAYS_PER_WEIGHT * bytes_of(trainer.model) + LARGEST_HEADER
+def largest_checkpoint(trainer: Trainer, epochs: int) -> int:
+    """How many bytes the arrays of a checkpoint of this trainer can have, after so many epochs."""
+    figures = len(fields(EpochResult)) + len(list(trainer.model.parameters()))
+    return _ARRAYS_PER_WEIGHT * bytes_of(trainer.model) + 8 * figures * epochs + LARGEST_HEADER
 
 
 def take(trainer: Trainer) -> Checkpoint:
@@ -49,12 +51,13 @@ def take(trainer: Trainer) -> Checkpoint:
     if trainer.averages is not None:
         tensors |= {f"average.{name}": array for name, array in trainer.averages.state_dict().items()}
     tensors |= {"epoch.loss_sum": to_cpu(progress.loss_sum), "epoch.right": to_cpu(progress.right)}
+    figures, tensors["results.table"] = as_table(progress.results)
     state = {
         "step": progress.step,
         "images": progress.images,
         "seconds": progress.seconds,
         "gradient_norms": progress.gradient_norms,
-        "results": [result.as_dict() for result in progress.results],
+        "figures": figures,
         "optimizer": {"counts": counts, "param_groups": optimizer["param_groups"]},
         "schedule": _schedule_state(trainer),
         "amp": {"scaler": trainer.scaler.state_dict(), "skipped_steps": progress.skipped_steps},
@@ -83,7 +86,7 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
         raise StateDictError("the checkpoint and the run differ in whether they average the weights (ema)")
     if trainer.scaler.is_enabled() != bool(scaler):
         raise StateDictError("the checkpoint and the run differ in whether they use mixed precision (amp)")
-    tensors.check_names({"model", "average", "optimizer", "epoch"})
+    tensors.check_names({"model", "average", "optimizer", "epoch", "results"})
     trainer.model.load_state_dict(tensors.of("model"))
     trainer.optimizer.load_state_dict(optimizer)
     _load_schedule(trainer, state.get("schedule"))
@@ -122,7 +125,11 @@ def _entry(state: dict[str, Any], name: str, kind: type) -> Any:
 
 def _progress(checkpoint: Checkpoint, tensors: _Grouped) -> Progress:
     state, epoch = checkpoint.state, tensors.of("epoch")
-    results = [EpochResult.from_dict(figures) for figures in _entry(state, "results", list)]
+    if "results" in state:  # as checkpoints of the first format have them
+        results = [EpochResult.from_dict(figures) for figures in _entry(state, "results", list)]
+    else:
+        table = tensors.of("results").get("table", np.zeros(0))
+        results = from_table(_entry(state, "figures", list), table, checkpoint.position[0])
     if [result.epoch for result in results] != list(range(1, checkpoint.position[0] + 1)):
         raise StateDictError(f"the checkpoint is damaged: it must hold the figures of {checkpoint.position[0]} epochs")
     norms = _entry(state, "gradient_norms", dict)
