@@ -270,7 +270,7 @@ import sys
 from pathlib import Path
 from gpunet.train import RunOptions, TrainingRun
 from tests.runs import TINY, few_digits
-from dataclasses import fields, replace
+from dataclasses import replace
 
 with few_digits():
     run = TrainingRun(
@@ -326,6 +326,74 @@ def test_three_kills(tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="signals as on POSIX")
 def test_thirty_kills(tmp_path):
     assert kill_and_resume(tmp_path, kills=30, epochs=60, longest=0.6) == 30
+
+
+# Two at once
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from gpunet.train import RunFolder
+with RunFolder(Path(sys.argv[1])).locked():
+    print("ready", flush=True)
+    time.sleep(600)
+"""
+
+AT_WORK = "another run is being written into"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks")
+def test_two_processes_do_not_write_into_one_folder(tmp_path):
+    """Whatever the second wants; and when the first is killed the lock is gone at once."""
+    run(TINY, tmp_path, 3)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    ready = TrainingRun(TINY, tmp_path, show_progress=False, resume=True)
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE)
+    try:
+        process.stdout.readline()
+        for settings in ({"resume": True}, {"overwrite": True}, {}):
+            with pytest.raises(FileError, match=AT_WORK):
+                TrainingRun(replace(TINY), tmp_path, show_progress=False, **settings)
+        with pytest.raises(FileError, match=AT_WORK):
+            ready.run()
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+    finally:
+        process.kill()
+        process.communicate()
+    run(TINY, tmp_path, resume=True)
+    run(TINY, tmp_path / "whole")
+    assert weights(tmp_path) == weights(tmp_path / "whole")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks")
+def test_a_run_at_work_keeps_others_out(tmp_path):
+    class Intruder(Callback):
+        def on_epoch_end(self, trainer, result):
+            for settings in ({"resume": True}, {"overwrite": True}):
+                with pytest.raises(FileError, match=AT_WORK):
+                    TrainingRun(TINY, tmp_path, show_progress=False, **settings)
+
+    TrainingRun(TINY, tmp_path, show_progress=False, callbacks=[Intruder()]).run()
+    assert len(figures(tmp_path)) == 2
+    run(TINY, tmp_path, resume=True)  # the lock is gone with the run
+
+
+def test_a_run_that_was_replaced_before_it_began(tmp_path):
+    first = TrainingRun(TINY, tmp_path, show_progress=False)
+    TrainingRun(replace(TINY, seed=4), tmp_path, show_progress=False, overwrite=True)
+    with pytest.raises(FileError, match="holds another run by now"):
+        first.run()
+
+
+def test_a_file_system_without_locks(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def unsupported(*args):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    run(TINY, tmp_path)
+    assert len(figures(tmp_path)) == 2
 
 
 # A full disk

@@ -735,6 +735,20 @@ def test_a_disk_that_is_full_leaves_the_old_file(tmp_path, monkeypatch, failing)
     assert (tmp_path / "file").read_bytes() == b"old"
 
 
+@pytest.mark.parametrize("failing", ["replace", "fsync", "chmod"])
+def test_what_went_wrong_is_said_though_cleaning_up_fails_too(tmp_path, monkeypatch, failing):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def read_only(*args, **kwargs):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, failing, full)
+    monkeypatch.setattr(Path, "unlink", read_only)
+    with pytest.raises(FileError, match=r"cannot write .*file: No space left on device"):
+        write_bytes(tmp_path / "file", b"new")
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
 def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch, error):
     (tmp_path / "file").write_bytes(b"old")

@@ -79,13 +79,18 @@ def write_bytes(path: Path, content: bytes) -> None:
         os.chmod(temporary, 0o666 & ~_umask())  # temporary files are private; this one replaces an ordinary file
         os.replace(temporary, path)
     except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)  # first, so that what it takes up counts as free
+        _drop(temporary)  # first, so that what it takes up counts as free
         raise FileError(f"cannot write {path}: {_reason(error, path.parent, len(content))}") from error
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)  # still there only if something went wrong, or Ctrl-C was pressed
+        _drop(temporary)  # still there only if something went wrong, or Ctrl-C was pressed
     _sync_folder(path.parent)
+
+
+def _drop(temporary: Path | None) -> None:
+    """Remove a temporary file; if that fails, too, what went wrong before is what has to be said."""
+    if temporary is not None:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _reason(error: OSError, folder: Path, needed: int) -> str:

@@ -105,11 +105,14 @@ class TrainingRun:
             self.checkpoints, self.options.keep, self.options.checkpoint_steps, self.options.checkpoint_seconds
         )
         self.trainer.callbacks += [*callbacks, MetricsWriter(self.folder), *events, writer]
-        self.resumed_from = self._restore(self.trainer) if going_on else None
-        if saved and self.options != options_before:
-            self.folder.write_config({**saved, **asdict(self.options)})
-        if not going_on:
+        self.resumed_from: tuple[int, int] | None = None
+        if not saved:
             self.folder.create(self._description(parts.recipe), overwrite)
+            return
+        with self.folder.locked():
+            self.resumed_from = self._restore(self.trainer)
+            if self.options != options_before:
+                self.folder.write_config({**saved, **asdict(self.options)})
 
     def _description(self, recipe: DatasetRecipe) -> dict[str, Any]:
         """What config.json holds. With "input" and "classes" the model can be used where the dataset is not."""
@@ -151,8 +154,20 @@ class TrainingRun:
 
         Raises:
             NonFiniteError: if the loss becomes NaN or infinite; checkpoints from before are kept.
-            FileError: if the folder cannot be written to; checkpoints from before are kept.
+            FileError: if the folder cannot be written to; checkpoints from before are kept. Also if another process
+                writes into it, or has by now put another run in the place of this one.
         """
+        with self.folder.locked():
+            self._check_place()
+            return self._run(on_epoch)
+
+    def _check_place(self) -> None:
+        """Make sure that the folder still holds this run: since it was made ready, nobody has kept it locked."""
+        there = {**asdict(saved_config(self.folder)), **asdict(saved_options(self.folder))}
+        if there != {**asdict(self.config), **asdict(self.options)}:
+            raise FileError(f"{self.folder.path} holds another run by now")
+
+    def _run(self, on_epoch: Callable[[EpochResult], None]) -> tuple[Evaluation, dict[str, Any]]:
         try:
             for result in self.trainer.fit(self.train_loader, self.test_loader, self.epochs):
                 on_epoch(result)

@@ -17,8 +17,10 @@ import logging
 import os
 import re
 import shutil
+import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,9 @@ from gpunet.errors import FileError
 from gpunet.nn import Module
 from gpunet.train import files
 from gpunet.version import __version__
+
+if sys.platform != "win32":
+    import fcntl
 
 __all__ = ["RunFolder", "new_run_path"]
 
@@ -56,14 +61,53 @@ class RunFolder:
         """Whether a run was begun here."""
         return os.path.isfile(self.config_path)
 
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """While the block lasts, no other run is written into this folder.
+
+        The lock is the system's, on the folder itself: no file is left behind, and it ends with the process, however
+        that ends. Windows and some network file systems have no such locks, and get none.
+
+        Raises:
+            FileError: if another run has it, or the folder cannot be opened.
+        """
+        if sys.platform == "win32":
+            yield
+            return
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY)
+        except OSError as error:
+            raise FileError(f"cannot use the folder {self.path}: {error.strerror or error}") from error
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise FileError(
+                    f"another run is being written into {self.path}: wait for its end, or choose another folder"
+                ) from error
+            except OSError:  # the file system has no locks
+                pass
+            yield
+        finally:
+            os.close(descriptor)
+
     def create(self, config: dict[str, Any], overwrite: bool) -> None:
         """Make the folder and write the configuration.
 
         A run that is replaced is put aside first, and removed when the new one is begun: if that fails it is put back.
 
         Raises:
-            FileError: if the folder holds a run already and `overwrite` is not set, or it cannot be written to.
+            FileError: if the folder holds a run already and `overwrite` is not set, another process is at work in it,
+                or it cannot be written to.
         """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileError(f"cannot use the folder {self.path}: {error.strerror or error}") from error
+        with self.locked():
+            self._replace(config, overwrite)
+
+    def _replace(self, config: dict[str, Any], overwrite: bool) -> None:
         folders = (self.checkpoints_path, self.events_path)
         ours = (self.summary_path, self.weights_path, self.metrics_path, *folders, self.config_path)
         present = [path for path in ours if os.path.exists(path)]  # Path.exists raises where a name is too long
@@ -73,7 +117,6 @@ class RunFolder:
                 f"it or --overwrite to replace it"
             )
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
             aside = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=self.path))
         except OSError as error:
             raise FileError(f"cannot use the folder {self.path}: {error.strerror or error}") from error
