@@ -12,7 +12,14 @@ from gpunet import functional as F
 from gpunet import nn, optim
 from gpunet.backend import active_backend, manual_seed, use_backend
 from gpunet.data import DataLoader, Mixup, TensorDataset
-from gpunet.errors import ArgumentError, BackendError, FileError, NonFiniteError, StateDictError
+from gpunet.errors import (
+    ArgumentError,
+    BackendError,
+    FileError,
+    NonFiniteError,
+    OutOfMemoryError,
+    StateDictError,
+)
 from gpunet.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 from gpunet.tensor import tensor
 from gpunet.train import (
@@ -380,6 +387,42 @@ def _on_the_emulator():
         pytest.skip(str(error))
     with switch:
         yield
+
+
+class Counter(Callback):
+    """Counts steps, and remembers how often somebody made it go back."""
+
+    def __init__(self):
+        self.steps, self.loaded = 0, []
+
+    def on_step_end(self, trainer):
+        self.steps += 1
+
+    def state_dict(self):
+        return {"steps": self.steps}
+
+    def load_state_dict(self, state):
+        self.loaded.append(state)
+        self.steps = state["steps"]
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.usefixtures("_on_the_emulator")
+@pytest.mark.parametrize("obstacle", [None, OutOfMemoryError("too much"), FileError("damaged")], ids=repr)
+def test_going_the_way_again_leaves_callbacks_of_the_user_as_they_are(tmp_path, monkeypatch, obstacle):
+    """Nor does it hide the error, if it cannot be gone: with no memory for a second network, for example."""
+    lr_at = OneCycleLR.lr_at
+    monkeypatch.setattr(OneCycleLR, "lr_at", lambda self, step, lr: 1e30 if step == 11 else lr_at(self, step, lr))
+    counter = Counter()
+    run = TrainingRun(
+        replace(TINY, early_stop=5), tmp_path, options=RunOptions(checkpoint_steps=3), callbacks=[counter]
+    )
+    if obstacle is not None:
+        monkeypatch.setattr(run, "_restore", lambda *arguments, **settings: (_ for _ in ()).throw(obstacle))
+    with pytest.raises(NonFiniteError, match=r"became nan in step 13|is not finite after step 15"):
+        run.run()
+    assert counter.steps == run.trainer.progress.step > 12
+    assert counter.loaded == []
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

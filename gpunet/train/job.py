@@ -16,7 +16,7 @@ import numpy as np
 from gpunet.backend import active_backend, manual_seed
 from gpunet.backend.kernels import kernels_in_use
 from gpunet.data import DataLoader, DatasetRecipe, Mixup, find_dataset
-from gpunet.errors import ArgumentError, DataError, FileError, NonFiniteError, StateDictError
+from gpunet.errors import ArgumentError, DataError, FileError, GpunetError, NonFiniteError, StateDictError
 from gpunet.functional import cross_entropy
 from gpunet.models import IMAGE_SIZES, create_model
 from gpunet.train import files
@@ -137,14 +137,14 @@ class TrainingRun:
     def _make(self, show_progress: bool) -> _Parts:
         return _make(self.config, self.options, show_progress, self._by_order)
 
-    def _restore(self, trainer: Trainer) -> tuple[int, int] | None:
+    def _restore(self, trainer: Trainer, with_callbacks: bool = True) -> tuple[int, int] | None:
         """Load the last checkpoint, where there is one."""
         positions = self.checkpoints.positions()
         if not positions:
             return None
         checkpoint = self.checkpoints.load(positions[-1], largest_checkpoint(trainer, positions[-1][0]))
         try:
-            restore(trainer, checkpoint)
+            restore(trainer, checkpoint, with_callbacks)
         except StateDictError as error:
             raise StateDictError(f"{self.checkpoints.path_of(positions[-1])}: {error.message}") from error
         return positions[-1]
@@ -191,16 +191,15 @@ class TrainingRun:
         if active_backend() != "numpy":
             trainer, train_loader, test_loader, *_ = self._make(show_progress=False)
             epoch = self.trainer.progress.epoch
-            trainer.callbacks += [each for each in self.trainer.callbacks if each.state_dict()][
-                len(trainer.callbacks) :
-            ]
-            self._restore(trainer)
-            trainer.callbacks, trainer.look_always = [], True
+            trainer.callbacks, trainer.look_always = [], True  # those of the user have seen it all, and remember it
             try:
+                self._restore(trainer, with_callbacks=False)
                 for _ in trainer.fit(train_loader, test_loader, epoch):
                     pass
             except NonFiniteError as precise:
                 error = precise
+            except GpunetError:
+                pass  # such as no memory for a second network: then what is known is told
         positions = self.checkpoints.positions()
         if not positions:
             return error

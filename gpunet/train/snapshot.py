@@ -68,10 +68,13 @@ def take(trainer: Trainer) -> Checkpoint:
     return Checkpoint(progress.position, tensors, state)
 
 
-def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
+def restore(trainer: Trainer, checkpoint: Checkpoint, with_callbacks: bool = True) -> None:
     """Bring a trainer, made in the same way as the one the checkpoint was taken from, to that moment.
 
     The backend may be another: arrays are copied to the active one.
+
+    Args:
+        with_callbacks: whether the callbacks, too, are to remember what they did then.
 
     Raises:
         StateDictError: if the checkpoint is of another model or was taken with other settings. The trainer should not
@@ -80,7 +83,7 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     tensors, state = _Grouped(checkpoint.tensors), checkpoint.state
     progress = _progress(checkpoint, tensors)
     optimizer = _optimizer_state(_entry(state, "optimizer", dict), tensors)
-    callbacks = _callback_states(trainer, _entry(state, "callbacks", list))
+    callbacks = _callback_states(trainer, _entry(state, "callbacks", list)) if with_callbacks else []
     scaler = _entry(_entry(state, "amp", dict), "scaler", dict)
     if (trainer.averages is None) != (not tensors.of("average")):
         raise StateDictError("the checkpoint and the run differ in whether they average the weights (ema)")
