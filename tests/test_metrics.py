@@ -32,8 +32,8 @@ def _on_a_backend(backend):
 def test_figures():
     result = Evaluation(loss=0.5, confusion=CONFUSION)
     assert result.accuracy == 11 / 20
-    np.testing.assert_allclose(result.precision, [5 / 10, 6 / 8, 0, 0 / 2])
-    np.testing.assert_allclose(result.recall, [5 / 8, 6 / 9, 0 / 3, 0])
+    np.testing.assert_allclose(result.precision, [5 / 10, 6 / 8, math.nan, 0 / 2])  # of no fox, a share is undefined
+    np.testing.assert_allclose(result.recall, [5 / 8, 6 / 9, 0 / 3, math.nan])
 
 
 def test_table():
@@ -41,8 +41,8 @@ def test_table():
         "class  images  precision  recall  most often mistaken for",
         "cat         8     50.0%   62.5%  owl (2)",
         "dog         9     75.0%   66.7%  cat (3)",
-        "fox         3      0.0%    0.0%  cat (2)",
-        "owl         0      0.0%    0.0%  -",
+        "fox         3         -    0.0%  cat (2)",
+        "owl         0      0.0%       -  -",
     ]
 
 
@@ -50,7 +50,9 @@ def test_table_is_as_wide_as_the_longest_class():
     header, *rows = Evaluation(0.5, CONFUSION).table(["cat", "a long name", "c", "d"]).splitlines()
     assert header.startswith("class        images")
     assert rows[1].startswith("a long name       9")
-    assert len({row.index("%") for row in rows}) == 1
+    end = header.index("precision") + len("precision")
+    assert [row[:end].split()[-1] for row in rows] == ["50.0%", "75.0%", "-", "0.0%"]
+    assert len({len(row[:end].rstrip()) for row in rows}) == 1
 
 
 class Scores(nn.Module):

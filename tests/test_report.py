@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import html
 import json
+import math
 import re
 import shutil
 
@@ -62,6 +63,19 @@ def test_the_numbers_are_those_of_the_summary(folder):
     np.testing.assert_array_equal(np.reshape(counts, (10, 10)), summary["confusion"])
     shares = [float(each["value"]) for each in page.all("data") if "id" not in each]
     np.testing.assert_array_equal(np.reshape(shares, (10, 2)).T, [summary["precision"], summary["recall"]])
+
+
+def test_shares_of_nothing_are_undefined(copy):
+    """Those of a class that was never predicted, and of one without images; also where an older version wrote 0."""
+    confusion = np.array([[3, 0, 1], [2, 0, 0], [0, 0, 0]])
+    for undefined in (None, 0.0):
+        figures = {"precision": [3 / 5, undefined, 0.0], "recall": [3 / 4, 0.0, undefined]}
+        change(copy / "summary.json", classes=["cat", "dog", "owl"], confusion=confusion.tolist(), **figures)
+        rows = re.findall(
+            r'<th scope="row">(\w+)</th><td>\d</td><td>(.*?)</td><td>(.*?)</td>', classes(read_record(copy))
+        )
+        shown = {name: [re.sub("<.*?>", "", cell) for cell in cells] for name, *cells in rows}
+        assert shown == {"cat": ["60.0%", "75.0%"], "dog": ["-", "0.0%"], "owl": ["0.0%", "-"]}
 
 
 def text_of(folder):
@@ -204,6 +218,8 @@ def test_names_cannot_become_markup(copy):
         ("summary.json", {"confusion": [[1, 2]]}, r"'confusion' must hold numbers of shape \(10, 10\)"),
         ("summary.json", {"confusion": [[1], [1, 2]]}, "'confusion' must hold"),
         ("summary.json", {"recall": [-1] * 10}, "'recall' must hold"),
+        ("summary.json", {"recall": [math.inf] * 10}, "'recall' must hold"),
+        ("summary.json", {"confusion": [[None] * 10] * 10}, "'confusion' must hold"),
         ("model.safetensors", None, "cannot read"),
         ("model.safetensors", b"", "safetensors"),
     ],

@@ -261,6 +261,7 @@ def test_a_run_writes_its_files(tmp_path):
     assert lines[0]["learning_rate"] > lines[1]["learning_rate"] > 0
 
     assert json.loads((folder / "summary.json").read_text()) == summary
+    confusion = evaluation.confusion
     expected = {
         "test_accuracy": evaluation.accuracy,
         "test_loss": evaluation.loss,
@@ -272,8 +273,8 @@ def test_a_run_writes_its_files(tmp_path):
         "stopped_early": False,
         "classes": list("0123456789"),
         "confusion": evaluation.confusion.tolist(),
-        "precision": evaluation.precision.tolist(),
-        "recall": evaluation.recall.tolist(),
+        "precision": [row[i] / sum(row) if sum(row) else None for i, row in enumerate(confusion.T.tolist())],
+        "recall": [row[i] / sum(row) if sum(row) else None for i, row in enumerate(confusion.tolist())],
         "numpy": np.__version__,
     }
     assert {name: summary[name] for name in expected} == expected

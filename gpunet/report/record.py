@@ -78,5 +78,6 @@ def _check_summary(summary: dict[str, Any], path: Path) -> None:
             array = np.array(summary.get(name), dtype=np.float64)
         except (TypeError, ValueError):
             array = np.zeros(0)
-        if array.shape != shape or not (np.isfinite(array) & (array >= 0)).all():
+        undefined = np.isnan(array) if name != "confusion" else np.zeros(array.shape, bool)  # None, in the file
+        if array.shape != shape or not (undefined | (np.isfinite(array) & (array >= 0))).all():
             raise FileError(f"{path} is damaged: {name!r} must hold numbers of shape {shape}, 0 or more")

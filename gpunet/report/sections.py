@@ -91,7 +91,7 @@ def classes(record: RunRecord) -> Markup | None:
                 tag(
                     "p",
                     "Precision: how many of those predicted to be of the class are. Recall: how many of the class "
-                    "were found.",
+                    "were found. A dash: none was predicted to be of it, or there is none of it.",
                     class_="soft",
                 ),
                 _class_table(record.summary, confusion),
@@ -358,8 +358,10 @@ def _confusions(names: Sequence[str], confusion: np.ndarray) -> Markup | None:
 def _class_table(summary: dict[str, Any], confusion: np.ndarray) -> Markup:
     rows = []
     for index, name in enumerate(summary["classes"]):
-        shares = [summary["precision"][index], summary["recall"][index]]
-        meters = [joined([_meter(share), _exact_share(share)]) for share in shares]
+        # A run of an older version has 0 for what is undefined: the share of no images.
+        counted = {"precision": confusion[:, index].sum(), "recall": confusion[index].sum()}
+        shares = [summary[figure][index] if count else None for figure, count in counted.items()]
+        meters = ["-" if share is None else joined([_meter(share), _exact_share(share)]) for share in shares]
         rows.append([name, int(confusion[index].sum()), *meters])
     return table("Test images by class", ["class", "images", "precision", "recall"], rows)
 

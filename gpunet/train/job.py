@@ -222,13 +222,18 @@ class TrainingRun:
             "interrupted": trainer.stop_requested,
             "stopped_early": len(results) < self.epochs and not trainer.stop_requested,
             "classes": list(self.classes),
-            "precision": evaluation.precision.tolist(),
-            "recall": evaluation.recall.tolist(),
+            "precision": _defined(evaluation.precision),
+            "recall": _defined(evaluation.recall),
             "confusion": evaluation.confusion.tolist(),
             "gpunet": __version__,
             "python": platform.python_version(),
             "numpy": np.__version__,
         }
+
+
+def _defined(shares: np.ndarray) -> list[float | None]:
+    """Shares as JSON can hold them: None stands for one that is undefined."""
+    return [None if np.isnan(share) else float(share) for share in shares]
 
 
 class _Parts(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -37,16 +38,23 @@ class Evaluation:
 
     @property
     def precision(self) -> np.ndarray:
-        """For each class, the share of images predicted to be of it that were; 0 where none was predicted."""
-        return np.diag(self.confusion) / np.maximum(self.confusion.sum(axis=0), 1)
+        """For each class, the share of images predicted to be of it that were; NaN where none was predicted."""
+        return self._right_of(self.confusion.sum(axis=0))
 
     @property
     def recall(self) -> np.ndarray:
-        """For each class, the share of its images that were predicted to be of it; 0 where it has none."""
-        return np.diag(self.confusion) / np.maximum(self.confusion.sum(axis=1), 1)
+        """For each class, the share of its images that were predicted to be of it; NaN where it has none."""
+        return self._right_of(self.confusion.sum(axis=1))
+
+    def _right_of(self, counts: np.ndarray) -> np.ndarray:
+        """Those that are right, as a share; of nothing it is undefined, and not 0."""
+        return np.divide(np.diag(self.confusion), counts, out=np.full(len(counts), np.nan), where=counts > 0)
 
     def table(self, classes: Sequence[str]) -> str:
-        """A row for each class: images, precision, recall, and the class it was most often mistaken for."""
+        """A row for each class: images, precision, recall, and the class it was most often mistaken for.
+
+        A dash stands for what is undefined.
+        """
         width = max(len("class"), *(len(name) for name in classes))
         lines = [f"{'class':{width}}  images  precision  recall  most often mistaken for"]
         mistakes = self.confusion - np.diag(np.diag(self.confusion))
@@ -55,10 +63,14 @@ class Evaluation:
             count = int(mistakes[index, worst])
             confused = f"{classes[worst]} ({count})" if count else "-"
             lines.append(
-                f"{name:{width}}  {int(self.confusion[index].sum()):6d}  {self.precision[index]:8.1%}  "
-                f"{self.recall[index]:6.1%}  {confused}"
+                f"{name:{width}}  {int(self.confusion[index].sum()):6d}  {_percent(self.precision[index]):>8}  "
+                f"{_percent(self.recall[index]):>6}  {confused}"
             )
         return "\n".join(lines)
+
+
+def _percent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{share:.1%}"
 
 
 def evaluate(model: Module, loader: DataLoader, classes: int) -> Evaluation:
