@@ -171,7 +171,7 @@ def test_resume_begins_where_nothing_was_begun_and_refuses_other_settings(tmp_pa
     assert main(["train", *QUICK, "--resume", "--out", str(tmp_path / "run")]) == 0
     assert "\nfrom the beginning\n" in capsys.readouterr().out
     before = (tmp_path / "run" / "model.safetensors").read_bytes()
-    assert main(["train", "--resume", "--epochs", "2", "--out", str(tmp_path / "run")]) == 1
+    assert main(["train", "--resume", "--seed", "2", "--out", str(tmp_path / "run")]) == 1
     assert "was begun with other settings" in capsys.readouterr().err
     assert main(["train", "--resume", "--quiet", "--out", str(tmp_path / "run")]) == 0
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
@@ -270,7 +270,7 @@ def test_commands_that_are_not_understood(arguments, listed, capsys, tmp_path, m
         (["train", *QUICK, "--out", "file"], "cannot use the folder file"),
         (["train", *QUICK, "--out", "file/run"], "cannot use the folder file/run"),
         (["train", *QUICK, "--out", "x" * 300], "File name too long"),
-        (["train", "--batch-size", "5000", "--out", "new"], "batch_size 5000 leaves no batch of 1437 items"),
+        (["train", "--image-size", str(2**63), "--out", "new"], "image_size must be at most 9223372036854775807"),
         (["train", "--resume"], "--resume needs --out"),
         (["train", "--resume", "--out", "strange"], "unknown model 'vgg'"),
         (["train", "--config", "missing.toml"], "cannot read missing.toml"),

@@ -63,6 +63,8 @@ def test_idx():
         (idx(images(2, 3, 4))[:-1], "2 x 3 x 4 = 24 bytes, but 23 follow"),
         (idx(images(2, 3, 4)) + b"\0", "but 25 follow"),
         (struct.pack(">BBBB4I", 0, 0, 8, 4, *[2**32 - 1] * 4), "but 0 follow"),
+        (struct.pack(">BBBB3I", 0, 0, 8, 3, 0, 2**32 - 1, 2**32 - 1), "holds nothing: .* 0 x 4294967295 x 4294967295"),
+        (struct.pack(">BBBB1I", 0, 0, 8, 1, 0), "holds nothing"),
         (struct.pack(">BBBB5I", 0, 0, 8, 5, 1, 1, 1, 1, 1) + b"1", "images have 3 and labels 1"),
     ],
 )

@@ -280,9 +280,36 @@ def test_train_and_test_folders(tmp_path):
         ImageFolder(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("train", "val"), ("Train", "Test"), ("training", "validation"), ("TRAIN", "valid"), ("Training", "testing")],
+)
+def test_other_names_of_the_two_folders(tmp_path, first, second):
+    fill(tmp_path / first, {"a": 1, "b": 2})
+    fill(tmp_path / second, {"a": 2, "b": 1}, start=100)
+    assert greys(ImageFolder(tmp_path)) == [0, 1, 2]
+    assert greys(ImageFolder(tmp_path, train=False)) == [100, 101, 102]
+
+
+def test_test_goes_before_val(tmp_path):
+    for number, name in enumerate(("train", "val", "test")):
+        fill(tmp_path / name, {"a": 1, "b": 2}, start=100 * number)
+    assert greys(ImageFolder(tmp_path, train=False)) == [200, 201, 202]
+
+
+def test_names_of_which_either_may_be_meant(tmp_path):
+    for name in ("train", "Train", "test"):
+        fill(tmp_path / name, {"a": 1, "b": 1})
+    if len(list(tmp_path.iterdir())) < 3:
+        pytest.skip("a file system that does not tell capitals apart")
+    with pytest.raises(DataError, match=r"Train and train may be meant"):
+        ImageFolder(tmp_path)
+
+
 def test_hidden_files_and_inner_folders_are_left_alone(tmp_path):
     fill(tmp_path, {"a": 2, "b": 2, ".git": 2, "a/inside": 3})
-    (tmp_path / "a/.DS_Store").write_bytes(b"x")
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini"):
+        (tmp_path / "a" / name).write_bytes(b"x")
     (tmp_path / "readme.txt").write_bytes(b"x")
     assert ImageFolder(tmp_path).classes == ("a", "b")
     assert len(ImageFolder(tmp_path)) == 2
@@ -329,7 +356,8 @@ def test_a_class_of_which_nothing_can_be_read(tmp_path, caplog):
         ({"a": 5}, "found only 'a'"),
         ({"a": 5, "b": 0, "c": 0}, "no files in the folder of b, c"),
         ({"a": 5, "b": 1}, "none can be held out, and b has no more"),
-        ({"train": 0, "val": 0, "train/a": 1, "val/a": 1}, "no files in the folder of train, val"),
+        ({"train": 0, "dev": 0, "train/a": 1, "dev/a": 1}, "no files in the folder of dev, train; .* called train or"),
+        ({"train": 0, "val": 0, "train/a": 1, "val/a": 1}, "train: expected .* found only 'a'"),
     ],
 )
 def test_folders_that_are_no_dataset(tmp_path, counts, words):

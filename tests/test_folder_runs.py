@@ -2,7 +2,10 @@
 
 import json
 import os
+import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -136,3 +139,40 @@ def test_a_class_whose_name_is_not_utf8(tmp_path):
     assert classes == ("apple", name)
     assert again.loss == evaluation.loss
     TrainingRun(config, tmp_path / "run", show_progress=False, resume=True).run()
+
+
+def test_files_that_are_no_images_are_named_once(tmp_path):
+    """In a line a file, without a word of Python's, when the run begins; not when it goes on or is evaluated."""
+    for name in ("apple", "lime"):
+        add_images(tmp_path / "pictures" / name, [f"{i}.png" for i in range(12)], COLOURS[name])
+        (tmp_path / "pictures" / name / "Thumbs.db").write_bytes(b"x")
+        (tmp_path / "pictures" / name / "notes.txt").write_text("red")
+
+    def said(*arguments):
+        command = [sys.executable, "-m", "gpunet", *arguments, str(tmp_path / "run")]
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "GPUNET_BACKEND": "numpy"})
+        assert done.returncode == 0, done.stderr
+        return done.stderr
+
+    pictures = tmp_path / "pictures"
+    reason = "cannot be read as an image (not in one of the formats BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP)"
+    options = ["--data", f"folder:{pictures}", "--image-size", "8", "--epochs", "1", "--quiet"]
+    assert said("train", *options, "--out").splitlines() == [
+        f"{pictures}: 2 of 26 files left out:",
+        f"{pictures / 'apple' / 'notes.txt'}: {reason}",
+        f"{pictures / 'lime' / 'notes.txt'}: {reason}",
+    ]
+    for command in (["evaluate"], ["report"], ["train", "--resume", "--quiet", "--out"]):
+        assert said(*command) == ""
+
+
+def test_a_few_images_are_enough(tmp_path, capsys):
+    """Fewer than there are in a batch, with all settings as they are by default."""
+    for name, colour in COLOURS.items():
+        add_images(tmp_path / "pictures" / name, [f"{i}.png" for i in range(5)], colour)
+    options = ["--data", f"folder:{tmp_path / 'pictures'}", "--epochs", "1", "--model", "lenet5"]
+    assert main(["train", *options, "--out", str(tmp_path / "run")]) == 0
+    out, err = capsys.readouterr()
+    assert re.search(r"\nbatches of \d+ images, not 32: there are no more\n", out)
+    assert err == ""
+    assert main(["train", "--resume", "--quiet", "--out", str(tmp_path / "run")]) == 0

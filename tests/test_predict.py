@@ -271,6 +271,19 @@ def test_a_list_on_stdin(folder, picture, capsys, monkeypatch):
     assert [json.loads(line)["image"] for line in capsys.readouterr().out.splitlines()] == list(map(str, paths))
 
 
+@pytest.mark.parametrize("ending", ["png", "jpg", "bmp"])
+def test_an_image_on_stdin_is_no_list(folder, picture, capsys, monkeypatch, ending):
+    """Its bytes are not taken for names of files, which would come back on the terminal."""
+    content = picture(f"digit.{ending}").read_bytes()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert predict(folder, "-") == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == (
+        "gpunet: error: - takes a list of paths on stdin, one a line; what came is binary, maybe an image itself\n"
+    )
+
+
 def test_what_cannot_be_read_is_named_and_the_rest_predicted(folder, picture, tmp_path, capsys):
     good = picture("good.png")
     (tmp_path / "empty.png").write_bytes(b"")

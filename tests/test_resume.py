@@ -121,6 +121,53 @@ def test_other_settings_are_refused(tmp_path):
         run(replace(TINY, epochs=3, lr=0.2), tmp_path, resume=True)
 
 
+# More epochs than before
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_run_is_extended(tmp_path, schedule):
+    """What is done stays; from there on the learning rates are those of a run of so many epochs."""
+    long = replace(TINY, epochs=5, schedule=schedule)
+    run(long, tmp_path / "long")
+    run(replace(long, epochs=2), tmp_path / "run")
+    first = figures(tmp_path / "run")
+    run(long, tmp_path / "run", resume=True)
+    assert figures(tmp_path / "run")[:2] == first
+    rates = [[line["learning_rate"] for line in figures(tmp_path / name)] for name in ("run", "long")]
+    if schedule == "plateau":  # it goes by the losses, which differ
+        assert len(rates[0]) == 5
+    else:
+        assert rates[0][2:] == rates[1][2:]
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (config["epochs"], config["extended"]) == (5, [{"epochs": 2, "after": [2, 0]}])
+
+
+@pytest.mark.parametrize("stop", [3, 16])  # before the end, and at it
+def test_an_extended_run_that_is_interrupted_goes_on_to_the_same_bits(tmp_path, stop):
+    for name in ("whole", "parts", "killed"):
+        run(TINY, tmp_path / name, stop)
+        if name == "parts":
+            run(replace(TINY, epochs=4), tmp_path / name, 20, resume=True)
+        if name == "killed":  # when it had just been told of more epochs
+            TrainingRun(replace(TINY, epochs=4), tmp_path / name, show_progress=False, resume=True)
+        run(replace(TINY, epochs=4), tmp_path / name, resume=True)
+    assert weights(tmp_path / "whole") == weights(tmp_path / "parts") == weights(tmp_path / "killed")
+    assert len(figures(tmp_path / "whole")) == 4
+
+
+def test_extending_is_said_and_kept_to(tmp_path, capsys):
+    run(TINY, tmp_path)
+    assert main(["train", "--resume", "--epochs", "3", "--out", str(tmp_path)]) == 0
+    assert "\nepochs was 2, not 3\n" in capsys.readouterr().out
+    assert main(["train", "--resume", "--epochs", "4", "--quiet", "--out", str(tmp_path)]) == 0
+    assert saved_config(RunFolder(tmp_path)).epochs == 4
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["extended"] == [{"epochs": 2, "after": [2, 0]}, {"epochs": 3, "after": [3, 0]}]
+    assert len(figures(tmp_path)) == 4
+    with pytest.raises(ArgumentError, match="or with more epochs: epochs was 4, not 3"):
+        run(replace(TINY, epochs=3), tmp_path, resume=True)
+
+
 # Randomness on the device, and other backends
 
 

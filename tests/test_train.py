@@ -390,13 +390,19 @@ def test_config_takes_numbers_of_numpy(tmp_path):
     [
         ({"model": "resnet9"}, "unknown model 'resnet9'; choose one of lenet5, resnet8"),
         ({"data": "imagenet"}, "unknown data 'imagenet'; choose one of digits"),
-        ({"batch_size": 65}, "batch_size 65 leaves no batch of 64 items"),
     ],
 )
 def test_a_run_that_cannot_begin_makes_no_folder(tmp_path, settings, message):
     with pytest.raises(ArgumentError, match=message):
         TrainingRun(replace(TINY, **settings), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_there_are_never_more_images_in_a_batch_than_there_are(tmp_path):
+    run = TrainingRun(replace(TINY, batch_size=65), tmp_path)
+    assert [images.shape[0] for images, _ in run.train_loader] == [64]
+    assert run.remarks == ["batches of 64 images, not 65: there are no more"]
+    assert TrainingRun(replace(TINY, batch_size=64), tmp_path / "all").remarks == []
 
 
 # The folder

@@ -96,11 +96,16 @@ def _run(options: argparse.Namespace) -> int:
 def _files(arguments: Sequence[str]) -> Iterator[str]:
     """The files that are meant, in the order given; those of a folder in the order of their names."""
     for argument in arguments:
-        names = (
-            (os.fsdecode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer) if argument == "-" else iter([argument])
-        )
-        for name in filter(None, names):
+        for name in filter(None, _listed() if argument == "-" else [argument]):
             yield from _below(name) if os.path.isdir(name) else [name]
+
+
+def _listed() -> list[str]:
+    """The paths on stdin, one a line."""
+    content = sys.stdin.buffer.read()
+    if b"\0" in content:
+        raise ArgumentError("- takes a list of paths on stdin, one a line; what came is binary, maybe an image itself")
+    return [os.fsdecode(line.rstrip(b"\r")) for line in content.split(b"\n")]
 
 
 def _below(folder: str) -> Iterator[str]:

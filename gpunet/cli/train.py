@@ -183,8 +183,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.resume:
         epochs, batches = run.resumed_from or (0, 0)
         report(f"going on after {epochs} epochs and {batches} batches" if run.resumed_from else "from the beginning")
-        for remark in run.remarks:
-            report(remark)
+    for remark in run.remarks:
+        report(remark)
     with _finish_step_on_signals(run.trainer) as stopped:
         evaluation, summary = run.run(lambda result: report(_line(result, run.epochs)))
     if options.json:

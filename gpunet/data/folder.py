@@ -29,7 +29,15 @@ __all__ = ["FolderSet", "ImageFolder", "changed_files", "left_out", "read_folder
 
 HELD_OUT = 0.2
 MAX_BYTES = 8 << 30
+TRAINING_NAMES = ("train", "training")
+HELD_OUT_NAMES = ("test", "testing", "val", "valid", "validation")
+"""What the two folders of a dataset that is split already may be called, in capitals or not; the first wins."""
+SYSTEM_FILES = ("thumbs.db", "desktop.ini")  # which Windows leaves in folders of pictures
 LISTED = 10  # so many files or classes are named in a message
+_EXPECTED = (
+    f"a folder of images for each of two or more classes, or two folders with such folders in them: one called "
+    f"{' or '.join(TRAINING_NAMES)}, the other {', '.join(HELD_OUT_NAMES[:-1])} or {HELD_OUT_NAMES[-1]}"
+)
 _CHUNK = 1 << 20  # bytes of a file that are read at once for its digest
 
 _log = logging.getLogger("gpunet")
@@ -39,11 +47,12 @@ class ImageFolder(ImageDataset):
     """The image files in PATH/CLASS/, for each class a folder, all read into memory at one size: (N, 3, size, size).
 
     The classes are the folders in the order of their names. If PATH holds folders called train and test, those hold the
-    classes, and they are the two sets; others beside them are left alone. Otherwise about 20 % of the files of each
-    class, at least one, are the test set: those of which a hash of the name is below 0.2. So a file stays in its set
-    whatever is added, removed or renamed around it, in every run, on every machine. Files and folders whose name begins
-    with a dot are left alone, and so are folders inside those of the classes. `gpunet.data.read_image` says what
-    becomes of each file.
+    classes, and they are the two sets; others beside them are left alone. Train may also be called training, and test
+    testing, val, valid or validation, in capitals or not. Otherwise about 20 % of the files of each class, at least
+    one, are the test set: those of which a hash of the name is below 0.2. So a file stays in its set whatever is added,
+    removed or renamed around it, in every run, on every machine. Files and folders whose name begins with a dot are
+    left alone, and so are Thumbs.db, desktop.ini and folders inside those of the classes. `gpunet.data.read_image` says
+    what becomes of each file.
 
     Args:
         path: of the folder.
@@ -171,13 +180,15 @@ def _chosen_files(path: Path, train: bool, seed: int, by_order: bool) -> dict[st
     """The files of each class that are to be read."""
     if not path.is_dir():
         raise FileError(f"{path}: there is no such folder")
-    parts = {part.name: part for part in _visible(path) if part.is_dir()}
-    if {"train", "test"} <= set(parts):
-        both = {name: _class_files(parts[name]) for name in ("train", "test")}
-        if list(both["train"]) != list(both["test"]):
-            different = sorted(set(both["train"]) ^ set(both["test"]))
-            raise DataError(f"{path}: train and test need the same classes; only one has {_listing(different)}")
-        return both["train" if train else "test"]
+    parts = [_part(path, names) for names in (TRAINING_NAMES, HELD_OUT_NAMES)]
+    if parts[0] and parts[1]:
+        both = [_class_files(part) for part in parts if part]
+        if list(both[0]) != list(both[1]):
+            different = sorted(set(both[0]) ^ set(both[1]))
+            raise DataError(
+                f"{path}: {parts[0].name} and {parts[1].name} need the same classes; only one has {_listing(different)}"
+            )
+        return both[0 if train else 1]
     files = _class_files(path)
     single = [name for name, listed in files.items() if len(listed) == 1]
     if single:
@@ -187,26 +198,44 @@ def _chosen_files(path: Path, train: bool, seed: int, by_order: bool) -> dict[st
     return {name: _side(listed, train, seed) for name, listed in files.items()}
 
 
+def _part(path: Path, names: Sequence[str]) -> Path | None:
+    """The folder inside that has one of these names, the first that there is."""
+    folders = [folder for folder in _visible(path) if folder.is_dir()]
+    for name in names:
+        found = [folder for folder in folders if folder.name.lower() == name]
+        if len(found) > 1:
+            raise DataError(f"{path}: {' and '.join(each.name for each in found)} may be meant; rename one of them")
+        if found:
+            return found[0]
+    return None
+
+
 def _class_files(path: Path) -> dict[str, list[Path]]:
     """All files of each class, both in the order of their names."""
     folders = [folder for folder in _visible(path) if folder.is_dir()]
     if len(folders) < 2:
         raise DataError(
-            f"{path}: expected a folder of images for each of two or more classes, or train and test with such folders "
-            f"in them, found {f'only {folders[0].name!r}' if folders else 'no folder'}"
+            f"{path}: expected {_EXPECTED}, found {f'only {folders[0].name!r}' if folders else 'no folder'}"
         )
     files = {folder.name: [file for file in _visible(folder) if file.is_file()] for folder in folders}
     empty = [name for name, listed in files.items() if not listed]
     if empty:
-        raise DataError(f"{path}: no files in the folder of {_listing(empty)}; folders inside it do not count")
+        raise DataError(
+            f"{path}: no files in the folder of {_listing(empty)}; folders inside it do not count. Expected is "
+            f"{_EXPECTED}"
+        )
     return files
 
 
 def _visible(folder: Path) -> list[Path]:
     try:
-        return sorted(each for each in folder.iterdir() if not each.name.startswith("."))
+        return sorted(each for each in folder.iterdir() if not _is_hidden(each.name))
     except OSError as error:
         raise FileError(f"cannot read the folder {folder}: {error.strerror or error}") from error
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in SYSTEM_FILES
 
 
 def _side(files: list[Path], train: bool, seed: int) -> list[Path]:

@@ -46,6 +46,8 @@ def read_idx(content: bytes, what: str) -> HostArray:
             f"{what}: its header claims {' x '.join(map(str, shape))} = {math.prod(shape):,} bytes, "
             f"but {len(content) - begin:,} follow"
         )
+    if 0 in shape:
+        raise DataError(f"{what} holds nothing: its header says {' x '.join(map(str, shape))}")
     if dimensions > 4:
         raise DataError(f"{what} claims {dimensions} dimensions; images have 3 and labels 1")
     return np.frombuffer(content, np.uint8, offset=begin).reshape(shape)

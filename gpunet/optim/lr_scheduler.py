@@ -91,6 +91,16 @@ class LRScheduler:
         """The learning rate of each parameter group, as last written."""
         return list(self._last_lr)
 
+    def recompute(self) -> None:
+        """Write the learning rates of the step that the schedule is at anew, from its settings.
+
+        For a schedule that goes on from the state of one with other settings, such as more steps.
+
+        Raises:
+            ArgumentError: if it has fewer steps.
+        """
+        self._go_to(self.last_epoch)
+
     def _go_to(self, epoch: int) -> None:
         self._last_lr = [self.lr_at(epoch, base_lr) for base_lr in self.base_lrs]
         self.last_epoch = epoch

@@ -7,7 +7,7 @@ import logging
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,6 +19,7 @@ from gpunet.data import DataLoader, DatasetRecipe, Mixup, find_dataset
 from gpunet.errors import ArgumentError, DataError, FileError, GpunetError, NonFiniteError, StateDictError
 from gpunet.functional import cross_entropy
 from gpunet.models import IMAGE_SIZES, create_model
+from gpunet.optim.lr_scheduler import LRScheduler
 from gpunet.train import files
 from gpunet.train.callbacks import EarlyStopping
 from gpunet.train.checkpoint import CheckpointFolder
@@ -51,7 +52,8 @@ class TrainingRun:
         options: how to carry it out; where a run goes on and none are given, as before. Those given are its from then
             on.
         resume: go on with the run that is in the folder, from its last checkpoint, to the same bits as if it had never
-            been interrupted. Where no run was begun yet it is begun.
+            been interrupted. Where no run was begun yet it is begun. With more epochs than before it is extended: from
+            there on, learning rates are those of a run that was to have so many all along.
         callbacks: called before those that write into the folder, so that a checkpoint holds what they remember.
 
     Attributes:
@@ -60,7 +62,8 @@ class TrainingRun:
         parameters: how many numbers the model learns.
         epochs: passes over the training images.
         resumed_from: whole epochs and batches of the next, where a checkpoint was loaded, else None.
-        remarks: where a run goes on, what to say of what is not as it was: options, or another backend or other
+        remarks: what to say of how the run is carried out: smaller batches than asked for, where there are not that
+            many images; and where it goes on, other options or more epochs than before, or another backend or other
             kernels than it was begun with, with which results differ in their last bits.
 
     Raises:
@@ -85,19 +88,25 @@ class TrainingRun:
         self.folder = RunFolder(folder)
         self.checkpoints = CheckpointFolder(self.folder.checkpoints_path)
         going_on = resume and self.folder.holds_run()
-        if going_on:
-            _check_same(config, saved_config(self.folder), folder)
         saved = self.folder.read_config() if going_on else None
+        config_before = saved_config(self.folder) if saved else config
         options_before = saved_options(self.folder) if saved else RunOptions()
+        _check_same(config, config_before, folder)
         self.options = options or options_before
-        self.remarks = [*_changes(options_before, self.options), *_other_bits(saved)] if saved else []
+        self.remarks = [*_changes(config_before, config), *_changes(options_before, self.options)]
+        if saved:
+            self.remarks += _other_bits(saved)
         self._by_order = holds_out_by_order(saved) if saved else False
         parts = self._make(show_progress)
         if saved and (changed := changed_data(saved, parts.recipe, parts.classes)):
             raise DataError(f"{changed}; a run goes on with the data it was begun with, or a new one begins")
-        if parts.recipe.left_out:
+        if parts.recipe.left_out and not saved:
             _log.warning("%s", parts.recipe.left_out)
         self.trainer, self.train_loader, self.test_loader, self.classes, _ = parts
+        if self.train_loader.batch_size < config.batch_size:
+            self.remarks.append(
+                f"batches of {self.train_loader.batch_size} images, not {config.batch_size}: there are no more"
+            )
         self.model = self.trainer.model
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
         events = [TensorBoardWriter(self.folder.events_path)] if self.options.tensorboard else []
@@ -111,8 +120,12 @@ class TrainingRun:
             return
         with self.folder.locked():
             self.resumed_from = self._restore(self.trainer)
-            if self.options != options_before:
-                self.folder.write_config({**saved, **asdict(self.options)})
+            if (config, self.options) != (config_before, options_before):
+                if config != config_before:
+                    earlier = saved.get("extended")
+                    extension = {"epochs": config_before.epochs, "after": list(self.resumed_from or (0, 0))}
+                    saved["extended"] = [*(earlier if isinstance(earlier, list) else []), extension]
+                self.folder.write_config({**saved, **asdict(config), **asdict(self.options)})
 
     def _description(self, recipe: DatasetRecipe) -> dict[str, Any]:
         """What config.json holds. With "input" and "classes" the model can be used where the dataset is not."""
@@ -147,6 +160,8 @@ class TrainingRun:
             restore(trainer, checkpoint, with_callbacks)
         except StateDictError as error:
             raise StateDictError(f"{self.checkpoints.path_of(positions[-1])}: {error.message}") from error
+        if isinstance(trainer.schedule, LRScheduler):
+            trainer.schedule.recompute()  # of a run that is longer now
         return positions[-1]
 
     def run(self, on_epoch: Callable[[EpochResult], None] = lambda result: None) -> tuple[Evaluation, dict[str, Any]]:
@@ -258,10 +273,11 @@ def _make(config: TrainConfig, options: RunOptions, show_progress: bool, by_orde
     train_set = recipe.train_set(size, config.augment)
     classes = train_set.classes
     model = create_model(config.model, len(classes), recipe.channels)
-    # A last batch of one image would have no variance for batch norm, so incomplete batches are left out.
+    # A last batch of one image would have no variance for batch norm, so incomplete batches are left out, unless there
+    # is no other.
     train_loader = DataLoader(
         train_set,
-        config.batch_size,
+        min(config.batch_size, len(train_set)),
         shuffle=True,
         drop_last=True,
         seed=config.seed,
@@ -329,10 +345,12 @@ def _changes(before: TrainConfig | RunOptions, now: TrainConfig | RunOptions) ->
 
 
 def _check_same(config: TrainConfig, saved: TrainConfig, folder: Path) -> None:
-    if different := _changes(saved, config):
+    """Make sure that a run goes on with the settings that it was begun with, or with more epochs."""
+    longer = int(config.epochs or 0) >= int(saved.epochs or 0)
+    if replace(config, epochs=saved.epochs) != saved or not longer:
         raise ArgumentError(
-            f"the run in {folder} was begun with other settings, and goes on with those it was begun with: "
-            f"{', '.join(different)}"
+            f"the run in {folder} was begun with other settings, and goes on with those it was begun with, or with "
+            f"more epochs: {', '.join(_changes(saved, config))}"
         )
 
 
