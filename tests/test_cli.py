@@ -147,7 +147,7 @@ def test_every_option_reaches_the_run(tmp_path, capsys):
         "accumulate": 2,
         "early_stop": 4,
         "image_size": 16,
-        "data_dir": "here",
+        "data_dir": os.path.abspath("here"),  # so that the run can go on from anywhere
     }
     assert {name: config[name] for name in expected} == expected
     assert len(list((tmp_path / "checkpoints").iterdir())) == 2  # one checkpoint, two files
@@ -165,6 +165,12 @@ def test_a_folder_in_a_file_is_found_from_the_file(tmp_path, capsys):
     (tmp_path / "run.toml").write_text('data = "folder:pictures"\n')
     assert main(["train", "--config", str(tmp_path / "run.toml"), "--out", str(tmp_path / "run")]) == 1
     assert str(tmp_path / "pictures") in capsys.readouterr().err
+
+
+def test_a_data_folder_in_a_file_is_found_from_the_file(tmp_path, capsys):
+    (tmp_path / "run.toml").write_text('data-dir = "files"\nmodel = "lenet5"\nepochs = 1\n')
+    assert main(["train", "--config", str(tmp_path / "run.toml"), "--quiet", "--out", str(tmp_path / "run")]) == 0
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["data_dir"] == str(tmp_path / "files")
 
 
 def test_resume_begins_where_nothing_was_begun_and_refuses_other_settings(tmp_path, capsys):

@@ -121,7 +121,7 @@ def _add_how_to_run(parser: argparse.ArgumentParser) -> None:
     either.add_argument("--overwrite", action="store_true", help="replace the run that is in --out", default=False)
     whole = whole_number_from
     for option, kind, metavar, text in (
-        ("--data-dir", str, "DIR", "where the files of the dataset are, or go (default: a cache folder)"),
+        ("--data-dir", _folder, "DIR", "where the files of the dataset are, or go (default: a cache folder)"),
         ("--workers", whole(0), "N", f"threads that make batches (default: {defaults.workers})"),
         ("--keep", whole(1), "K", f"checkpoints to keep besides the best (default: {defaults.keep})"),
         ("--checkpoint-steps", whole(1), "N", "take one every N steps, not only after each epoch"),
@@ -147,6 +147,11 @@ def _dataset(text: str) -> str:
     if not text.startswith(FOLDER) and text not in DATASETS:
         raise argparse.ArgumentTypeError(f"unknown data {text!r}; choose one of {', '.join(dataset_names())}")
     return _absolute(text, Path())
+
+
+def _folder(text: str) -> str:
+    """The path of a folder made absolute, for the same reason."""
+    return os.path.abspath(text) if text else text
 
 
 def _absolute(data: str, base: Path) -> str:
@@ -212,6 +217,8 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
     file = read_toml(options.config) if hasattr(options, "config") else {}
     if isinstance(file.get("data"), str):
         file["data"] = _absolute(file["data"], options.config.parent)
+    if isinstance(file.get("data_dir"), str) and file["data_dir"]:
+        file["data_dir"] = _folder(os.path.join(options.config.parent, file["data_dir"]))
     return file | {name: value for name, value in vars(options).items() if name in names}
 
 

@@ -87,20 +87,14 @@ class TrainingRun:
         self.epochs = int(config.epochs or 0)  # the configuration has put a number in the place of None
         self.folder = RunFolder(folder)
         self.checkpoints = CheckpointFolder(self.folder.checkpoints_path)
-        going_on = resume and self.folder.holds_run()
-        saved = self.folder.read_config() if going_on else None
-        config_before = saved_config(self.folder) if saved else config
-        options_before = saved_options(self.folder) if saved else RunOptions()
-        _check_same(config, config_before, folder)
-        self.options = options or options_before
-        self.remarks = [*_changes(config_before, config), *_changes(options_before, self.options)]
-        if saved:
-            self.remarks += _other_bits(saved)
-        self._by_order = holds_out_by_order(saved) if saved else False
+        before = _before(self.folder, config) if resume and self.folder.holds_run() else None
+        self.options = options or (before.options if before else RunOptions())
+        self.remarks = before.remarks(config, self.options) if before else []
+        self._by_order = holds_out_by_order(before.written) if before else False
         parts = self._make(show_progress)
-        if saved and (changed := changed_data(saved, parts.recipe, parts.classes)):
+        if before and (changed := changed_data(before.written, parts.recipe, parts.classes)):
             raise DataError(f"{changed}; a run goes on with the data it was begun with, or a new one begins")
-        if parts.recipe.left_out and not saved:
+        if parts.recipe.left_out and not before:
             _log.warning("%s", parts.recipe.left_out)
         self.trainer, self.train_loader, self.test_loader, self.classes, _ = parts
         if self.train_loader.batch_size < config.batch_size:
@@ -114,18 +108,22 @@ class TrainingRun:
             self.checkpoints, self.options.keep, self.options.checkpoint_steps, self.options.checkpoint_seconds
         )
         self.trainer.callbacks += [*callbacks, MetricsWriter(self.folder), *events, writer]
-        self.resumed_from: tuple[int, int] | None = None
-        if not saved:
+        self.resumed_from = self._go_on(before) if before else None
+        if not before:
             self.folder.create(self._description(parts.recipe), overwrite)
-            return
+
+    def _go_on(self, before: _Before) -> tuple[int, int] | None:
+        """Load the last checkpoint, and write down what is not as before."""
         with self.folder.locked():
-            self.resumed_from = self._restore(self.trainer)
-            if (config, self.options) != (config_before, options_before):
-                if config != config_before:
-                    earlier = saved.get("extended")
-                    extension = {"epochs": config_before.epochs, "after": list(self.resumed_from or (0, 0))}
-                    saved["extended"] = [*(earlier if isinstance(earlier, list) else []), extension]
-                self.folder.write_config({**saved, **asdict(config), **asdict(self.options)})
+            position = self._restore(self.trainer)
+            written = {**before.written, **asdict(self.config), **asdict(self.options)}
+            if self.config != before.config:
+                earlier = written.get("extended")
+                extension = {"epochs": before.config.epochs, "after": list(position or (0, 0))}
+                written["extended"] = [*(earlier if isinstance(earlier, list) else []), extension]
+            if (self.config, self.options) != (before.config, before.options):
+                self.folder.write_config(written)
+        return position
 
     def _description(self, recipe: DatasetRecipe) -> dict[str, Any]:
         """What config.json holds. With "input" and "classes" the model can be used where the dataset is not."""
@@ -173,11 +171,11 @@ class TrainingRun:
                 writes into it, or has by now put another run in the place of this one.
         """
         with self.folder.locked():
-            self._check_place()
+            self._check_ours()
             return self._run(on_epoch)
 
-    def _check_place(self) -> None:
-        """Make sure that the folder still holds this run: since it was made ready, nobody has kept it locked."""
+    def _check_ours(self) -> None:
+        """Make sure that the folder still holds this run: it was not locked since that was made ready."""
         there = {**asdict(saved_config(self.folder)), **asdict(saved_options(self.folder))}
         if there != {**asdict(self.config), **asdict(self.options)}:
             raise FileError(f"{self.folder.path} holds another run by now")
@@ -338,20 +336,34 @@ def _saved(folder: RunFolder, kind: type[_Settings]) -> _Settings:
         raise FileError(f"{folder.config_path} is damaged: {error.message}") from error
 
 
+class _Before(NamedTuple):
+    """What a run that goes on was until now."""
+
+    written: dict[str, Any]
+    config: TrainConfig
+    options: RunOptions
+
+    def remarks(self, config: TrainConfig, options: RunOptions) -> list[str]:
+        """What is not as it was."""
+        return [*_changes(self.config, config), *_changes(self.options, options), *_other_bits(self.written)]
+
+
+def _before(folder: RunFolder, config: TrainConfig) -> _Before:
+    """What the run in a folder was, which goes on with the settings that it was begun with, or with more epochs."""
+    saved = saved_config(folder)
+    longer = int(config.epochs or 0) >= int(saved.epochs or 0)
+    if replace(config, epochs=saved.epochs) != saved or not longer:
+        raise ArgumentError(
+            f"the run in {folder.path} was begun with other settings, and goes on with those it was begun with, or "
+            f"with more epochs: {', '.join(_changes(saved, config))}"
+        )
+    return _Before(folder.read_config(), saved, saved_options(folder))
+
+
 def _changes(before: TrainConfig | RunOptions, now: TrainConfig | RunOptions) -> list[str]:
     """The settings that are not the same."""
     old, new = asdict(before), asdict(now)
     return [f"{name} was {old[name]!r}, not {new[name]!r}" for name in new if old[name] != new[name]]
-
-
-def _check_same(config: TrainConfig, saved: TrainConfig, folder: Path) -> None:
-    """Make sure that a run goes on with the settings that it was begun with, or with more epochs."""
-    longer = int(config.epochs or 0) >= int(saved.epochs or 0)
-    if replace(config, epochs=saved.epochs) != saved or not longer:
-        raise ArgumentError(
-            f"the run in {folder} was begun with other settings, and goes on with those it was begun with, or with "
-            f"more epochs: {', '.join(_changes(saved, config))}"
-        )
 
 
 def _other_bits(saved: dict[str, Any]) -> list[str]:
