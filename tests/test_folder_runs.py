@@ -6,16 +6,18 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from gpunet.backend import use_backend
 from gpunet.cli import main
 from gpunet.data import find_dataset
 from gpunet.errors import DataError
 from gpunet.report import write_report
 from gpunet.train import RunFolder, TrainConfig, TrainingRun, evaluate_run
-from tests.runs import change, plain
+from tests.runs import TINY, change, few_digits, plain
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -75,6 +77,15 @@ def test_other_classes_are_refused(place, capsys):
     for command in (["evaluate"], ["report"], ["train", "--resume", "--quiet", "--out"]):
         assert main([*command, str(place / "run")]) == 1
         assert "gone are apple, new are quince" in capsys.readouterr().err
+
+
+def test_reversed_classes_are_refused(tmp_path):
+    """Also of data that never change: then it is the configuration that has."""
+    with use_backend("numpy"), few_digits():
+        TrainingRun(replace(TINY, epochs=1), tmp_path, show_progress=False).run()
+        change(tmp_path / "config.json", classes=[str(digit) for digit in reversed(range(10))])
+        with pytest.raises(DataError, match="they are in another order"):
+            evaluate_run(tmp_path)
 
 
 def test_files_that_were_added_are_said(place, caplog):

@@ -425,6 +425,22 @@ def test_a_run_at_work_keeps_others_out(tmp_path):
     run(TINY, tmp_path, resume=True)  # the lock is gone with the run
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the child does nothing that threads could disturb
+def test_a_process_that_was_forked_does_not_keep_the_lock(tmp_path):
+    with RunFolder(tmp_path).locked():
+        child = os.fork()
+        if not child:
+            time.sleep(60)
+            os._exit(0)
+    try:
+        with RunFolder(tmp_path).locked():
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
 def test_a_run_that_was_replaced_before_it_began(tmp_path):
     first = TrainingRun(TINY, tmp_path, show_progress=False)
     TrainingRun(replace(TINY, seed=4), tmp_path, show_progress=False, overwrite=True)

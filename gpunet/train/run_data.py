@@ -66,9 +66,8 @@ def changed_data(config: dict[str, Any], recipe: DatasetRecipe, classes: tuple[s
     if isinstance(saved, list) and tuple(saved) != classes:
         gone = ", ".join(str(each) for each in saved if each not in classes) or "none"
         new = ", ".join(each for each in classes if each not in saved) or "none"
-        raise DataError(
-            f"{config['data']} no longer has the classes that the run was trained on: gone are {gone}, new are {new}"
-        )
+        other = "they are in another order" if gone == new == "none" else f"gone are {gone}, new are {new}"
+        raise DataError(f"{config['data']} no longer has the classes that the run was trained on: {other}")
     files = config.get("files")
     if recipe.files is None or not isinstance(files, dict) or files == recipe.files:
         return ""

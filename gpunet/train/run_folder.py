@@ -89,6 +89,8 @@ class RunFolder:
                 pass
             yield
         finally:
+            with contextlib.suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_UN)  # a process that was forked meanwhile has it, too
             os.close(descriptor)
 
     def create(self, config: dict[str, Any], overwrite: bool) -> None:
