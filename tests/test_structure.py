@@ -17,6 +17,7 @@ ORDER = [
     "errors",
     "version",
     "mode",
+    "printable",
     "emulator",  # CUDA on a CPU
     "emulated",  # the stand-in for CuPy
     "backend",

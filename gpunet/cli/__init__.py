@@ -12,8 +12,9 @@ import sys
 from collections.abc import Sequence
 
 from gpunet.cli import bench, doctor, evaluate, explain, gradients, kernels, predict, report, train
-from gpunet.cli.output import ignore_closed_pipe
-from gpunet.errors import GpunetError
+from gpunet.cli.output import PrintableFormatter, steady_output
+from gpunet.errors import ArgumentError, FileError, GpunetError
+from gpunet.printable import printable
 from gpunet.version import __version__
 
 __all__ = ["main"]
@@ -25,18 +26,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: with code 2 for a command that was not understood, 0 after --help or --version.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
-        return _run(arguments)
-    except GpunetError as error:
-        print(f"gpunet: error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("gpunet: stopped", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        ignore_closed_pipe()
-        return 0
+    with steady_output() as output:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(PrintableFormatter("%(message)s"))
+        logging.basicConfig(level=logging.INFO, handlers=[handler])
+        code = _run(arguments)
+        output.flush()
+        if code == 0 and output.error is not None and not isinstance(output.error, BrokenPipeError):
+            print(f"gpunet: error: the output could not be written: {output.error}", file=sys.stderr)
+            return 1  # the work is done, but what was to be printed has not arrived
+        return code
 
 
 def _run(arguments: Sequence[str] | None) -> int:
@@ -44,8 +43,14 @@ def _run(arguments: Sequence[str] | None) -> int:
         parsed = _parser().parse_args(arguments)
         code: int = parsed.run(parsed)
         return code
-    finally:
-        sys.stdout.flush()  # a closed pipe must show here, also after --help, not when the interpreter ends
+    except GpunetError as error:
+        # A newline stands in the name of a file; or, in other errors, in the words of a compiler.
+        newline = "" if isinstance(error, ArgumentError | FileError) else "\n"
+        print(f"gpunet: error: {printable(error, keep=newline)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("gpunet: stopped", file=sys.stderr)
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:

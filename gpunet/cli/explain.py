@@ -19,6 +19,7 @@ from gpunet.explain.exercise import IMAGE_OPERATIONS, SETTINGS
 from gpunet.explain.page import write_lecture, write_page
 from gpunet.explain.terminal import list_of_operations, terminal_text
 from gpunet.explain.words import LANGUAGES, words
+from gpunet.printable import printable
 
 __all__ = ["add_command"]
 
@@ -125,7 +126,7 @@ def _run(options: argparse.Namespace) -> int:
 def _explain_one(operation: str, given: dict[str, Any], options: argparse.Namespace) -> None:
     chosen = exercise(operation, options.element, **_settings(operation, given))
     if options.html:
-        say(f"written to {write_page(chosen, options.html, options.lang or LANGUAGES[0])}")
+        say(f"written to {printable(write_page(chosen, options.html, options.lang or LANGUAGES[0]))}")
     elif options.json:
         say(json.dumps(as_json(explain(chosen))))
     else:
@@ -134,7 +135,7 @@ def _explain_one(operation: str, given: dict[str, Any], options: argparse.Namesp
 
 def _explain_all(options: argparse.Namespace) -> None:
     if options.html:
-        say(f"written to {write_lecture(options.html, [options.lang] if options.lang else LANGUAGES)}")
+        say(f"written to {printable(write_lecture(options.html, [options.lang] if options.lang else LANGUAGES))}")
     elif options.json:
         say(json.dumps([as_json(explain(each)) for each in lecture_exercises()]))
     else:

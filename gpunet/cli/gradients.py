@@ -11,6 +11,7 @@ from gpunet.cli.options import Commands, add_backend, add_json, whole_number_fro
 from gpunet.cli.output import say
 from gpunet.errors import ArgumentError
 from gpunet.gradients import DEPTHS, IMAGES, Budget, Design, Experiment, claims_text, table_text
+from gpunet.printable import printable
 
 __all__ = ["add_command"]
 
@@ -102,5 +103,5 @@ def _run(options: argparse.Namespace) -> int:
     say("the first layer's gradient over the last one's, at the start; in brackets: how many layers get exactly 0\n")
     say(table_text(findings.traces) + "\n")
     say(claims_text(findings.claims()))
-    say(f"\nwritten to {options.out}")
+    say(f"\nwritten to {printable(options.out)}")
     return 0

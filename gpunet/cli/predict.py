@@ -16,6 +16,7 @@ from gpunet.classifier import Classifier, load
 from gpunet.cli.options import Commands, add_backend, whole_number_from
 from gpunet.cli.output import say
 from gpunet.errors import ArgumentError, FileError
+from gpunet.printable import printable
 from gpunet.train.files import write_bytes
 from gpunet.visualize import encode_png, grad_cam, overlay
 
@@ -82,7 +83,7 @@ def _run(options: argparse.Namespace) -> int:
             batch.append((path, classifier.read(path, options.invert)))
         except FileError as error:
             failures += 1
-            print(f"gpunet: {error}", file=sys.stderr)
+            print(f"gpunet: {printable(error)}", file=sys.stderr)
         if len(batch) == BATCH_SIZE:
             _predict(classifier, batch, options)
             batch = []
@@ -123,8 +124,7 @@ def _predict(classifier: Classifier, batch: Sequence[tuple[str, np.ndarray]], op
         if options.json:
             say(json.dumps({"image": path, "top": [{"class": name, "probability": share} for name, share in ranked]}))
         else:
-            shown = os.fsencode(path).decode(errors="replace")  # names of files need not be UTF-8
-            say(f"{shown}  " + "  ".join(f"{name} {share:.1%}" for name, share in ranked))
+            say(f"{printable(path)}  " + "  ".join(f"{printable(name)} {share:.1%}" for name, share in ranked))
     if options.explain:
         _explain(classifier, images, options.explain, options.layer)
 

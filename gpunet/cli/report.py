@@ -8,6 +8,7 @@ from pathlib import Path
 from gpunet.backend import use_backend
 from gpunet.cli.options import Commands, add_backend
 from gpunet.cli.output import say
+from gpunet.printable import printable
 from gpunet.report import write_report
 
 __all__ = ["add_command"]
@@ -30,5 +31,5 @@ def add_command(commands: Commands) -> None:
 def _run(options: argparse.Namespace) -> int:
     if options.backend:
         use_backend(options.backend)
-    say(f"written to {write_report(options.folder, options.out)}")
+    say(f"written to {printable(write_report(options.folder, options.out))}")
     return 0

@@ -28,6 +28,7 @@ from gpunet.cli.output import say
 from gpunet.data import AUGMENTATIONS, DATASETS, FOLDER, dataset_names
 from gpunet.errors import ArgumentError, BackendError
 from gpunet.models import MODELS
+from gpunet.printable import printable
 from gpunet.train import (
     OPTIMIZERS,
     SCHEDULES,
@@ -45,7 +46,8 @@ from gpunet.train import (
 
 __all__ = ["add_command"]
 
-_EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}  # as a shell has it: 128 + the number of the signal
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_EXIT_CODES = {number: 128 + number for number in _SIGNALS}  # as a shell has it
 
 
 def add_command(commands: Commands) -> None:
@@ -182,8 +184,9 @@ def _run(options: argparse.Namespace) -> int:
             say(text)
 
     report(
-        f"{config.model} ({run.parameters:,} parameters) on {config.data}: {len(run.train_loader.dataset):,} images to "
-        f"learn from, {len(run.test_loader.dataset):,} held out, backend {active_backend()}"
+        f"{config.model} ({run.parameters:,} parameters) on {printable(config.data)}: "
+        f"{len(run.train_loader.dataset):,} images to learn from, {len(run.test_loader.dataset):,} held out, "
+        f"backend {active_backend()}"
     )
     if options.resume:
         epochs, batches = run.resumed_from or (0, 0)
@@ -196,11 +199,11 @@ def _run(options: argparse.Namespace) -> int:
         say(json.dumps(summary))
     else:
         report("\n" + evaluation.table(run.classes) + "\n")
-        say(f"test accuracy {evaluation.accuracy:.2%} ({summary['seconds']:.1f} s), written to {folder}/")
+        say(f"test accuracy {evaluation.accuracy:.2%} ({summary['seconds']:.1f} s), written to {printable(folder)}/")
     if run.trainer.stop_requested:
         print(
             f"gpunet: stopped after {summary['epochs_done']} whole epochs; what was learned is saved\n"
-            f"gpunet: to go on: gpunet train --resume --out {shlex.quote(str(folder))}",
+            f"gpunet: to go on: gpunet train --resume --out {printable(shlex.quote(str(folder)))}",
             file=sys.stderr,
         )
         return _EXIT_CODES[stopped.by]
@@ -256,21 +259,26 @@ class _Stopped:
 
 @contextlib.contextmanager
 def _finish_step_on_signals(trainer: Trainer) -> Iterator[_Stopped]:
-    """The first Ctrl-C or SIGTERM ends the run after the step in work, so that it can be saved; the second at once."""
+    """The first Ctrl-C or SIGTERM ends the run after the step in work, so that it can be saved; the second at once.
+
+    So does SIGHUP, which says that the terminal has gone.
+    """
     stopped = _Stopped()
 
     def stop(number: int, frame: FrameType | None) -> None:
         trainer.stop_requested = True
         stopped.by = signal.Signals(number)
         put_back()
-        # Not with print: the signal may have come while the progress bar was being written, and print would refuse.
-        os.write(2, b"\ngpunet: finishing the batch and saving; Ctrl-C again to stop at once\n")
+        with contextlib.suppress(OSError):  # nobody may be there to be told: what matters is that it is saved
+            # Not with print: the signal may have come while the progress bar was being written, and print would refuse.
+            os.write(sys.stderr.fileno(), b"\ngpunet: finishing the batch and saving; Ctrl-C again to stop at once\n")
 
     def put_back() -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    before = {number: signal.getsignal(number) for number in _EXIT_CODES}
+    # What is ignored stays so, such as SIGHUP under nohup.
+    before = {number: now for number in _EXIT_CODES if (now := signal.getsignal(number)) != signal.SIG_IGN}
     try:
         for number in before:
             signal.signal(number, stop)

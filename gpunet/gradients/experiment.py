@@ -119,7 +119,7 @@ class Experiment:
         return findings
 
     def _measure(self, findings: Findings, show_progress: bool) -> None:
-        hidden = None if show_progress else True  # None: hidden unless stderr is a terminal
+        hidden = None if show_progress and sys.stderr else True  # None: hidden unless stderr is a terminal
         jobs = [(design, dtype) for design in self.designs() for dtype in DTYPES]
         with tqdm(jobs, "gradients", unit="network", leave=False, disable=hidden, file=sys.stderr) as progress:
             for design, dtype in progress:

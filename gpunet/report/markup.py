@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable
 
+from gpunet.printable import printable
+
 __all__ = ["Markup", "html_document", "joined", "tag"]
 
 _VOID = {"br", "img", "meta", "link"}
@@ -19,6 +21,8 @@ class Markup(str):
 def tag(name: str, *children: object, **attributes: object) -> Markup:
     """An element. Children that are not Markup are text and get escaped; attributes that are None are left out.
 
+    Control characters are no part of HTML, and show as escapes.
+
     An underscore in the name of an attribute stands for a hyphen, one at its end for nothing: `class_`, `aria_label`.
 
     Example:
@@ -26,7 +30,7 @@ def tag(name: str, *children: object, **attributes: object) -> Markup:
         '<p class="note">1 &lt; 2<br></p>'
     """
     written = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{html.escape(str(value))}"'
+        f' {key.rstrip("_").replace("_", "-")}="{_escaped(value)}"'
         for key, value in attributes.items()
         if value is not None
     )
@@ -37,9 +41,11 @@ def tag(name: str, *children: object, **attributes: object) -> Markup:
 
 def joined(parts: Iterable[object]) -> Markup:
     """Several pieces after one another; those that are not Markup get escaped, those that are None left out."""
-    return Markup(
-        "".join(part if isinstance(part, Markup) else html.escape(str(part)) for part in parts if part is not None)
-    )
+    return Markup("".join(part if isinstance(part, Markup) else _escaped(part) for part in parts if part is not None))
+
+
+def _escaped(text: object) -> str:
+    return html.escape(printable(text, keep="\n\t"))
 
 
 def html_document(title: str, policy: str, style: str, body: Markup, language: str) -> str:

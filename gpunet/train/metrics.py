@@ -13,6 +13,7 @@ from gpunet.data import DataLoader
 from gpunet.errors import ShapeError
 from gpunet.functional import cross_entropy
 from gpunet.nn import Module, evaluation_mode
+from gpunet.printable import printable
 from gpunet.tape import no_grad
 from gpunet.tensor import Tensor
 
@@ -55,6 +56,7 @@ class Evaluation:
 
         A dash stands for what is undefined.
         """
+        classes = [printable(name) for name in classes]
         width = max(len("class"), *(len(name) for name in classes))
         lines = [f"{'class':{width}}  images  precision  recall  most often mistaken for"]
         mistakes = self.confusion - np.diag(np.diag(self.confusion))

@@ -230,7 +230,7 @@ class Trainer:
         self.model.train()
         loader.set_epoch(progress.epoch - 1, progress.batch)
         started = time.perf_counter() - progress.seconds
-        hidden = None if self.show_progress else True  # None: hidden unless stderr is a terminal
+        hidden = None if self.show_progress and sys.stderr else True  # None: hidden unless stderr is a terminal
         with tqdm(
             loader,
             desc=f"epoch {progress.epoch}/{epochs}",

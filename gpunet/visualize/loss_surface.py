@@ -140,7 +140,8 @@ def loss_surface(
     starts = [weight.array for weight in weights]
     along_alpha, along_beta = _direction(starts, rng), _direction(starts, rng)
     losses = np.empty((steps, steps))
-    bar = tqdm(total=steps * steps, desc="loss surface", unit="point", leave=False, disable=None, file=sys.stderr)
+    hidden = None if sys.stderr else True  # None: hidden unless stderr is a terminal
+    bar = tqdm(total=steps * steps, desc="loss surface", unit="point", leave=False, disable=hidden, file=sys.stderr)
     with bar, no_grad(), quiet():  # far out a network may overflow
         for i, j in np.ndindex(steps, steps):
             alpha, beta = float(axis[i]), float(axis[j])
