@@ -12,7 +12,19 @@ import pytest
 
 from gpunet.backend import get_num_threads, manual_seed, set_num_threads, use_backend
 from gpunet.errors import BackendError
+from tests.left_out import left_out
 from tests.runs import few_digits
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Iterator[None]:
+    """Say at the end what has not run, so that nobody takes a part of the tests for all of them."""
+    yield  # to what pytest itself has to say
+    reasons = [str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", [])]
+    by_speed_alone = config.option.markexpr == "not slow" and not config.option.keyword
+    slow = len(terminalreporter.stats.get("deselected", [])) if by_speed_alone else 0
+    if line := left_out(reasons, slow):
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(autouse=True)
