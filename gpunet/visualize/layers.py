@@ -45,10 +45,11 @@ def feature_maps(model: Module, images: Tensor) -> list[FeatureMaps]:
         nonlocal last
         if getattr(output, "ndim", 0) != 4:
             return
-        values = output.data  # not the Tensor: in place, a layer gives back the one that it was given, with new values
-        if values is not last:
-            found.append(FeatureMaps(name, type(module).__name__, to_cpu(values)[0].copy()))
-        last = values
+        array = output.data  # the Tensor says less: a layer that works in place gives back the one it was given, ...
+        values = to_cpu(array)[0]
+        if array is not last or not np.array_equal(values, found[-1].values, equal_nan=True):  # ... with new values
+            found.append(FeatureMaps(name, type(module).__name__, values.copy()))
+        last = array
 
     with no_grad(), evaluation_mode(model), observe(model, note):
         model(images)
