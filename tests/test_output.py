@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -253,19 +254,22 @@ def named_classes(tmp_path, rng):
         for index in range(24):
             picture = rng.integers(0, 256, (8, 8, 3)).astype(np.uint8)
             (folder / name / f"{index}\x1b.png").write_bytes(encode_png(picture))
+        (folder / name / "broken\x1b[2J\nrun.png").write_bytes(b"no image")
     return folder
 
 
-def test_names_from_training_to_report(named_classes, tmp_path, capsys):
+def test_names_from_training_to_report(named_classes, tmp_path, capsys, caplog):
     out = tmp_path / "run\x1b[0m"
     settings = ["--epochs", "1", "--batch-size", "8", "--model", "lenet5"]
     assert main(["train", "--data", f"folder:{named_classes}", *settings, "--out", str(out)]) == 0
     assert main(["evaluate", str(out)]) == 0
-    (tmp_path / "broken\x1b[2J\n.png").write_bytes(b"no image")
     assert main(["predict", str(out), *map(str, sorted(tmp_path.rglob("*.png")))]) == 1
     assert main(["report", str(out)]) == 0
+    shutil.rmtree(named_classes / "red\x1b[31m\nline")
+    shutil.copytree(named_classes / "ch\xefna \u6f22\u5b57", named_classes / "new\nline\x1b")
+    assert main(["evaluate", str(out)]) == 1
     assert main(["evaluate", str(out / "no\x1b\nrun")]) == 1
-    printed = "".join(capsys.readouterr())
+    printed = "".join([*capsys.readouterr(), *map(PrintableFormatter("%(message)s").format, caplog.records)])
     assert "red\\x1b[31m\\nline" in printed
     assert "ch\xefna \u6f22\u5b57" in printed
     assert not RAW.search(printed)

@@ -192,7 +192,7 @@ def _run(options: argparse.Namespace) -> int:
         epochs, batches = run.resumed_from or (0, 0)
         report(f"going on after {epochs} epochs and {batches} batches" if run.resumed_from else "from the beginning")
     for remark in run.remarks:
-        report(remark)
+        report(printable(remark))
     with _finish_step_on_signals(run.trainer) as stopped:
         evaluation, summary = run.run(lambda result: report(_line(result, run.epochs)))
     if options.json:

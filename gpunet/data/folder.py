@@ -24,6 +24,7 @@ from gpunet.data.dataset import ImageDataset
 from gpunet.data.images import read_image
 from gpunet.data.transforms import Transform
 from gpunet.errors import ArgumentError, DataError, FileError
+from gpunet.printable import printable
 
 __all__ = ["FolderSet", "ImageFolder", "changed_files", "left_out", "read_folder"]
 
@@ -141,7 +142,7 @@ def read_folder(
     without = [name for label, name in enumerate(files) if not readable[labels == label].any()]
     if without and (train or not readable.any()):
         reasons = _listing(unreadable, separator="\n")
-        raise DataError(f"{path}: no file of {_listing(without)} can be read as an image\n{reasons}")
+        raise DataError(f"{printable(path)}: no file of {_listing(without)} can be read as an image\n{reasons}")
     digests = dict(zip(paths, (result.sha256 for result in results), strict=True))
     identity = {name: [len(listed), _digest(listed, digests)] for name, listed in files.items()}
     return FolderSet(images[readable], labels[readable], tuple(files), unreadable, identity)
@@ -152,7 +153,7 @@ def left_out(path: Path | str, *sets: FolderSet) -> str:
     reasons = [reason for each in sets for reason in each.unreadable]
     count = sum(number for each in sets for number, _ in each.files.values())
     listing = _listing(reasons, separator="\n")
-    return f"{path}: {len(reasons)} of {count} files left out:\n{listing}" if reasons else ""
+    return f"{printable(path)}: {len(reasons)} of {count} files left out:\n{listing}" if reasons else ""
 
 
 def changed_files(before: Mapping[str, Any], now: Mapping[str, dict[str, list[Any]]]) -> list[str]:
@@ -172,7 +173,7 @@ def changed_files(before: Mapping[str, Any], now: Mapping[str, dict[str, list[An
             change = (
                 f"{counts[0]} files, now {counts[1]}" if counts[0] != counts[1] else f"{counts[1]} files, not the same"
             )
-            found.append(f"{name}, {purpose}: {change}")
+            found.append(f"{printable(name)}, {purpose}: {change}")
     return found if len(found) <= LISTED else [*found[:LISTED], f"and {len(found) - LISTED} more"]
 
 
@@ -314,4 +315,4 @@ def _digest(files: Sequence[Path], digests: Mapping[Path, str]) -> str:
 
 def _listing(names: Sequence[str], separator: str = ", ") -> str:
     more = [f"and {len(names) - LISTED} more"] if len(names) > LISTED else []
-    return separator.join([*names[:LISTED], *more])
+    return separator.join([*map(printable, names[:LISTED]), *more])

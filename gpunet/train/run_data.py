@@ -14,6 +14,7 @@ from gpunet.data.folder import changed_files
 from gpunet.data.transforms import Transform
 from gpunet.errors import DataError, FileError
 from gpunet.functional.checks import whole_number
+from gpunet.printable import printable
 
 __all__ = ["changed_data", "find_run_data", "holds_out_by_order", "read_input"]
 
@@ -62,16 +63,16 @@ def changed_data(config: dict[str, Any], recipe: DatasetRecipe, classes: tuple[s
     Raises:
         DataError: if there are other classes: what the network says would have another meaning.
     """
-    saved = config.get("classes")
+    data, saved = printable(config["data"]), config.get("classes")
     if isinstance(saved, list) and tuple(saved) != classes:
-        gone = ", ".join(str(each) for each in saved if each not in classes) or "none"
-        new = ", ".join(each for each in classes if each not in saved) or "none"
+        gone = ", ".join(printable(each) for each in saved if each not in classes) or "none"
+        new = ", ".join(printable(each) for each in classes if each not in saved) or "none"
         other = "they are in another order" if gone == new == "none" else f"gone are {gone}, new are {new}"
-        raise DataError(f"{config['data']} no longer has the classes that the run was trained on: {other}")
+        raise DataError(f"{data} no longer has the classes that the run was trained on: {other}")
     files = config.get("files")
     if recipe.files is None or not isinstance(files, dict) or files == recipe.files:
         return ""
-    return f"{config['data']} has changed since the run was begun: {'; '.join(changed_files(files, recipe.files))}"
+    return f"{data} has changed since the run was begun: {'; '.join(changed_files(files, recipe.files))}"
 
 
 def read_input(config: dict[str, Any], path: Path) -> tuple[tuple[str, ...], DatasetRecipe, int]:
