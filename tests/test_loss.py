@@ -104,6 +104,21 @@ def written_through_a_view(labels):
     return labels
 
 
+def written_in_place(labels):
+    labels[0] = 7
+    return labels
+
+
+def written_in_place_through_a_view(labels):
+    labels[1:].fill_(7)
+    return labels
+
+
+def written_in_place_detached(labels):
+    labels.detach().add_(7)
+    return labels
+
+
 def from_a_loader(labels):
     data = TensorDataset(np.zeros((2, 1), np.float32), labels.numpy())
     (_, batch), *_ = DataLoader(data, batch_size=2)
@@ -113,6 +128,9 @@ def from_a_loader(labels):
 LABELS_CHANGED = {
     "data": written,
     "a view": written_through_a_view,
+    "in place": written_in_place,
+    "a view in place": written_in_place_through_a_view,
+    "detached, in place": written_in_place_detached,
     "a batch of a loader": from_a_loader,
     "another type": lambda labels: tensor(np.array([2, 200]), dtype=np.int8),  # -56
 }

@@ -270,9 +270,10 @@ def _known_range(labels: Tensor) -> tuple[int, int] | None:
     It took note when it sent them. On NumPy they are at hand, and looking is better than knowing; and what was noted is
     worth nothing where somebody may have written there since, or where another type made other numbers of them.
     """
-    if active_backend() == "numpy" or labels.dtype != np.int64 or is_handed_out(labels.array):
+    if active_backend() == "numpy" or labels.dtype != np.int64:
         return None
-    return labels.host_range
+    others = labels._sharing is not None or is_handed_out(labels.array)  # who could have written there
+    return None if others else labels.host_range
 
 
 def _probability_target(input: Tensor, target: Tensor, dtype: Any, weight: Tensor | None, smoothing: float) -> Any:
