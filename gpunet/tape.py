@@ -45,7 +45,7 @@ class Node:
 
         Raises:
             GradientError: if that has happened before, if what the operation kept has been written over since, or if
-                they are not the gradients by these inputs.
+                they are not one for each input.
         """
         if self.operation is None:
             raise GradientError(
@@ -70,12 +70,6 @@ class Node:
                 f"{type(operation).__name__}.backward is expected to return a tuple of {len(self.inputs)} gradients, "
                 f"one for each input, got {got}"
             )
-        for target, part in zip(self.inputs, parts, strict=True):
-            if target is not None and part is not None and part.shape != target.shape:  # it would broadcast, or be kept
-                raise GradientError(
-                    f"{type(operation).__name__}.backward returned a gradient of shape {part.shape} by an input of "
-                    f"shape {target.shape}"
-                )
         return parts
 
 
@@ -114,12 +108,18 @@ def backward(root: Node | Leaf, grad: Array) -> None:
         while queue:
             node = heapq.heappop(queue)[1]
             grad = gradients.pop(node)
+            kind = type(node.operation)
             parts = node.run_backward(grad)
             if isinstance(grad, Waiting) and not is_waiting(grad):
                 grad = grad.value  # which a part may be
             for target, part in zip(node.inputs, parts, strict=True):
                 if target is None or part is None:
                     continue
+                if part.shape != target.shape:  # it would broadcast, or be kept
+                    raise GradientError(
+                        f"{kind.__name__}.backward returned a gradient of shape {part.shape} by an input of shape "
+                        f"{target.shape}"
+                    )
                 earlier = gradients.get(target)
                 if isinstance(part, Waiting) and (earlier is not None or not _takes_waiting(target)):
                     part = part.value
