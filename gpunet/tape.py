@@ -99,6 +99,9 @@ def backward(root: Node | Leaf, grad: Array) -> None:
 
     Nodes are visited from the latest to the earliest. An operation is always recorded after its inputs, so whenever a
     node is reached, every path that leads back to it has already delivered its part: no recursion, no sorting.
+
+    Raises:
+        GradientError: if a gradient is not of the shape of what it is the gradient by.
     """
     gradients: dict[Node | Leaf, Array] = {root: grad}
     queue: list[tuple[int, Node]] = []

@@ -105,6 +105,11 @@ def test_the_deepest_map_includes_the_shortcut_and_comes_before_pooling(rng):
         np.testing.assert_array_equal(grad_cam(net, image, [1]), grad_cam(net, image, [1], layer=layer))
 
 
+def test_a_network_without_feature_maps_is_named():
+    with pytest.raises(ArgumentError, match=r"Sequential has no convolution that gives a feature map \(N, C, H, W\)"):
+        grad_cam(Sequential(Flatten(), Linear(16, 2)), tensor(np.zeros((1, 1, 4, 4), np.float32)))
+
+
 def test_the_network_is_left_as_it_was(rng):
     net = Sequential(Conv2d(1, 2, 3), ReLU(), Dropout(), Flatten(), Linear(8, 2))
     net[1].eval()
@@ -113,7 +118,7 @@ def test_the_network_is_left_as_it_was(rng):
     modes = [module.training for module in net.modules()]
     gradients = [parameter.grad.numpy().copy() for parameter in net.parameters()]
     grad_cam(net, image)
-    with pytest.raises(ArgumentError):
+    with pytest.raises(ArgumentError, match="layer 'no such layer' gives no feature map"):
         grad_cam(net, image, layer="no such layer")
     assert [module.training for module in net.modules()] == modes == [True, True, False, True, True, True]
     np.testing.assert_equal([parameter.grad.numpy() for parameter in net.parameters()], gradients)

@@ -82,9 +82,9 @@ def _moment_of(model: Module, images: Tensor, layer: str | None) -> int:
     if not moments:
         there = ", ".join(dict.fromkeys(name for name, _, shape in seen if name and len(shape) == 4)) or "none"
         asked = (
-            f"layer {layer!r} gives" if layer is not None else f"{type(model).__name__} has no convolution that gives"
+            f"{type(model).__name__} has no convolution that gives a" if layer is None else f"layer {layer!r} gives no"
         )
-        raise ArgumentError(f"grad_cam: {asked} no feature map (N, C, H, W); layers that give one: {there}")
+        raise ArgumentError(f"grad_cam: {asked} feature map (N, C, H, W); layers that give one: {there}")
     return moments[-1]
 
 
