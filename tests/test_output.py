@@ -105,11 +105,15 @@ def test_a_signal_saves_where_errors_cannot_be_written(start, tmp_path, gone, nu
         assert path.is_dir() or b"finishing the batch" not in path.read_bytes()
 
 
+def answering_a_hang_up(answer):
+    """Settings of a process that begins so, whatever whoever started the tests has chosen."""
+    null = subprocess.DEVNULL
+    return {"stdout": null, "stderr": null, "preexec_fn": lambda: signal.signal(signal.SIGHUP, answer)}
+
+
 @posix_only
 def test_a_terminal_that_hangs_up_saves(start, tmp_path):
-    process = start(
-        *TRAIN, "--epochs", "10000", "--out", tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = start(*TRAIN, "--epochs", "10000", "--out", tmp_path, **answering_a_hang_up(signal.SIG_DFL))
     wait_for_epoch(tmp_path)
     process.send_signal(signal.SIGHUP)
     assert process.wait(timeout=60) == 129
@@ -118,11 +122,7 @@ def test_a_terminal_that_hangs_up_saves(start, tmp_path):
 
 @posix_only
 def test_under_nohup_it_goes_on(start, tmp_path):
-    def ignore():
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-    null = subprocess.DEVNULL
-    process = start(*TRAIN, "--epochs", "6", "--out", tmp_path, stdout=null, stderr=null, preexec_fn=ignore)
+    process = start(*TRAIN, "--epochs", "6", "--out", tmp_path, **answering_a_hang_up(signal.SIG_IGN))
     wait_for_epoch(tmp_path)
     process.send_signal(signal.SIGHUP)
     assert process.wait(timeout=60) == 0
