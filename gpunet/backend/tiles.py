@@ -27,6 +27,7 @@ __all__ = ["cores", "get_num_threads", "on_threads", "run_tiles", "set_num_threa
 
 CPU_TILE_BYTES = 1 << 20  # a tile should stay in the second-level cache
 CPU_SMALLEST_TILE_BYTES = 1 << 17  # below this, handing a tile to a thread costs more than it gains
+MOST_THREADS = 1024  # a system starts only so many, and more than cores never help
 GPU_TILE_BYTES = 1 << 28  # workspace per tile: large enough to fill a GPU, small enough not to exhaust it
 
 _log = logging.getLogger("gpunet")
@@ -149,10 +150,12 @@ def _help(jobs: queue.SimpleQueue[Callable[[], None] | None]) -> None:
 
 def _threads_from_environment() -> int:
     text = os.environ.get("GPUNET_NUM_THREADS", "")
-    if text.isdecimal() and int(text) > 0:
+    if text.isdecimal() and len(text) < 10 and 0 < int(text) <= MOST_THREADS:  # int() refuses what is very long
         return int(text)
     if text:
-        _log.warning("GPUNET_NUM_THREADS must be a whole number of 1 or more, got %r; using every core", text)
+        _log.warning(
+            "GPUNET_NUM_THREADS must be a whole number from 1 to %d, got %r; using every core", MOST_THREADS, text
+        )
     return cores()
 
 
@@ -170,10 +173,10 @@ def set_num_threads(count: int) -> None:
     """Set how many threads the NumPy backend uses (default: GPUNET_NUM_THREADS, else every core of the process).
 
     Raises:
-        ArgumentError: if the count is not a whole number of 1 or more.
+        ArgumentError: if the count is not a whole number from 1 to 1024.
     """
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ArgumentError(f"set_num_threads expects a whole number of 1 or more, got {count!r}")
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_THREADS:
+        raise ArgumentError(f"set_num_threads expects a whole number from 1 to {MOST_THREADS}, got {count!r}")
     _threads.resize(count)
 
 
