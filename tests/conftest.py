@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Iterator
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,6 +77,29 @@ def tiny_runs(numpy_backend: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     with few_digits():
         yield
+
+
+@pytest.fixture
+def processes() -> Iterator[Callable[..., subprocess.Popen[Any]]]:
+    """Starts processes that Ctrl-C interrupts; none outlives the test."""
+    started: list[subprocess.Popen[Any]] = []
+
+    def start(command: Sequence[Any], **settings: Any) -> subprocess.Popen[Any]:
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may start this with SIGINT ignored
+        try:
+            process = subprocess.Popen([*map(str, command)], **settings)
+        finally:
+            signal.signal(signal.SIGINT, before)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        for stream in (process.stdout, process.stderr):
+            if stream:
+                stream.close()
 
 
 @pytest.fixture

@@ -33,31 +33,15 @@ def refused(arguments, capsys):
 
 
 @pytest.fixture
-def start():
-    """Starts processes whose output can be read while they run; none outlives the test."""
-    started = []
+def start(processes):
+    """Starts processes whose output can be read while they run."""
 
     def start_process(*arguments, command=(sys.executable, "-m", "gpunet"), **settings):
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may start this with SIGINT ignored
-        try:
-            process = subprocess.Popen(
-                [*command, *map(str, arguments)],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                env={**os.environ, "GPUNET_BACKEND": "numpy", "PYTHONUNBUFFERED": "", **settings},
-            )
-        finally:
-            signal.signal(signal.SIGINT, before)
-        started.append(process)
-        return process
+        variables = {**os.environ, "GPUNET_BACKEND": "numpy", "PYTHONUNBUFFERED": "", **settings}
+        pipe = subprocess.PIPE
+        return processes([*command, *arguments], stdout=pipe, stderr=pipe, text=True, env=variables)
 
-    yield start_process
-    for process in started:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        process.stderr.close()
+    return start_process
 
 
 @pytest.fixture

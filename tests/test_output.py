@@ -31,25 +31,9 @@ pytestmark = pytest.mark.usefixtures("numpy_backend")
 
 
 @pytest.fixture
-def start():
-    """Starts processes; none outlives the test."""
-    started = []
-
-    def start_process(*arguments, **settings):
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may start this with SIGINT ignored
-        try:
-            process = subprocess.Popen([sys.executable, "-m", "gpunet", *map(str, arguments)], **settings)
-        finally:
-            signal.signal(signal.SIGINT, before)
-        started.append(process)
-        return process
-
-    yield start_process
-    for process in started:
-        process.kill()
-        process.wait()
-        if process.stdout:
-            process.stdout.close()
+def start(processes):
+    """Starts the command with arguments."""
+    return lambda *arguments, **settings: processes([sys.executable, "-m", "gpunet", *arguments], **settings)
 
 
 def without_reader():
@@ -105,28 +89,21 @@ def test_a_signal_saves_where_errors_cannot_be_written(start, tmp_path, gone, nu
         assert path.is_dir() or b"finishing the batch" not in path.read_bytes()
 
 
-def answering_a_hang_up(answer):
-    """Settings of a process that begins so, whatever whoever started the tests has chosen."""
+@posix_only
+@pytest.mark.parametrize(
+    ("answer", "epochs", "code", "figure", "value"),
+    [(signal.SIG_DFL, 10000, 129, "interrupted", True), (signal.SIG_IGN, 6, 0, "epochs_done", 6)],
+    ids=["saves", "goes on under nohup"],
+)
+def test_a_terminal_that_hangs_up(start, tmp_path, answer, epochs, code, figure, value):
     null = subprocess.DEVNULL
-    return {"stdout": null, "stderr": null, "preexec_fn": lambda: signal.signal(signal.SIGHUP, answer)}
-
-
-@posix_only
-def test_a_terminal_that_hangs_up_saves(start, tmp_path):
-    process = start(*TRAIN, "--epochs", "10000", "--out", tmp_path, **answering_a_hang_up(signal.SIG_DFL))
+    settings = {"stdout": null, "stderr": null}
+    settings["preexec_fn"] = lambda: signal.signal(signal.SIGHUP, answer)  # whatever whoever began the tests has chosen
+    process = start(*TRAIN, "--epochs", epochs, "--out", tmp_path, **settings)
     wait_for_epoch(tmp_path)
     process.send_signal(signal.SIGHUP)
-    assert process.wait(timeout=60) == 129
-    assert json.loads((tmp_path / "summary.json").read_text())["interrupted"] is True
-
-
-@posix_only
-def test_under_nohup_it_goes_on(start, tmp_path):
-    process = start(*TRAIN, "--epochs", "6", "--out", tmp_path, **answering_a_hang_up(signal.SIG_IGN))
-    wait_for_epoch(tmp_path)
-    process.send_signal(signal.SIGHUP)
-    assert process.wait(timeout=60) == 0
-    assert json.loads((tmp_path / "summary.json").read_text())["epochs_done"] == 6
+    assert process.wait(timeout=60) == code
+    assert repr(json.loads((tmp_path / "summary.json").read_text())[figure]) == repr(value)
 
 
 # ------------------------------------------------------------------------------------------------------------ output

@@ -115,7 +115,7 @@ def launch(kernel: CpuKernel, *arguments: Any, items: int, work: int) -> None:
             addresses.append(0)
             ends.append(0)
             continue
-        if type(array) is not _ndarray or array.dtype is not dtype:
+        if type(array) is not np.ndarray or array.dtype is not dtype:
             _check_type(kernel, array, name, dtype)
         try:
             address = _address_of(_memory_of(array))  # of what is contiguous and can be written to
@@ -142,7 +142,6 @@ def launch(kernel: CpuKernel, *arguments: Any, items: int, work: int) -> None:
     _run_on_threads()(kernel.address(), packed, items, parts, threads)
 
 
-_ndarray = np.ndarray
 # An array's own `ctypes.data` takes 2 us. This asks for the same memory through the buffer protocol, in 0.3 us.
 _memory_of = ctypes.c_char.from_buffer
 _address_of = ctypes.addressof

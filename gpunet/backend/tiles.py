@@ -23,7 +23,7 @@ from gpunet.backend.active import active_backend
 from gpunet.backend.numerics import quiet, single_threaded_blas
 from gpunet.errors import ArgumentError
 
-__all__ = ["cores", "get_num_threads", "on_threads", "run_tiles", "set_num_threads", "sum_over_tiles", "tiles"]
+__all__ = ["cores", "get_num_threads", "run_tiles", "set_num_threads", "sum_over_tiles", "tiles"]
 
 CPU_TILE_BYTES = 1 << 20  # a tile should stay in the second-level cache
 CPU_SMALLEST_TILE_BYTES = 1 << 17  # below this, handing a tile to a thread costs more than it gains
@@ -60,11 +60,10 @@ def run_tiles(work: Callable[[Tile], Result], slices: Sequence[Tile]) -> list[Re
     if active_backend() != "numpy":
         return [work(tile) for tile in slices]
     with single_threaded_blas:
-        return on_threads(work, slices)
+        return _on_threads(work, slices)
 
 
-def on_threads(work: Callable[[Tile], Result], slices: Sequence[Tile]) -> list[Result]:
-    """Call `work` for every tile on the threads of the CPU: for work that calls no BLAS, such as a kernel."""
+def _on_threads(work: Callable[[Tile], Result], slices: Sequence[Tile]) -> list[Result]:
     if len(slices) < 2 or _threads.count < 2 or _inside_worker.flag:
         return [work(tile) for tile in slices]
     results: dict[int, Result] = {}
