@@ -150,6 +150,15 @@ class Tensor:
         if host.dtype.kind in "iu" and host.size:
             self.host_range = (int(host.min()), int(host.max()))
 
+    def known_range(self) -> tuple[int, int] | None:
+        """The `host_range`, where it still holds.
+
+        It is worth nothing where somebody may have written there since, or where another type made other numbers.
+        """
+        if self.dtype != np.int64 or self._sharing is not None or is_handed_out(self.array):
+            return None
+        return self.host_range
+
     # ------------------------------------------------------------------ gradients
 
     @property

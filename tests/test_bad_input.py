@@ -343,7 +343,10 @@ BAD_INPUT = {  # what is wrong: the call, the exception, and words that its mess
         (lambda: setattr(floats(2), "grad", floats(2)), GradientError, "requires_grad=True"),
     ],
     "manual_seed": [(lambda: manual_seed(-1), ArgumentError, "0 or more", "-1")],
-    "set_num_threads": [(lambda: set_num_threads(0), ArgumentError, "1 or more", "0")],
+    "set_num_threads": [
+        (lambda: set_num_threads(0), ArgumentError, "from 1 to 1024", "0"),
+        (lambda: set_num_threads(10**6), ArgumentError, "from 1 to 1024", "1000000"),
+    ],
 }
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from gpunet.autocast import input_dtype
 from gpunet.backend import active_backend, xp
 from gpunet.errors import ArgumentError, DTypeError, LabelError, ShapeError
@@ -13,7 +11,6 @@ from gpunet.functional.activation import log_softmax
 from gpunet.functional.checks import check_choice, check_float, check_probabilities, check_same_dtype, probability
 from gpunet.ops import loss as ops
 from gpunet.ops.operation import Operation
-from gpunet.ops.waiting import is_handed_out
 from gpunet.tensor import Tensor, apply, own
 
 __all__ = [
@@ -252,7 +249,8 @@ def _label_target(
     if target.shape != expected:
         raise ShapeError(f"{layer}: target must have shape {expected} for input {input.shape}, got {target.shape}")
     labels = target.array
-    smallest, largest = _known_range(target) or (-1, -1)
+    known = None if active_backend() == "numpy" else target.known_range()  # there looking is better, and costs nothing
+    smallest, largest = known or (-1, -1)
     if not 0 <= smallest <= largest < classes:
         wrong = ((labels < 0) | (labels >= classes)) & (labels != ignore_index)
         if bool(wrong.any()):
@@ -262,18 +260,6 @@ def _label_target(
             )
     class_weight = None if weight is None else weight.array
     return ops.target_distribution(labels, classes, class_weight, smoothing, ignore_index, dtype)
-
-
-def _known_range(labels: Tensor) -> tuple[int, int] | None:
-    """Between which numbers labels lie, where the host knows that without asking a device, and waiting for it.
-
-    It took note when it sent them. On NumPy they are at hand, and looking is better than knowing; and what was noted is
-    worth nothing where somebody may have written there since, or where another type made other numbers of them.
-    """
-    if active_backend() == "numpy" or labels.dtype != np.int64:
-        return None
-    others = labels._sharing is not None or is_handed_out(labels.array)  # who could have written there
-    return None if others else labels.host_range
 
 
 def _probability_target(input: Tensor, target: Tensor, dtype: Any, weight: Tensor | None, smoothing: float) -> Any:
