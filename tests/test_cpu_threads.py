@@ -70,13 +70,28 @@ def test_many_callers_at_a_time_on_threads_of_python(threads):
     assert wrong == []
 
 
+def threads_of_this_process():
+    return len(os.listdir("/proc/self/task"))
+
+
+def test_helpers_are_started_only_as_many_as_have_parts_to_do():
+    program = (
+        "import gpunet; from tests.test_cpu_threads import *; gpunet.set_num_threads(40); import os; "
+        "before = threads_of_this_process(); rectified(0, 3); print(threads_of_this_process() - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], timeout=60, capture_output=True, text=True, check=True)
+    assert int(done.stdout) == 2  # three items: one is for the caller
+
+
 def test_a_fork_makes_threads_of_its_own(threads):
     threads(3)
     np.testing.assert_array_equal(*rectified(0, 1000))  # the helpers run
     child = os.fork()
     if child == 0:  # must not return into pytest, whatever happens
         try:
-            os._exit(0 if all(np.array_equal(*rectified(number, 1000)) for number in range(50)) else 1)
+            alone = threads_of_this_process()
+            right = all(np.array_equal(*rectified(number, 1000)) for number in range(50))
+            os._exit(0 if right and threads_of_this_process() == alone + 2 else 1)
         finally:
             os._exit(2)
     deadline = time.monotonic() + 20

@@ -52,7 +52,7 @@ class _ActiveModule:
     """Stands for the active array module: `xp.exp` is `numpy.exp` or `cupy.exp`, or the emulator's.
 
     A name is looked up once and then kept in the instance, so that it costs what a module attribute costs. Switching
-    forgets the names.
+    puts new names in the place of all others at once: another thread, or an interrupt, finds the old ones or the new.
     """
 
     _name: str | None
@@ -62,12 +62,10 @@ class _ActiveModule:
         self._activate(None)
 
     def _activate(self, name: str | None) -> None:
-        self.__dict__.clear()
-        self._name = name
-        if name is not None:
-            self._module = importlib.import_module(_MODULES[name])
         if name == "numpy":
             keep_large_arrays()
+        chosen = {} if name is None else {"_module": importlib.import_module(_MODULES[name])}
+        self.__dict__ = {"_name": name, **chosen}
 
     def _choose(self) -> str:
         """The name of the active backend; chooses one if nothing has done so yet."""
@@ -76,9 +74,10 @@ class _ActiveModule:
         return str(self._name)
 
     def __getattr__(self, name: str) -> Any:
-        self._choose()
-        value = getattr(self._module, name)
-        self.__dict__[name] = value
+        while "_module" not in (names := self.__dict__):  # another thread may take back the choice
+            self._choose()
+        value = getattr(names["_module"], name)
+        names[name] = value
         return value
 
     def __repr__(self) -> str:

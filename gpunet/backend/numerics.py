@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
+from weakref import WeakSet
 
 import numpy as np
 
@@ -48,33 +50,55 @@ def _library(found: Any) -> _Library:
     return _Library(found.get_num_threads, found.set_num_threads)
 
 
-class _SingleThreadedBlas:
+class single_threaded_blas:
     """A context for running tiles, whose threads would fight with those of BLAS.
 
-    Many threads may be in it at once; the last to leave gives the libraries their threads back.
+    Many threads may be in it at once; the last to leave gives the libraries their threads back. Ctrl-C may strike
+    between any two lines, and a fork leaves all threads but one behind. So nothing is counted: what is known is who is
+    inside, as long as it exists, and what is to be given back, and each step may be taken twice.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users = 0
-        self._before: list[int] = []
+    _lock = threading.RLock()
+    _inside: ClassVar[WeakSet[single_threaded_blas]] = WeakSet()
+    _lowered: ClassVar[list[int] | None] = None  # how many threads the libraries had, while they have one
 
     def __enter__(self) -> None:
         with self._lock:
-            if self._users == 0:
-                self._before = [library.get_num_threads() for library in _libraries()]
-                self._set([1] * len(self._before))
-            self._users += 1
+            self._inside.add(self)
+            if self._lowered is None:
+                single_threaded_blas._lowered = [library.get_num_threads() for library in _libraries()]
+                _set_threads([1] * len(_libraries()))
 
     def __exit__(self, *exception: object) -> None:
+        self._leave()
+
+    def __del__(self) -> None:
+        if self._lowered is not None:  # this one was interrupted on its way in or out, or others are inside
+            self._leave()
+
+    def _leave(self) -> None:
         with self._lock:
-            self._users -= 1
-            if self._users == 0:
-                self._set(self._before)
+            self._inside.discard(self)
+            if not self._inside:
+                self._give_back()
 
-    def _set(self, counts: list[int]) -> None:
-        for library, count in zip(_libraries(), counts, strict=True):
-            library.set_num_threads(count)
+    @classmethod
+    def _give_back(cls) -> None:
+        if cls._lowered is not None:
+            _set_threads(cls._lowered)
+            cls._lowered = None
+
+    @classmethod
+    def _after_fork(cls) -> None:
+        """In the child, where no other thread goes on, and whoever held the lock holds it for ever."""
+        cls._lock, cls._inside = threading.RLock(), WeakSet()
+        cls._give_back()
 
 
-single_threaded_blas = _SingleThreadedBlas()
+def _set_threads(counts: list[int]) -> None:
+    for library, count in zip(_libraries(), counts, strict=True):
+        library.set_num_threads(count)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=single_threaded_blas._after_fork)

@@ -59,7 +59,7 @@ def run_tiles(work: Callable[[Tile], Result], slices: Sequence[Tile]) -> list[Re
     """Call `work` for every tile, on all threads where that pays; the results are in the order of the tiles."""
     if active_backend() != "numpy":
         return [work(tile) for tile in slices]
-    with single_threaded_blas:
+    with single_threaded_blas():
         return _on_threads(work, slices)
 
 
@@ -72,8 +72,8 @@ def _on_threads(work: Callable[[Tile], Result], slices: Sequence[Tile]) -> list[
     done: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def worker() -> None:
-        _inside_worker.flag = True
         try:
+            _inside_worker.flag = True
             with quiet():
                 while (index := next(tickets)) < len(slices):
                     results[index] = work(slices[index])
@@ -123,7 +123,7 @@ class _Threads:
 
     def start(self, job: Callable[[], None], helpers: int) -> None:
         """Have so many helpers do this, each once, while the calling thread goes on."""
-        while self._running < self.count - 1:
+        while self._running < helpers:
             threading.Thread(target=_help, args=(self._jobs,), name="gpunet-tile", daemon=True).start()
             self._running += 1
         for _ in range(helpers):

@@ -92,9 +92,10 @@ extern "C" __attribute__((visibility("default"))) void run_on_threads(Kernel* ke
     if (parts < 2 || threads < 2 || pthread_mutex_trylock(&team.called) != 0) return kernel(arguments, 0, items);
     Job job = {kernel, arguments, items, parts, 0};
     pthread_mutex_lock(&team.mutex);
-    if (team.helpers < threads - 1) start_helpers(threads - 1);
+    const i64 wanted = smaller(threads, parts) - 1;
+    if (team.helpers < wanted) start_helpers(wanted);
     team.job = &job;
-    __atomic_store_n(&team.wanted, smaller(threads - 1, parts - 1), __ATOMIC_RELAXED);
+    __atomic_store_n(&team.wanted, wanted, __ATOMIC_RELAXED);
     if (team.asleep > 0) pthread_cond_broadcast(&team.wake);
     pthread_mutex_unlock(&team.mutex);
     job.work();
