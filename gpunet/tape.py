@@ -22,11 +22,15 @@ __all__ = ["Leaf", "Node", "backward", "is_grad_enabled", "no_grad"]
 class Leaf:
     """The start of a path: a Tensor that the user made with requires_grad, such as a weight. Collects its gradient."""
 
-    __slots__ = ("grad", "shape")
+    __slots__ = ("dtype", "grad", "shape")
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, array: Array) -> None:
         self.grad: Array | None = None
-        self.shape = shape
+        self.describe(array)
+
+    def describe(self, array: Array) -> None:
+        """Note the shape and the dtype, which its gradient has, too."""
+        self.shape, self.dtype = array.shape, array.dtype
 
 
 class Node:
@@ -135,7 +139,8 @@ def backward(root: Node | Leaf, grad: Array) -> None:
                 gradients[target] = part
         for leaf, total in gradients.items():
             if isinstance(leaf, Leaf):
-                leaf.grad = xp.asarray(total) if leaf.grad is None else xp.add(leaf.grad, total, out=xp.asarray(total))
+                total = xp.asarray(total, dtype=leaf.dtype)
+                leaf.grad = total if leaf.grad is None else xp.add(leaf.grad, total, out=total)
 
 
 def _takes_waiting(target: Node | Leaf) -> bool:

@@ -80,9 +80,7 @@ class Tensor:
     @data.setter
     def data(self, array: Array) -> None:
         hand_out(array)
-        self._array = array
-        if isinstance(self._node, tape.Leaf):
-            self._node.shape = array.shape
+        self.array = array
 
     @property
     def array(self) -> Array:
@@ -95,6 +93,8 @@ class Tensor:
     @array.setter
     def array(self, array: Array) -> None:
         self._array = array
+        if isinstance(self._node, tape.Leaf):
+            self._node.describe(array)
 
     # ------------------------------------------------------------------ what it is
 
@@ -176,7 +176,7 @@ class Tensor:
         elif self._node is None:
             if not self.is_floating_point():
                 raise DTypeError(f"requires_grad expects floats, got a Tensor of {self.dtype}")
-            self._node = tape.Leaf(self.shape)
+            self._node = tape.Leaf(self.array)
 
     @property
     def is_leaf(self) -> bool:
@@ -196,6 +196,8 @@ class Tensor:
             raise GradientError("only a Tensor made with requires_grad=True keeps a gradient")
         if value is not None and value.shape != self.shape:
             raise ShapeError(f"the gradient has shape {value.shape}, expected that of its Tensor, {self.shape}")
+        if value is not None and value.dtype != self.dtype:
+            raise DTypeError(f"the gradient is of {value.dtype}, expected that of its Tensor, {self.dtype}")
         self._node.grad = None if value is None else value.array
 
     def backward(self, gradient: Tensor | None = None) -> None:

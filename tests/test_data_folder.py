@@ -413,6 +413,29 @@ def test_folder_recipe_of_images_that_are_all_the_same(tmp_path):
     assert (images == 0).all()
 
 
+def test_names_that_would_write_on_a_terminal(tmp_path):
+    for split, name in (("train", "a"), ("train", "b\nc\x1b[31m"), ("test", "a"), ("test", "d")):
+        (tmp_path / "x\ny" / split / name).mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / "x\ny" / split / name / "1.png")
+    with pytest.raises(DataError) as caught:
+        ImageFolder(tmp_path / "x\ny")
+    assert str(caught.value).isprintable()
+    assert r"x\ny: test" in str(caught.value) or r"x\ny: train" in str(caught.value)
+    with pytest.raises(FileError) as caught:
+        ImageFolder(tmp_path / "none\nsuch")
+    assert str(caught.value).isprintable()
+
+
+def test_a_class_of_which_nothing_held_out_can_be_read_is_named(tmp_path, caplog):
+    for split in ("train", "test"):
+        for name in ("cats", "dogs", "owls"):
+            (tmp_path / split / name).mkdir(parents=True)
+            Image.new("RGB", (4, 4)).save(tmp_path / split / name / "1.png")
+    (tmp_path / "test" / "dogs" / "1.png").write_bytes(b"no image")
+    assert len(ImageFolder(tmp_path, train=False)) == 2
+    assert caplog.messages[0].endswith("so there is no image to test dogs with")
+
+
 def test_folder_names():
     assert dataset_names()[-1] == "folder:PATH"
     with pytest.raises(ArgumentError, match="path of a folder"):

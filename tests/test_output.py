@@ -127,8 +127,9 @@ def test_a_run_goes_on_where_its_output_cannot_be_written(start, tmp_path, gone,
 
 
 @posix_only
-def test_an_answer_that_does_not_arrive_is_an_error(start):
-    process = start("explain", "sigmoid", stdout=full_disk(), stderr=subprocess.PIPE, text=True)
+@pytest.mark.parametrize("arguments", [["explain", "sigmoid"], ["--help"], ["train", "--help"], ["--version"]])
+def test_an_answer_that_does_not_arrive_is_an_error(start, arguments):
+    process = start(*arguments, stdout=full_disk(), stderr=subprocess.PIPE, text=True)
     with process.stderr:
         assert "could not be written" in process.stderr.read()
     assert process.wait(timeout=60) == 1

@@ -10,7 +10,7 @@ import pytest
 
 import gpunet.functional as F
 from gpunet.autocast import autocast, is_autocast_enabled
-from gpunet.errors import ArgumentError, GradientError
+from gpunet.errors import ArgumentError, DTypeError, GradientError
 from gpunet.ops.operation import Operation
 from gpunet.tape import is_grad_enabled, no_grad
 from gpunet.tensor import apply, tensor
@@ -209,6 +209,16 @@ class Wrong(Operation):
 
     def backward(self, grad):
         return self.gradients(grad)
+
+
+def test_a_leaf_keeps_a_gradient_of_its_own_dtype():
+    x, other = leaf(1.0), leaf(2.0)
+    for _ in range(2):
+        apply(Wrong(lambda g: (g.astype(np.float64), g)), x, other).backward()
+    assert x.grad.dtype == x.dtype == np.float32
+    close(x.grad.numpy(), [2.0])
+    with pytest.raises(DTypeError, match="the gradient is of float64, expected that of its Tensor, float32"):
+        x.grad = tensor([1.0], dtype=np.float64)
 
 
 WRONG_GRADIENTS = {

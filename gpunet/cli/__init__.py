@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from gpunet.cli import bench, doctor, evaluate, explain, gradients, kernels, predict, report, train
-from gpunet.cli.output import PrintableFormatter, steady_output
+from gpunet.cli.output import PrintableFormatter, SteadyStream, steady_output
 from gpunet.errors import ArgumentError, FileError, GpunetError
 from gpunet.printable import printable
 from gpunet.version import __version__
@@ -30,12 +30,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(PrintableFormatter("%(message)s"))
         logging.basicConfig(level=logging.INFO, handlers=[handler])
-        code = _run(arguments)
-        output.flush()
-        if code == 0 and output.error is not None and not isinstance(output.error, BrokenPipeError):
-            print(f"gpunet: error: the output could not be written: {output.error}", file=sys.stderr)
-            return 1  # the work is done, but what was to be printed has not arrived
-        return code
+        try:
+            return _when_printed(output, _run(arguments))
+        except SystemExit as leaving:  # argparse has printed what was asked for, or what it did not understand
+            sys.exit(_when_printed(output, int(leaving.code or 0)))
+
+
+def _when_printed(output: SteadyStream, code: int) -> int:
+    """The exit code, unless all went well but for what was to be printed, which has not arrived."""
+    output.flush()
+    if code == 0 and output.error is not None and not isinstance(output.error, BrokenPipeError):
+        print(f"gpunet: error: the output could not be written: {output.error}", file=sys.stderr)
+        return 1
+    return code
 
 
 def _run(arguments: Sequence[str] | None) -> int:

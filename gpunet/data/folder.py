@@ -133,7 +133,7 @@ def read_folder(
     needed = len(paths) * 3 * size * size
     if needed > MAX_BYTES:
         raise DataError(
-            f"{path}: {len(paths):,} images of {size}x{size} take {needed / 2**30:.1f} GiB, more than the "
+            f"{printable(path)}: {len(paths):,} images of {size}x{size} take {needed / 2**30:.1f} GiB, more than the "
             f"{MAX_BYTES >> 30} allowed; choose a smaller size"
         )
     images, results = _read_all(paths, size, stop=on_unreadable == "error")
@@ -151,9 +151,13 @@ def read_folder(
 def left_out(path: Path | str, *sets: FolderSet) -> str:
     """What to say of files that could not be read; empty where there are none."""
     reasons = [reason for each in sets for reason in each.unreadable]
+    if not reasons:
+        return ""
     count = sum(number for each in sets for number, _ in each.files.values())
     listing = _listing(reasons, separator="\n")
-    return f"{printable(path)}: {len(reasons)} of {count} files left out:\n{listing}" if reasons else ""
+    text = f"{printable(path)}: {len(reasons)} of {count} files left out:\n{listing}"
+    untested = [name for each in sets for label, name in enumerate(each.classes) if not (each.labels == label).any()]
+    return f"{text}\nso there is no image to test {_listing(untested)} with" if untested else text
 
 
 def changed_files(before: Mapping[str, Any], now: Mapping[str, dict[str, list[Any]]]) -> list[str]:
@@ -180,20 +184,21 @@ def changed_files(before: Mapping[str, Any], now: Mapping[str, dict[str, list[An
 def _chosen_files(path: Path, train: bool, seed: int, by_order: bool) -> dict[str, list[Path]]:
     """The files of each class that are to be read."""
     if not path.is_dir():
-        raise FileError(f"{path}: there is no such folder")
+        raise FileError(f"{printable(path)}: there is no such folder")
     parts = [_part(path, names) for names in (TRAINING_NAMES, HELD_OUT_NAMES)]
     if parts[0] and parts[1]:
         both = [_class_files(part) for part in parts if part]
         if list(both[0]) != list(both[1]):
             different = sorted(set(both[0]) ^ set(both[1]))
             raise DataError(
-                f"{path}: {parts[0].name} and {parts[1].name} need the same classes; only one has {_listing(different)}"
+                f"{printable(path)}: {parts[0].name} and {parts[1].name} need the same classes; only one has "
+                f"{_listing(different)}"
             )
         return both[0 if train else 1]
     files = _class_files(path)
     single = [name for name, listed in files.items() if len(listed) == 1]
     if single:
-        raise DataError(f"{path}: of one image none can be held out, and {_listing(single)} has no more")
+        raise DataError(f"{printable(path)}: of one image none can be held out, and {_listing(single)} has no more")
     if by_order:
         return {name: _side_by_order(listed, name, train, seed) for name, listed in files.items()}
     return {name: _side(listed, train, seed) for name, listed in files.items()}
@@ -205,7 +210,8 @@ def _part(path: Path, names: Sequence[str]) -> Path | None:
     for name in names:
         found = [folder for folder in folders if folder.name.lower() == name]
         if len(found) > 1:
-            raise DataError(f"{path}: {' and '.join(each.name for each in found)} may be meant; rename one of them")
+            either = " and ".join(each.name for each in found)
+            raise DataError(f"{printable(path)}: {either} may be meant; rename one of them")
         if found:
             return found[0]
     return None
@@ -215,15 +221,14 @@ def _class_files(path: Path) -> dict[str, list[Path]]:
     """All files of each class, both in the order of their names."""
     folders = [folder for folder in _visible(path) if folder.is_dir()]
     if len(folders) < 2:
-        raise DataError(
-            f"{path}: expected {_EXPECTED}, found {f'only {folders[0].name!r}' if folders else 'no folder'}"
-        )
+        found = f"only {folders[0].name!r}" if folders else "no folder"
+        raise DataError(f"{printable(path)}: expected {_EXPECTED}, found {found}")
     files = {folder.name: [file for file in _visible(folder) if file.is_file()] for folder in folders}
     empty = [name for name, listed in files.items() if not listed]
     if empty:
         raise DataError(
-            f"{path}: no files in the folder of {_listing(empty)}; folders inside it do not count. Expected is "
-            f"{_EXPECTED}"
+            f"{printable(path)}: no files in the folder of {_listing(empty)}; folders inside it do not count. "
+            f"Expected is {_EXPECTED}"
         )
     return files
 
@@ -232,7 +237,7 @@ def _visible(folder: Path) -> list[Path]:
     try:
         return sorted(each for each in folder.iterdir() if not _is_hidden(each.name))
     except OSError as error:
-        raise FileError(f"cannot read the folder {folder}: {error.strerror or error}") from error
+        raise FileError(f"cannot read the folder {printable(folder)}: {error.strerror or error}") from error
 
 
 def _is_hidden(name: str) -> bool:
@@ -303,7 +308,7 @@ def _file_digest(path: Path) -> str:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
     except OSError as error:
-        raise FileError(f"{path}: cannot be read ({error.strerror or error})") from error
+        raise FileError(f"{printable(path)}: cannot be read ({error.strerror or error})") from error
     return digest.hexdigest()
 
 
