@@ -214,11 +214,11 @@ class Wrong(Operation):
 def test_a_leaf_keeps_a_gradient_of_its_own_dtype():
     x, other = leaf(1.0), leaf(2.0)
     for _ in range(2):
-        apply(Wrong(lambda g: (g.astype(np.float64), g)), x, other).backward()
-    assert x.grad.dtype == x.dtype == np.float32
+        apply(Wrong(lambda g: (g.astype(np.float32), g)), x, other).backward()
+    assert x.grad.dtype == x.dtype == np.float64
     close(x.grad.numpy(), [2.0])
-    with pytest.raises(DTypeError, match="the gradient is of float64, expected that of its Tensor, float32"):
-        x.grad = tensor([1.0], dtype=np.float64)
+    with pytest.raises(DTypeError, match="the gradient is of float32, expected that of its Tensor, float64"):
+        x.grad = tensor([1.0], dtype=np.float32)
 
 
 WRONG_GRADIENTS = {
