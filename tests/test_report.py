@@ -17,7 +17,7 @@ from gpunet.cli import main
 from gpunet.errors import ArgumentError, FileError, GpunetError, ShapeError
 from gpunet.report import read_record, reliability, write_report
 from gpunet.report.charts import Series, layer_chart, line_chart, ticks
-from gpunet.report.markup import Markup, joined, tag
+from gpunet.report.markup import Markup, joined, lines, tag
 from gpunet.report.sections import MOST_CLASSES, classes, command, curves
 from gpunet.report.style import STYLE
 from gpunet.train import TrainConfig, TrainingRun
@@ -439,6 +439,8 @@ def test_markup_escapes():
     assert tag("td", class_=None, aria_label="x") == '<td aria-label="x"></td>'
     assert isinstance(joined(["<", Markup("<b>")]), Markup)
     assert joined(["<", Markup("<b>"), None]) == "&lt;<b>"
+    assert tag("td", "a\nb\x1b[31m\u202e", title="a\nb") == r'<td title="a\nb">a\nb\x1b[31m\u202e</td>'  # names
+    assert lines("if (a < b)\n\x1b") == "if (a &lt; b)\n\\x1b"  # a program
 
 
 # In a browser

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from gpunet.printable import printable
 
-__all__ = ["Markup", "html_document", "joined", "tag"]
+__all__ = ["Markup", "html_document", "joined", "lines", "tag"]
 
 _VOID = {"br", "img", "meta", "link"}
 
@@ -44,8 +44,13 @@ def joined(parts: Iterable[object]) -> Markup:
     return Markup("".join(part if isinstance(part, Markup) else _escaped(part) for part in parts if part is not None))
 
 
+def lines(text: str) -> Markup:
+    """A text of several lines, such as a program; in others a newline shows as an escape."""
+    return Markup("\n".join(_escaped(line) for line in text.split("\n")))
+
+
 def _escaped(text: object) -> str:
-    return html.escape(printable(text, keep="\n\t"))
+    return html.escape(printable(text))
 
 
 def html_document(title: str, policy: str, style: str, body: Markup, language: str) -> str:

@@ -21,7 +21,7 @@ from gpunet.explain.launches import Launch
 from gpunet.explain.page.state import LIMITS, opening_place, opening_state
 from gpunet.explain.words import Words, words
 from gpunet.report.elements import details, section, table
-from gpunet.report.markup import Markup, html_document, tag
+from gpunet.report.markup import Markup, html_document, lines, tag
 from gpunet.report.style import STYLE
 
 __all__ = ["Neighbours", "document", "links", "operation_page", "page_words"]
@@ -218,7 +218,7 @@ def _gpu(explanation: Explanation, texts: Words, labels: Words) -> Markup:
 def _kernel(launch: Launch, texts: Words, labels: Words) -> Markup:
     heading = f"{launch.kernel}: {texts[f'kernel.{launch.kernel}']}"
     source = f"{launch.file}, {labels('gpu.code', line=launch.line)}"
-    return details(heading, tag("p", source, class_="soft"), tag("pre", tag("code", _code(launch)), tabindex=0))
+    return details(heading, tag("p", source, class_="soft"), tag("pre", tag("code", lines(_code(launch))), tabindex=0))
 
 
 def _code(launch: Launch) -> str:
