@@ -4,6 +4,7 @@ Nothing in here decides whether gpunet is right, and no test asserts a time.
 """
 
 from gpunet.bench.bandwidth import KernelSpeed
+from gpunet.bench.launches import COUNTED, STEPS, LaunchCount, count_launches
 from gpunet.bench.layers import LayerTime
 from gpunet.bench.networks import BENCH_MODELS
 from gpunet.bench.runner import (
@@ -24,10 +25,13 @@ from gpunet.bench.workloads import MODES, TABLE, TableRow, Workload, default_ima
 
 __all__ = [
     "BENCH_MODELS",
+    "COUNTED",
     "MODES",
     "SCALING_BATCHES",
+    "STEPS",
     "TABLE",
     "KernelSpeed",
+    "LaunchCount",
     "LayerTime",
     "Measured",
     "Overhead",
@@ -37,6 +41,7 @@ __all__ = [
     "Settings",
     "TableRow",
     "Workload",
+    "count_launches",
     "default_image",
     "kernels",
     "machine",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gpunet.bench.bandwidth import KernelSpeed
+from gpunet.bench.launches import STEPS, LaunchCount
 from gpunet.bench.layers import LayerTime, convolution_speed
 from gpunet.bench.processes import SYSTEMS
 from gpunet.bench.runner import Overhead, Result, ScalingPoint
@@ -14,6 +15,7 @@ from gpunet.bench.workloads import TableRow
 __all__ = [
     "aligned",
     "kernels_text",
+    "launches_text",
     "layers_text",
     "machine_text",
     "overhead_text",
@@ -185,6 +187,16 @@ def kernels_text(kernels: Sequence[KernelSpeed]) -> str:
         for kernel in kernels
     ]
     return aligned(rows)
+
+
+def launches_text(counts: Mapping[str, Mapping[str, LaunchCount]]) -> str:
+    """What a step of each network asks of a GPU."""
+    rows = [["", "", "operations", "kernels", "products", "copies", "others", "uploads", "reads"]]
+    for model, steps in counts.items():
+        for step, count in steps.items():
+            figures = (count.operations, count.kernels, count.products, count.copies, count.others)
+            rows.append([model, STEPS[step], *map(str, (*figures, count.uploads, count.reads))])
+    return aligned(rows, left=2)
 
 
 def _seconds(seconds: float) -> str:

@@ -12,11 +12,14 @@ from typing import Any
 from gpunet.backend import get_num_threads
 from gpunet.bench import (
     BENCH_MODELS,
+    COUNTED,
     MODES,
+    STEPS,
     TABLE,
     Result,
     Settings,
     Workload,
+    count_launches,
     default_image,
     kernels,
     machine,
@@ -35,7 +38,7 @@ __all__ = ["add_command"]
 Tell = Callable[[str], None]
 """Shows the reader a piece of the report."""
 
-SUITES = ("table", "overhead", "kernels")  # what has workloads of its own
+SUITES = ("table", "overhead", "kernels", "launches")  # what has workloads of its own
 
 
 def add_command(commands: Commands) -> None:
@@ -60,6 +63,7 @@ def add_command(commands: Commands) -> None:
     suite.add_argument("--table", action="store_true", help="the standard comparison, with what is meant to be reached")
     suite.add_argument("--scaling", action="store_true", help="time and memory for batches of 16 to 512")
     suite.add_argument("--overhead", action="store_true", help="a step on tiny images, and one operation of the tape")
+    suite.add_argument("--launches", action="store_true", help="count what a step asks of a GPU; needs none")
     suite.add_argument("--kernels", action="store_true", help="GB/s of the CUDA kernels against a copy, on a GPU")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the result there as JSON, too")
     add_backend(parser)
@@ -76,6 +80,8 @@ def _image(text: str) -> tuple[int, int, int]:
 
 def _run(options: argparse.Namespace) -> int:
     _check(options)
+    if options.launches:
+        return _launches(options)
     threads = options.threads or get_num_threads()
     settings = Settings(
         threads,
@@ -108,12 +114,22 @@ def _check(options: argparse.Namespace) -> None:
         raise ArgumentError(f"--{suite} has workloads of its own: leave out {', '.join(given)}")
     if options.scaling and options.batch is not None:
         raise ArgumentError("--scaling goes through batches of several sizes: leave out --batch")
-    if options.layers and (options.scaling or options.overhead or options.kernels):
+    if options.layers and (options.scaling or options.overhead or options.kernels or options.launches):
         raise ArgumentError("--layers goes with single workloads and --table")
     if options.kernels and options.no_kernels:
         raise ArgumentError("--kernels measures the kernels: leave out --no-kernels")
     if options.kernels and options.against:
         raise ArgumentError("--kernels measures gpunet's own kernels: leave out --against")
+
+
+def _launches(options: argparse.Namespace) -> int:
+    """Nothing is measured, so nothing is said of the machine."""
+    counts = {model: {step: count_launches(model, step) for step in STEPS} for model in COUNTED}
+    operations = {model: {step: count.operations for step, count in steps.items()} for model, steps in counts.items()}
+    if options.out:
+        write_json(options.out, operations)
+    say(json.dumps(operations) if options.json else report.launches_text(counts))
+    return 0
 
 
 def _suite(options: argparse.Namespace) -> Callable[[argparse.Namespace, Settings, Tell], dict[str, Any]]:
