@@ -26,6 +26,7 @@ from gpunet.train import TrainConfig, TrainingRun
 
 STEPS = 20
 BATCH_NORMS = CONVOLUTIONS = 7  # of ResNet-8
+BLOCKS = 3  # whose ReLU hands its gradient to two: the batch norm before it, and the shortcut
 
 
 pytestmark = pytest.mark.usefixtures("counters")
@@ -57,6 +58,7 @@ def test_training_goes_through_the_kernels_and_ends_where_numpy_ends(counters, t
     expected |= {f"adaptive_avg_pool2d_{each}": STEPS for each in ("forward", "backward")}
     # Rows are made on the way there and once more for the gradient by the filters; nobody needs that by the images.
     expected |= {"im2col": STEPS * CONVOLUTIONS * 2, "col2im": STEPS * (CONVOLUTIONS - 1)}
+    expected |= {"relu_gradient": STEPS * BLOCKS}
     assert counters.launches_of == expected
     assert_agree(weights, trained("numpy", tmp_path))
 

@@ -25,7 +25,17 @@ from gpunet.backend.kernel_table import (
 from gpunet.backend.kernels import BLOCK, kernel_names, kernel_source, launch, vector_width
 from gpunet.emulator import compiler_command, thread_order
 from gpunet.errors import ArgumentError, BackendError, DTypeError, FileError, GpunetError, ShapeError
-from gpunet.ops import adaptive_pooling, batchnorm, conv, cuda_batchnorm, cuda_conv, cuda_pooling, pooling
+from gpunet.ops import (
+    activation,
+    adaptive_pooling,
+    batchnorm,
+    conv,
+    cuda_batchnorm,
+    cuda_conv,
+    cuda_elementwise,
+    cuda_pooling,
+    pooling,
+)
 from gpunet.ops.adaptive_pooling import AdaptiveAvgPool2d, AdaptiveMaxPool2d
 from gpunet.ops.batchnorm import BatchNorm, BatchNormInference
 from gpunet.ops.pooling import AvgPool2d, MaxPool2d
@@ -346,6 +356,22 @@ def test_col2im_of_many_windows_keeps_its_digits():
     np.testing.assert_allclose(dx.reshape(()), 900 * np.float64(rows[0, 0, 0]), rtol=1e-3)
 
 
+# -------------------------------------------------------------------------------------------------------------- ReLU
+
+
+def relu_gradient(grad, y):
+    return on_device(lambda grad, y: (activation.rectify_back(grad, y),), grad, y)
+
+
+@pytest.mark.parametrize("shape", [(1,), (3, 5, 7), (2, 256, 4), (2, 3, 4, 8)])
+def test_relu_gradient(shape, dtype, rng):
+    grad, y = draw(rng, shape, dtype), np.maximum(draw(rng, shape, dtype), 0)
+    grad.flat[::5], y.flat[::7] = INF, NAN  # they are handed on, and cut off, like any other
+    [dx] = relu_gradient(grad, y)
+    expected = [0 if passed == 0 else slope for slope, passed in zip(grad.flat, y.flat, strict=True)]
+    np.testing.assert_array_equal(dx.ravel(), np.array(expected, dtype))
+
+
 # ------------------------------------------------------------------------------------------- the versions of a student
 
 
@@ -388,7 +414,7 @@ def by_students(monkeypatch):
     shipped = kernels._function
     kernels._prepare.cache_clear()
     monkeypatch.setattr(kernels, "_function", function)
-    for module in (cuda_conv, cuda_pooling):
+    for module in (cuda_conv, cuda_elementwise, cuda_pooling):
         monkeypatch.setattr(module, "vector_width", lambda channels, *arrays: 1)
     yield ran
     kernels._prepare.cache_clear()
@@ -413,6 +439,7 @@ def test_what_a_student_would_write(dtype, rng, by_students):
     test_adaptive_pools((3, 4), 3, dtype, rng)
     test_batch_norm_with_residual_and_relu(True, True, 3, dtype, rng)
     test_batch_norm((600,), 33, dtype, rng)
+    test_relu_gradient((3, 5, 7), dtype, rng)
     windowed = ("max_pool2d_", "avg_pool2d_", "im2col", "col2im")
     assert by_students == {name for name in STUDENTS if not name.startswith(windowed)}
 

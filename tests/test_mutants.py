@@ -289,6 +289,13 @@ MUTANTS = [
         "constexpr int BATCH = 64;",
         "compiler",
     ),
+    # ----------------------------------------------------------------------------------------------- elementwise.cu
+    Mutant(
+        "no guard", "elementwise.cu", "    if (item >= count) return;\n    Arithmetic", "    Arithmetic", "emulator"
+    ),
+    Mutant("NaN is cut off", "elementwise.cu", "if (output[v] <= 0)", "if (!(output[v] > 0))", "reference"),
+    Mutant("the other way round", "elementwise.cu", "if (output[v] <= 0)", "if (output[v] > 0)", "reference"),
+    Mutant("grad of the first pack", "elementwise.cu", "(grad + item * V)", "(grad + item)", "emulator"),
 ]
 
 
@@ -327,11 +334,17 @@ def check_batchnorm(rng):
     suite.test_moments_are_accurate_where_the_mean_is_large(255, 8, rng)
 
 
+def check_elementwise(rng):
+    for shape in ((2, 256, 4), (3, 5, 7)):
+        suite.test_relu_gradient(shape, "float32", rng)
+
+
 CHECKS = {
     "pooling": check_pooling,
     "adaptive_pooling": check_adaptive_pooling,
     "im2col": check_im2col,
     "batchnorm": check_batchnorm,
+    "elementwise": check_elementwise,
 }
 
 
@@ -345,6 +358,8 @@ def one_step(source):
         suite.adaptive_pool(x, (2, 3))
     elif source == "im2col":
         suite.im2col_there_and_back(x, suite.WINDOWS["3x3 overlapping"], 2)
+    elif source == "elementwise":
+        suite.relu_gradient(x, x)
     else:
         suite.batch_norm(x, x, x[0, 0, 0], x[0, 0, 1], x, relu=True)
 

@@ -43,8 +43,14 @@ def batchnorm(x):
     return [*results, *suite.on_device(running, x)]
 
 
+def elementwise(x):
+    return suite.relu_gradient(x, x[::-1])
+
+
 @pytest.mark.parametrize("channels", [3, 8], ids=["one value a thread", "packs"])
-@pytest.mark.parametrize("steps", [pooling, adaptive_pooling, im2col, batchnorm], ids=lambda steps: steps.__name__)
+@pytest.mark.parametrize(
+    "steps", [pooling, adaptive_pooling, im2col, batchnorm, elementwise], ids=lambda steps: steps.__name__
+)
 def test_no_kernel_races(steps, channels, rng, monkeypatch):
     monkeypatch.setattr(cuda_batchnorm, "FEWEST_ROWS", 1)  # many chunks of few rows
     monkeypatch.setattr(cuda_batchnorm, "PASS_ROWS", 1)

@@ -38,6 +38,7 @@ __all__ = [
     "MAX_POOL2D_BACKWARD",
     "MAX_POOL2D_FORWARD",
     "PACK_BYTES",
+    "RELU_GRADIENT",
     "TEMPLATE_DTYPES",
     "Instance",
     "Kernel",
@@ -321,6 +322,16 @@ BATCH_NORM_INPUT_GRADIENT = Kernel(
     "makes a pack of channels of dx in some rows of a chunk",
 )
 
+# ----------------------------------------------------------------------------------------------------- elementwise.cu
+
+RELU_GRADIENT = Kernel(
+    "elementwise",
+    "relu_gradient",
+    ("T", "V"),
+    "const T* grad, const T* y, T* dx, i64 count",
+    "hands on a pack of a gradient, without what a ReLU has cut off",
+)
+
 KERNELS = (
     MAX_POOL2D_FORWARD,
     MAX_POOL2D_BACKWARD,
@@ -340,5 +351,6 @@ KERNELS = (
     BATCH_NORM_SUMS,
     BATCH_NORM_MERGE_SUMS,
     BATCH_NORM_INPUT_GRADIENT,
+    RELU_GRADIENT,
 )
 """All kernels, in the order of their source files."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from gpunet.backend.active import Array, active_backend, xp
 
-__all__ = ["address", "as_nchw", "as_nhwc", "elementwise", "sees_channels_last", "to_nhwc"]
+__all__ = ["address", "as_nchw", "as_nhwc", "elementwise", "in_memory_order", "sees_channels_last", "to_nhwc"]
 
 
 def to_nhwc(x: Array) -> Array:
@@ -47,6 +47,11 @@ def _channels_second(ndim: int) -> tuple[int, ...]:
 def as_nhwc(x: Array) -> Array:
     """The (N, H, W, C) view of a (N, C, H, W) array; what has not four dimensions, or is no array, as it is."""
     return x.transpose(0, 2, 3, 1) if getattr(x, "ndim", 0) == 4 else x
+
+
+def in_memory_order(x: Array) -> Array:
+    """The (N, ..., C) view of what is channels-last, else x."""
+    return x if x.flags.c_contiguous or x.ndim < 3 else x.transpose(_channels_last(x.ndim))
 
 
 def sees_channels_last(operands: tuple[Any, ...]) -> bool:

@@ -18,5 +18,6 @@ from gpunet.ops import (  # noqa: F401
     cpu_weight_gradient,
     cuda_batchnorm,
     cuda_conv,
+    cuda_elementwise,
     cuda_pooling,
 )

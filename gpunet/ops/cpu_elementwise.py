@@ -8,6 +8,7 @@ import numpy as np
 
 from gpunet.backend import Array, xp
 from gpunet.backend.cpu_kernels import MOVED, CpuKernel, launch
+from gpunet.backend.layout import in_memory_order
 from gpunet.ops.activation import rectify, rectify_back
 from gpunet.ops.arithmetic import add
 from gpunet.ops.passes import FLOAT32
@@ -27,25 +28,22 @@ def _lie_alike(*arrays: Any) -> bool:
         type(each) is np.ndarray and each.size >= SMALLEST and each.dtype is FLOAT32
         and each.shape == first.shape and each.strides == first.strides
         for each in arrays
-    ) and _in_order(first).flags.c_contiguous  # fmt: skip
-
-
-def _in_order(x: Array) -> Array:
-    """The (N, ..., C) view of what is channels-last, else x."""
-    return x if x.flags.c_contiguous or x.ndim < 3 else x.transpose(0, *range(2, x.ndim), 1)
+    ) and in_memory_order(first).flags.c_contiguous  # fmt: skip
 
 
 @rectify.on("cpu", takes=_lie_alike)
 def _(x: Array) -> Array:
     y = xp.empty_like(x)
-    launch(RELU, _in_order(x), _in_order(y), items=x.size, work=MOVED * x.size)
+    launch(RELU, in_memory_order(x), in_memory_order(y), items=x.size, work=MOVED * x.size)
     return y
 
 
 @rectify_back.on("cpu", takes=_lie_alike)
 def _(grad: Array, y: Array) -> Array:
     dx = xp.empty_like(y)
-    launch(RELU_GRADIENT, _in_order(grad), _in_order(y), _in_order(dx), items=y.size, work=MOVED * y.size)
+    launch(
+        RELU_GRADIENT, in_memory_order(grad), in_memory_order(y), in_memory_order(dx), items=y.size, work=MOVED * y.size
+    )
     return dx
 
 
@@ -53,7 +51,7 @@ def _(grad: Array, y: Array) -> Array:
 def _(a: Array, b: Array, out: Array | None = None) -> Array:
     if out is None:
         y = xp.empty_like(b)
-        launch(ADD, _in_order(a), _in_order(b), _in_order(y), items=b.size, work=MOVED * b.size)
+        launch(ADD, in_memory_order(a), in_memory_order(b), in_memory_order(y), items=b.size, work=MOVED * b.size)
         return y
-    launch(ADD_TO, _in_order(a), _in_order(out), items=b.size, work=MOVED * b.size)
+    launch(ADD_TO, in_memory_order(a), in_memory_order(out), items=b.size, work=MOVED * b.size)
     return out
