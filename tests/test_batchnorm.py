@@ -74,6 +74,16 @@ def test_running_statistics_move_by_the_formula(momentum, rng):
         close([each.numpy() for each in running], [mean, var])
 
 
+def test_running_statistics_may_be_set_before_the_way_back(rng):
+    x, weight, bias = (tensor(each, requires_grad=True) for each in inputs((4, 3), rng))
+    running = tensor(np.zeros(3)), tensor(np.ones(3))
+    y = F.batch_norm(x, *running, weight, bias, training=True)
+    for each in running:
+        each.zero_()
+    y.sum().backward()
+    close(bias.grad.numpy(), np.full(3, 4.0))
+
+
 def test_a_variance_too_large_for_float32_is_infinite_without_a_word():
     running = tensor(np.zeros(2, np.float32)), tensor(np.ones(2, np.float32))
     x = np.array([[1.7e19, 1], [-1.7e19, 3]], np.float32)  # variance 2.9e38, unbiased 5.8e38

@@ -8,7 +8,17 @@ import pytest
 
 from gpunet.backend import cpu_kernels
 from gpunet.backend.cpu_library import library
-from gpunet.ops.batchnorm import BatchNorm, Channels, backward_sums, channels, input_gradient, moments, normalise
+from gpunet.ops.batchnorm import (
+    BatchNorm,
+    Channels,
+    Running,
+    backward_sums,
+    channels,
+    input_gradient,
+    moments,
+    normalise,
+    statistics,
+)
 from gpunet.ops.waiting import computed
 
 pytestmark = [
@@ -59,6 +69,21 @@ def test_a_channel_of_one_value_has_no_variance():
     mean, var = moments(np.full((5000, 3), 3e4, np.float32))
     assert mean.tolist() == [3e4] * 3
     assert var.tolist() == [0] * 3
+
+
+@pytest.mark.parametrize("count", CHANNELS)
+@pytest.mark.parametrize("large", [0, 1e4])
+@pytest.mark.parametrize("affine", [False, True])
+def test_all_that_follows_from_the_moments(affine, large, count, rng):
+    x = (rng.standard_normal((300, count)) + large).astype(np.float32)
+    weight, bias = rng.standard_normal((2, count)).astype(np.float32) if affine else (None, None)
+    running = Running(*rng.random((2, count)).astype(np.float32), 0.3)
+    known, moved = statistics(x, weight, bias, 1e-2, running)
+    mean, var = moments(x)
+    for got, right in zip(known, channels(mean, var, weight, bias, 1e-2, x), strict=True):
+        np.testing.assert_allclose(got, right, rtol=1e-6, atol=1e-30)
+    np.testing.assert_allclose(moved[0], 0.7 * running.mean + 0.3 * mean, rtol=1e-6)
+    np.testing.assert_allclose(moved[1], 0.7 * running.var + 0.3 * var * 300 / 299, rtol=1e-6)
 
 
 @pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])

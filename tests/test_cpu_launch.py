@@ -107,5 +107,5 @@ def test_the_number_of_arguments_must_fit(arguments):
 
 @pytest.mark.parametrize("rows", [1.5, "3", None, 2**63])
 def test_numbers_must_be_whole_and_fit(rows):
-    with pytest.raises(ArgumentError, match=r"expects whole numbers, got {'rows': "):
+    with pytest.raises(ArgumentError, match=r"i64 rows; got {'rows': "):
         launch(PADDED, numbers(), np.empty(100, np.float32), None, rows, items=0, work=0)

@@ -41,12 +41,12 @@ class CpuKernel:
     """A kernel as its source declares it: its name for Python, and the fields of its struct.
 
     Args:
-        signature: `const float* x, float* y, i64 rows`: pointers first, then whole numbers. A pointer that is not const
-            is written to. An array may be None where the pointer may be null: `const float*? bias`.
+        signature: `const float* x, float* y, i64 rows, double eps`: pointers first, then numbers. A pointer that is not
+            const is written to. An array may be None where the pointer may be null: `const float*? bias`.
 
     Attributes:
         pointers: for each pointer its name, dtype, whether it is written to, and whether it may be null.
-        numbers: the names of the whole numbers.
+        numbers: the names of the numbers.
         pack: makes the struct of addresses and numbers, as C++ sees it.
     """
 
@@ -56,7 +56,8 @@ class CpuKernel:
         self.pointers = [_pointer(field) for field in fields if "*" in field]
         self.numbers = [field.split()[1] for field in fields if "*" not in field]
         self.written = [place for place, (_, _, written, _) in enumerate(self.pointers) if written]
-        self.pack = struct.Struct(f"{len(self.pointers)}Q{len(self.numbers)}q").pack
+        kinds = "".join("d" if field.startswith("double") else "q" for field in fields if "*" not in field)
+        self.pack = struct.Struct(f"{len(self.pointers)}Q{kinds}").pack
         self._address: int | None = None
         KERNELS.setdefault(name, self)
 
@@ -100,7 +101,7 @@ def launch(kernel: CpuKernel, *arguments: Any, items: int, work: int) -> None:
         work: roughly how many multiply-adds all of it takes; a number that is only moved counts as `MOVED`.
 
     Raises:
-        ArgumentError: for a wrong number of arguments, something else than a whole number, or arrays that overlap.
+        ArgumentError: for a wrong number of arguments, a number that is none or not whole, or arrays that overlap.
         DTypeError: for an array of another type of number.
         ShapeError: for an array that is not C-contiguous or not aligned, or read-only where it is written to.
     """
@@ -136,7 +137,7 @@ def launch(kernel: CpuKernel, *arguments: Any, items: int, work: int) -> None:
         packed = kernel.pack(*addresses, *numbers)
     except struct.error as error:
         named = dict(zip(kernel.numbers, numbers, strict=True))
-        raise ArgumentError(f"{kernel.name} expects whole numbers, got {named}") from error
+        raise ArgumentError(f"{kernel.name} takes {kernel.signature}; got {named}") from error
     threads = get_num_threads()
     parts = min(items, threads * PARTS, work // LEAST_WORK)
     _run_on_threads()(kernel.address(), packed, items, parts, threads)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from gpunet.backend import Array, quiet
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.functional.checks import check_float
-from gpunet.ops.batchnorm import BatchNorm, BatchNormInference, running_statistics
-from gpunet.ops.waiting import settle
+from gpunet.ops.batchnorm import BatchNorm, BatchNormInference, Running
 from gpunet.tensor import Tensor, apply
 
 __all__ = ["batch_norm"]
@@ -62,20 +60,10 @@ def batch_norm(
             f"batch_norm: training needs more than one value per channel, got input of shape {shape}; "
             f"use a larger batch, or eval()"
         )
-    operation = BatchNorm(eps)
-    output = apply(operation, input, *learnt)
+    running = None
     if running_mean is not None and running_var is not None:
-        batch = operation.batch_mean, operation.batch_var, count / (count - 1)
-        _move(running_mean.array, running_var.array, *batch, momentum)
-    return output
-
-
-@quiet()
-def _move(mean: Array, var: Array, batch_mean: Array, batch_var: Array, unbiased: float, momentum: float) -> None:
-    """Move the running mean and variance, in place, towards those of a batch."""
-    moved_mean, moved_var = running_statistics(mean, var, batch_mean, batch_var, unbiased, momentum)
-    settle(mean, var)
-    mean[...], var[...] = moved_mean, moved_var
+        running = Running(running_mean.array, running_var.array, momentum)
+    return apply(BatchNorm(eps, running), input, *learnt)
 
 
 def _check_vectors(shape: tuple[int, ...], **vectors: Tensor | None) -> None:

@@ -24,12 +24,13 @@ from gpunet.ops.activation import Masked, rectify_back
 from gpunet.ops.operation import Operation
 from gpunet.ops.passes import Pass
 from gpunet.ops.reduction import WIDE, sum_rows
-from gpunet.ops.waiting import Convolved, Normalised, computed, wait
+from gpunet.ops.waiting import Convolved, Normalised, computed, settle, wait
 
 __all__ = [
     "BatchNorm",
     "BatchNormInference",
     "Channels",
+    "Running",
     "Sums",
     "backward_sums",
     "channels",
@@ -37,6 +38,7 @@ __all__ = [
     "moments",
     "normalise",
     "running_statistics",
+    "statistics",
 ]
 
 
@@ -47,6 +49,14 @@ class Channels(NamedTuple):
     inverse_std: Array
     scale: Array
     shift: Array  # the bias, and what rounding has left of the mean
+
+
+class Running(NamedTuple):
+    """The running mean and variance (C,), if there are any, and how far they move towards those of a batch."""
+
+    mean: Array = None
+    var: Array = None
+    momentum: float = 0.0
 
 
 class Sums(NamedTuple):
@@ -158,8 +168,21 @@ def running_statistics(
     return moved_mean.astype(running_mean.dtype), moved_var.astype(running_var.dtype)
 
 
+@Pass
+def statistics(
+    x: Array, weight: Array | None, bias: Array | None, eps: float, running: Running
+) -> tuple[Channels, tuple[Array, Array] | None]:
+    """What normalising x (N, ..., C) by its own moments needs, and the running statistics after it, where there are."""
+    count = x.size // x.shape[-1]
+    mean, var = moments(x)
+    known = channels(mean, var, weight, bias, eps, x)
+    if running.mean is None:
+        return known, None
+    return known, running_statistics(running.mean, running.var, mean, var, count / (count - 1), running.momentum)
+
+
 class BatchNorm(Operation):
-    """Training: normalises by the mean and the biased variance of the batch, which stay readable afterwards.
+    """Training: normalises by the mean and the biased variance of the batch, towards which running statistics move.
 
     Inputs: x (N, C), (N, C, L) or (N, C, H, W), and perhaps weight and bias (C,). The last pass over x waits.
     """
@@ -168,17 +191,20 @@ class BatchNorm(Operation):
     mixed, sums = "half input", True
     function, names = "batch_norm", ("input", "weight", "bias")
 
-    def __init__(self, eps: float) -> None:
-        self.eps = eps
+    def __init__(self, eps: float, running: Running | None = None) -> None:
+        self.eps, self._running = eps, running or Running()
 
     def forward(self, x: Any, weight: Array | None = None, bias: Array | None = None) -> Any:
         x = to_nhwc(computed(x))  # (N, ..., C)
-        self.batch_mean, self.batch_var = moments(x)  # (C,), float64
-        return self._normalise(x, self.batch_mean, self.batch_var, weight, bias)
+        running, self._running = self._running, Running()  # or the tape would take them for what the gradient needs
+        known, moved = statistics(x, weight, bias, self.eps, running)
+        if moved is not None:
+            settle(running.mean, running.var)
+            running.mean[...], running.var[...] = moved
+        return self._normalise(x, known, weight)
 
-    def _normalise(self, x: Array, mean: Array, var: Array, weight: Array | None, bias: Array | None) -> Any:
-        self.x, self.dtype = x, x.dtype if weight is None else weight.dtype
-        self.known = known = channels(mean, var, weight, bias, self.eps, x)
+    def _normalise(self, x: Array, known: Channels, weight: Array | None) -> Any:
+        self.x, self.dtype, self.known = x, x.dtype if weight is None else weight.dtype, known
         return wait(Normalised(self, as_nchw(x).shape, lambda *joined: as_nchw(normalise(x, known, *joined)), (x,)))
 
     def backward(self, grad: Any) -> tuple[Array, ...]:
@@ -205,7 +231,8 @@ class BatchNormInference(BatchNorm):
             known = channels(*self.given, weight, bias, self.eps, self.given[0])
             if (joined := x.normalised(self, known)) is not None:
                 return joined
-        return self._normalise(to_nhwc(computed(x)), *self.given, weight, bias)
+        x = to_nhwc(computed(x))
+        return self._normalise(x, channels(*self.given, weight, bias, self.eps, x), weight)
 
     def _input_gradient(self, grad: Array, sums: Sums, y: Array | None) -> Array:
         zero = xp.zeros_like(self.known.shift)

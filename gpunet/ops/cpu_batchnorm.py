@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from gpunet.backend import Array, xp
 from gpunet.backend.cpu_kernels import MOVED, CpuKernel, launch
 from gpunet.ops import batchnorm
-from gpunet.ops.batchnorm import Channels, Sums
+from gpunet.ops.batchnorm import Channels, Running, Sums
 from gpunet.ops.cpu_reduction import VECTOR, Cut, cut
 from gpunet.ops.passes import is_float32
 
 MOMENTS = CpuKernel(
     "batch_norm_moments",
-    "const float* x, const float*? center, double* partial, double* moments, int* state, "
-    "i64 numbers, i64 width, i64 channels, i64 chunk_rows, i64 chunks",
+    "const float* x, const float*? center, const float*? weight, const float*? bias, "
+    "const float*? running_mean, const float*? running_var, double* partial, float*? known, int* state, "
+    "i64 numbers, i64 width, i64 channels, i64 chunk_rows, i64 chunks, double eps, double momentum",
 )
 NORMALISE = CpuKernel(
     "batch_norm_normalise",
@@ -37,22 +40,38 @@ INPUT_GRADIENT = CpuKernel(
 
 @batchnorm.moments.on("cpu", takes=is_float32)
 def _(x: Array) -> tuple[Array, Array]:
-    mean, var, lost_digits = _moments_about(None, x)
-    if lost_digits:  # the mean is so large that sums of x^2 do not say the variance
-        mean, var, _ = _moments_about(mean.astype(np.float32), x)
-    return mean, var
+    return _moments(x, (None, None, None, None), None, (0.0, 0.0))
 
 
-def _moments_about(center: Array | None, x: Array) -> tuple[Array, Array, bool]:
+@batchnorm.statistics.on("cpu", takes=lambda x, weight, bias, eps, running: is_float32(x, weight, bias, *running[:2]))
+def _(
+    x: Array, weight: Array | None, bias: Array | None, eps: float, running: Running
+) -> tuple[Channels, tuple[Array, Array] | None]:
+    known = xp.empty((6, x.shape[-1]), dtype=x.dtype)
+    vectors = [each if each is None else xp.ascontiguousarray(each) for each in (weight, bias, *running[:2])]
+    _moments(x, vectors, known, (eps, running.momentum))
+    return Channels(*known[:4]), None if running.mean is None else tuple(known[4:])
+
+
+def _moments(
+    x: Array, vectors: Sequence[Array | None], known: Array | None, settings: tuple[float, float]
+) -> tuple[Array, Array]:
+    """Mean and variance; what follows from them for the vectors goes to `known`."""
     channels = x.shape[-1]
     how = cut(x.size // channels, channels)
     partial = xp.empty((how.chunks, 2, how.width), dtype=np.float64)
-    moments = xp.empty((2, channels), dtype=np.float64)
-    state = xp.zeros(2, dtype=xp.int32)
-    arrays = (x, _repeat(center, how), partial, moments, state)
-    numbers = (x.size, how.width, channels, how.chunk_rows, how.chunks)
-    launch(MOMENTS, *arrays, *numbers, items=how.chunks, work=MOVED * x.size)
-    return moments[0], moments[1], bool(state[1])
+    mean, var = partial[0, :, :channels]
+    numbers = (x.size, how.width, channels, how.chunk_rows, how.chunks, *settings)
+
+    def lost_digits(center: Array | None) -> bool:
+        state = xp.zeros(2, dtype=xp.int32)
+        arrays = (x, center, *vectors, partial, known, state)
+        launch(MOMENTS, *arrays, *numbers, items=how.chunks, work=MOVED * x.size)
+        return bool(state[1])
+
+    if lost_digits(None):  # the mean is so large that sums of x^2 do not say the variance
+        lost_digits(_repeat(mean.astype(np.float32), how))
+    return mean, var
 
 
 @batchnorm.normalise.on("cpu", takes=is_float32)

@@ -31,12 +31,15 @@ struct Deviations {
     }
 };
 
-// Mean and variance of the channels. An item is a chunk of rows; the thread that ends the last of them merges.
+// Mean and variance of the channels, and what follows from them. An item is a chunk of rows; the thread that ends the
+// last of them merges.
 struct BatchNormMoments {
-    const float *x, *center;
-    double *partial, *moments;  // (chunks, 2, width); mean and variance (2, channels)
-    int* state;                 // how many chunks are done; whether sums of x^2 have lost digits of some variance
+    const float *x, *center, *weight, *bias, *running_mean, *running_var;
+    double* partial;  // (chunks, 2, width); in the end mean and variance, at the beginning of the first two rows
+    float* known;     // if wanted: center, inverse_std, scale, shift; and running mean and variance, moved: (6, channels)
+    int* state;       // how many chunks are done; whether sums of x^2 have lost digits of some variance
     i64 numbers, width, channels, chunk_rows, chunks;
+    double eps, momentum;
 
     void run(i64 first, i64 last) const {
         for (i64 chunk = first; chunk < last; ++chunk) {
@@ -51,9 +54,27 @@ struct BatchNormMoments {
         for (i64 c = 0; c < channels; ++c) {
             const double offset = partial[c] / rows;
             const double variance = partial[width + c] / rows - offset * offset;
-            moments[c] = center ? center[c] + offset : offset;
-            moments[channels + c] = variance < 0 ? 0 : variance;
+            partial[c] = center ? center[c] + offset : offset;
+            partial[width + c] = variance < 0 ? 0 : variance;
             if (!(offset * offset <= LARGE_MEAN * LARGE_MEAN * variance)) state[1] = 1;
+            if (known) follow(c, partial[c], partial[width + c], rows / (rows - 1));
+        }
+    }
+
+    // As `channels` and `running_statistics` in gpunet/ops/batchnorm.py.
+    void follow(i64 c, double mean, double variance, double unbiased) const {
+        const double inverse_std = 1 / __builtin_sqrt(variance + eps);
+        const double scale = weight ? inverse_std * weight[c] : inverse_std;
+        const float rounded = (float)mean;
+        const double rest = (rounded - mean) * scale;
+        known[c] = rounded;
+        known[channels + c] = (float)inverse_std;
+        known[2 * channels + c] = (float)scale;
+        known[3 * channels + c] = (float)(bias ? rest + bias[c] : rest);
+        if (running_mean) {
+            const float kept = (float)(1 - momentum);
+            known[4 * channels + c] = (float)(running_mean[c] * kept + mean * momentum);
+            known[5 * channels + c] = (float)(running_var[c] * kept + variance * unbiased * momentum);
         }
     }
 };

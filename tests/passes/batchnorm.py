@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gpunet.ops.batchnorm import Channels, Sums
+from gpunet.ops.batchnorm import Channels, Running, Sums
 from tests.passes import cases, normal
 
 SHAPES = [
@@ -59,6 +59,16 @@ def running_statistics(rng):
     for shape, dtype, _ in in_types(rng):
         of_batch = (normal(rng, shape[-1:], np.float64), normal(rng, shape[-1:], np.float64) ** 2)
         yield normal(rng, shape[-1:], dtype), normal(rng, shape[-1:], dtype) ** 2, *of_batch, 8 / 7, 0.1
+
+
+@cases("statistics", special=False)
+def statistics(rng):
+    for shape, dtype, _ in in_types(rng):
+        count, x = shape[-1], normal(rng, shape, dtype) * 2 + 3
+        weight, bias, mean = (normal(rng, (count,), dtype) for _ in range(3))
+        yield x, weight, bias, 1e-5, Running(mean, normal(rng, (count,), dtype) ** 2, 0.1)
+        yield x, weight, bias, 1e-3, Running()
+        yield x, None, bias, 1e-1, Running(mean, normal(rng, (count,), dtype) ** 2, 0.7)
 
 
 @cases("normalise")
