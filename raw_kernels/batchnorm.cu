@@ -4,8 +4,8 @@
 //
 // Training runs, in this order,
 //
-//     forward    batch_norm_moments -> batch_norm_merge_moments -> batch_norm_channels -> batch_norm_normalise
-//     backward   batch_norm_sums    -> batch_norm_merge_sums                           -> batch_norm_input_gradient
+//     forward    batch_norm_moments -> batch_norm_merge_moments -> batch_norm_normalise
+//     backward   batch_norm_sums    -> batch_norm_merge_sums    -> batch_norm_input_gradient
 //
 // and evaluation batch_norm_channels -> batch_norm_normalise.
 //
@@ -164,14 +164,39 @@ batch_norm_moments(const T* __restrict__ x, double* __restrict__ chunk_mean, dou
     }
 }
 
-// Mean and biased variance per channel, from those of the chunks.
+// What the other kernels need to know of a channel: from mean and variance to the numbers that they multiply and add.
+//
+// With affine == 0 there are no weight and bias (their pointers are not followed).
+template <typename T>
+__device__ __forceinline__ void describe_channel(
+        int c, double mean, double var, const T* weight, const T* bias, Arithmetic<T>* center,
+        Arithmetic<T>* inverse_std, Arithmetic<T>* scale, Arithmetic<T>* shift, double eps, int affine) {
+    typedef Arithmetic<T> A;
+    const A inverse = (A)(1 / sqrt(var + eps));
+    center[c] = (A)mean;
+    inverse_std[c] = inverse;
+    scale[c] = affine ? inverse * widen(weight[c]) : inverse;
+    const A rest = (A)(mean - (double)center[c]);  // what rounding has left of the mean
+    shift[c] = (affine ? widen(bias[c]) : (A)0) - rest * scale[c];
+}
+
+// Mean and biased variance per channel, from those of the chunks; what follows from them; and, where moving != 0, the
+// running statistics of evaluation, moved towards the batch's: running * (1 - momentum) + batch * momentum. As separate
+// operations on a few numbers these were fourteen launches.
 //
 // One chunk of `chunks` rows for the whole grid: a thread merges every (256/lanes)-th row of the partial results.
-// Bytes: reads the partial results once, writes 2 doubles a channel.
+// Bytes: reads the partial results once; reads and writes some ten numbers a channel.
+template <typename T>
 __global__ void __launch_bounds__(BLOCK, RESIDENT)
 batch_norm_merge_moments(const double* __restrict__ chunk_mean, const double* __restrict__ chunk_squares,
+                         const T* __restrict__ weight, const T* __restrict__ bias,
+                         T* __restrict__ running_mean, T* __restrict__ running_var,
                          double* __restrict__ mean, double* __restrict__ var,
-                         i64 rows, int channels, int lanes, i64 chunk_rows, i64 chunks) {
+                         Arithmetic<T>* __restrict__ center, Arithmetic<T>* __restrict__ inverse_std,
+                         Arithmetic<T>* __restrict__ scale, Arithmetic<T>* __restrict__ shift,
+                         i64 rows, int channels, int lanes, i64 chunk_rows, i64 chunks,
+                         double eps, double momentum, int affine, int moving) {
+    typedef Arithmetic<T> A;
     __shared__ Moments part[BLOCK];
     const Share share = share_of<1>(chunks, channels, lanes, chunks);
 
@@ -184,15 +209,23 @@ batch_norm_merge_moments(const double* __restrict__ chunk_mean, const double* __
         }
     }
     merge_lanes(part, moments, lanes);
+    const int c = share.channel;
     if (share.turn == 0 && share.works) {
-        mean[share.channel] = part[share.lane].mean;
-        var[share.channel] = part[share.lane].squares / (double)rows;
+        const double squares = part[share.lane].squares;
+        mean[c] = part[share.lane].mean;
+        var[c] = squares / (double)rows;
+        describe_channel(c, mean[c], var[c], weight, bias, center, inverse_std, scale, shift, eps, affine);
+        if (moving) {
+            const double kept = 1 - momentum, unbiased = squares / (double)(rows - 1);
+            narrow((A)(widen(running_mean[c]) * kept + mean[c] * momentum), running_mean[c]);
+            narrow((A)(widen(running_var[c]) * kept + unbiased * momentum), running_var[c]);
+        }
     }
 }
 
-// What the other kernels need to know of a channel: from mean and variance to the numbers that they multiply and add.
+// The same from a mean and a variance that are given: in evaluation, the running ones.
 //
-// One thread a channel. With affine == 0 there are no weight and bias (their pointers are not followed).
+// One thread a channel.
 // Bytes: a few numbers a channel.
 template <typename T>
 __global__ void __launch_bounds__(BLOCK, RESIDENT)
@@ -201,33 +234,9 @@ batch_norm_channels(const double* __restrict__ mean, const double* __restrict__ 
                     Arithmetic<T>* __restrict__ center, Arithmetic<T>* __restrict__ inverse_std,
                     Arithmetic<T>* __restrict__ scale, Arithmetic<T>* __restrict__ shift,
                     i64 channels, double eps, int affine) {
-    typedef Arithmetic<T> A;
     const i64 c = thread_number();
     if (c >= channels) return;
-    const A inverse = (A)(1 / sqrt(var[c] + eps));
-    center[c] = (A)mean[c];
-    inverse_std[c] = inverse;
-    scale[c] = affine ? inverse * widen(weight[c]) : inverse;
-    const A rest = (A)(mean[c] - (double)center[c]);  // what rounding has left of the mean
-    shift[c] = (affine ? widen(bias[c]) : (A)0) - rest * scale[c];
-}
-
-// The running statistics of evaluation, moved towards those of the batch: running * (1 - momentum) + batch * momentum.
-//
-// One thread a channel; `unbiased` is n / (n - 1). As separate operations these are nine launches for a few numbers.
-// Bytes: reads 4 numbers a channel and writes 2.
-template <typename T>
-__global__ void __launch_bounds__(BLOCK, RESIDENT)
-batch_norm_running(const T* __restrict__ running_mean, const T* __restrict__ running_var,
-                   const double* __restrict__ mean, const double* __restrict__ var,
-                   T* __restrict__ moved_mean, T* __restrict__ moved_var,
-                   i64 channels, double unbiased, double momentum) {
-    typedef Arithmetic<T> A;
-    const i64 channel = thread_number();
-    if (channel >= channels) return;
-    const double kept = 1 - momentum;
-    narrow((A)(widen(running_mean[channel]) * kept + mean[channel] * momentum), moved_mean[channel]);
-    narrow((A)(widen(running_var[channel]) * kept + var[channel] * unbiased * momentum), moved_var[channel]);
+    describe_channel((int)c, mean[c], var[c], weight, bias, center, inverse_std, scale, shift, eps, affine);
 }
 
 // ----------------------------------------------------------------------------------------------------------- normalise

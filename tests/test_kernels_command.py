@@ -91,10 +91,10 @@ def test_what_was_compiled(compiled, capsys):
 def test_what_was_compiled_as_json(compiled, capsys):
     assert main(["kernels", "--compile", "sm_75,sm_200", "--json"]) == 0
     listed = {each["kernel"]: each["instances"] for each in json.loads(capsys.readouterr().out)}
-    assert listed["batch_norm_merge_moments"] == [
+    assert listed["batch_norm_merge_moments"][:2] == [
         {
-            "instance": "batch_norm_merge_moments",
-            "dtype": "float64",
+            "instance": "batch_norm_merge_moments<half_t>",
+            "dtype": "float16",
             "arch": arch,
             "registers": 80,
             "shared_bytes": 6144,

@@ -106,6 +106,11 @@ def with_special_values(rng, case):
     return each_array(put, case)
 
 
+def spared(name, case):
+    """What a pass is called with: a copy where it may write over it, since the case is still needed."""
+    return each_array(lambda array: array.copy(order="K"), case) if CASES[name].in_place else case
+
+
 def call(function, arguments):
     """The results, copied to the host: some passes lend memory of their own."""
     with np.errstate(all="ignore"):
@@ -149,9 +154,9 @@ def test_cases_are_of_passes():
 def test_the_page_on_the_emulated_backend(name, rng, numpy_backend):
     for case in CASES[name].make(rng):
         with without_kernels():
-            want = call(PASSES[name].page, case)
+            want = call(PASSES[name].page, spared(name, case))
             with on_device("cuda"):
-                got = call(PASSES[name].page, each_array(on_backend, case))
+                got = call(PASSES[name].page, each_array(on_backend, spared(name, case)))
         assert_near(got, want, want, CASES[name].tolerance)
 
 
@@ -161,15 +166,16 @@ def test_a_kernel_is_the_page(name, device, number, rng, numpy_backend):
     taken = 0
     for case in CASES[name].make(rng):
         with on_device(device):
-            arguments = each_array(on_backend, case)
+            arguments = each_array(on_backend, spared(name, case))
             if not kernel.takes(*arguments):
                 continue
             taken += 1
             before = call(as_given, arguments)
             got = call(kernel.run, arguments)
-            assert_same_bits(call(as_given, arguments), before)  # what it was given is as it was
+            if not CASES[name].in_place:
+                assert_same_bits(call(as_given, arguments), before)  # what it was given is as it was
         with without_kernels():
-            page, exact = call(one.page, case), call(one.page, each_array(in_float64, case))
+            page, exact = call(one.page, spared(name, case)), call(one.page, each_array(in_float64, case))
         assert_near(got, page, exact, CASES[name].tolerance)
     assert taken, f"no case of {name} is for this kernel"
 
@@ -205,7 +211,7 @@ def test_a_cpu_kernel_gives_the_same_bits_wherever_arrays_begin_and_on_any_numbe
         with on_device(device):
             if kernel.takes(*case):
                 threads(1)
-                alone = call(kernel.run, case)
+                alone = call(kernel.run, spared(name, case))
                 threads(3)
-                assert_same_bits(call(kernel.run, case), alone)
+                assert_same_bits(call(kernel.run, spared(name, case)), alone)
                 assert_same_bits(call(kernel.run, each_array(misaligned, case)), alone)

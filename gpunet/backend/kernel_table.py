@@ -30,7 +30,6 @@ __all__ = [
     "BATCH_NORM_MERGE_SUMS",
     "BATCH_NORM_MOMENTS",
     "BATCH_NORM_NORMALISE",
-    "BATCH_NORM_RUNNING",
     "BATCH_NORM_SUMS",
     "COL2IM",
     "IM2COL",
@@ -262,29 +261,23 @@ BATCH_NORM_MOMENTS = Kernel(
     f"const T* x, double* chunk_mean, double* chunk_squares, {_SHARE}",
     "takes a pack of channels through some rows of a chunk; its block merges mean and deviations",
 )
+_MADE_OF_CHANNELS = "Arithmetic<T>* center, Arithmetic<T>* inverse_std, Arithmetic<T>* scale, Arithmetic<T>* shift"
 BATCH_NORM_MERGE_MOMENTS = Kernel(
     "batchnorm",
     "batch_norm_merge_moments",
-    (),
-    f"const double* chunk_mean, const double* chunk_squares, double* mean, double* var, {_SHARE}, i64 chunks",
-    "takes one channel through some of the chunks; its block merges mean and variance",
+    ("T",),
+    "const double* chunk_mean, const double* chunk_squares, const T* weight, const T* bias, "
+    f"T* running_mean, T* running_var, double* mean, double* var, {_MADE_OF_CHANNELS}, "
+    f"{_SHARE}, i64 chunks, double eps, double momentum, int affine, int moving",
+    "takes one channel through some of the chunks; its block merges, and moves the running statistics",
 )
 BATCH_NORM_CHANNELS = Kernel(
     "batchnorm",
     "batch_norm_channels",
     ("T",),
-    "const double* mean, const double* var, const T* weight, const T* bias, "
-    "Arithmetic<T>* center, Arithmetic<T>* inverse_std, Arithmetic<T>* scale, Arithmetic<T>* shift, "
+    f"const double* mean, const double* var, const T* weight, const T* bias, {_MADE_OF_CHANNELS}, "
     "i64 channels, double eps, int affine",
     "makes the numbers of one channel that the other kernels need",
-)
-BATCH_NORM_RUNNING = Kernel(
-    "batchnorm",
-    "batch_norm_running",
-    ("T",),
-    "const T* running_mean, const T* running_var, const double* mean, const double* var, T* moved_mean, T* moved_var, "
-    "i64 channels, double unbiased, double momentum",
-    "moves the running statistics of one channel",
 )
 BATCH_NORM_NORMALISE = Kernel(
     "batchnorm",
@@ -346,7 +339,6 @@ KERNELS = (
     BATCH_NORM_MOMENTS,
     BATCH_NORM_MERGE_MOMENTS,
     BATCH_NORM_CHANNELS,
-    BATCH_NORM_RUNNING,
     BATCH_NORM_NORMALISE,
     BATCH_NORM_SUMS,
     BATCH_NORM_MERGE_SUMS,

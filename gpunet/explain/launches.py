@@ -145,7 +145,6 @@ def _batch_norm(exercise: Exercise) -> Iterator[Launch]:
     _, groups = lanes_and_groups(channels)
     yield _launch(table.BATCH_NORM_MOMENTS, summing.threads, summing.vector, False)
     yield _launch(table.BATCH_NORM_MERGE_MOMENTS, groups * BLOCK, 1, False)
-    yield _launch(table.BATCH_NORM_CHANNELS, channels, 1, False)
     yield _launch(table.BATCH_NORM_NORMALISE, passing.threads, passing.vector, False)
     yield _launch(table.BATCH_NORM_SUMS, summing.threads, summing.vector, True)
     yield _launch(table.BATCH_NORM_MERGE_SUMS, groups * BLOCK, 1, True)

@@ -37,7 +37,6 @@ __all__ = [
     "input_gradient",
     "moments",
     "normalise",
-    "running_statistics",
     "statistics",
 ]
 
@@ -159,26 +158,16 @@ def _tile_by_tile(work: Callable[..., Any], arrays: tuple[Any, ...], vectors: tu
 
 
 @Pass
-def running_statistics(
-    running_mean: Array, running_var: Array, mean: Array, var: Array, unbiased: float, momentum: float
-) -> tuple[Array, Array]:
-    """The running mean and variance, moved towards those of a batch; `unbiased` is n / (n - 1)."""
-    moved_mean = running_mean * (1 - momentum) + mean * momentum
-    moved_var = running_var * (1 - momentum) + var * unbiased * momentum
-    return moved_mean.astype(running_mean.dtype), moved_var.astype(running_var.dtype)
-
-
-@Pass
 def statistics(
     x: Array, weight: Array | None, bias: Array | None, eps: float, running: Running
-) -> tuple[Channels, tuple[Array, Array] | None]:
-    """What normalising x (N, ..., C) by its own moments needs, and the running statistics after it, where there are."""
-    count = x.size // x.shape[-1]
+) -> tuple[Channels, Running]:
+    """What normalising x (N, ..., C) by its own moments needs; and the running statistics, moved in place."""
     mean, var = moments(x)
-    known = channels(mean, var, weight, bias, eps, x)
-    if running.mean is None:
-        return known, None
-    return known, running_statistics(running.mean, running.var, mean, var, count / (count - 1), running.momentum)
+    if running.mean is not None and running.var is not None:
+        count, momentum = x.size // x.shape[-1], running.momentum
+        running.mean[...] = running.mean * (1 - momentum) + mean * momentum
+        running.var[...] = running.var * (1 - momentum) + var * (count / (count - 1)) * momentum
+    return channels(mean, var, weight, bias, eps, x), running
 
 
 class BatchNorm(Operation):
@@ -197,11 +186,9 @@ class BatchNorm(Operation):
     def forward(self, x: Any, weight: Array | None = None, bias: Array | None = None) -> Any:
         x = to_nhwc(computed(x))  # (N, ..., C)
         running, self._running = self._running, Running()  # or the tape would take them for what the gradient needs
-        known, moved = statistics(x, weight, bias, self.eps, running)
-        if moved is not None:
+        if running.mean is not None:
             settle(running.mean, running.var)
-            running.mean[...], running.var[...] = moved
-        return self._normalise(x, known, weight)
+        return self._normalise(x, statistics(x, weight, bias, self.eps, running)[0], weight)
 
     def _normalise(self, x: Array, known: Channels, weight: Array | None) -> Any:
         self.x, self.dtype, self.known = x, x.dtype if weight is None else weight.dtype, known

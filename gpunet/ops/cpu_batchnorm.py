@@ -44,13 +44,13 @@ def _(x: Array) -> tuple[Array, Array]:
 
 
 @batchnorm.statistics.on("cpu", takes=lambda x, weight, bias, eps, running: is_float32(x, weight, bias, *running[:2]))
-def _(
-    x: Array, weight: Array | None, bias: Array | None, eps: float, running: Running
-) -> tuple[Channels, tuple[Array, Array] | None]:
+def _(x: Array, weight: Array | None, bias: Array | None, eps: float, running: Running) -> tuple[Channels, Running]:
     known = xp.empty((6, x.shape[-1]), dtype=x.dtype)
     vectors = [each if each is None else xp.ascontiguousarray(each) for each in (weight, bias, *running[:2])]
     _moments(x, vectors, known, (eps, running.momentum))
-    return Channels(*known[:4]), None if running.mean is None else tuple(known[4:])
+    if running.mean is not None and running.var is not None:
+        running.mean[...], running.var[...] = known[4:]
+    return Channels(*known[:4]), running
 
 
 def _moments(

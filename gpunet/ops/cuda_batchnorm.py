@@ -16,13 +16,12 @@ from gpunet.backend.kernel_table import (
     BATCH_NORM_MERGE_SUMS,
     BATCH_NORM_MOMENTS,
     BATCH_NORM_NORMALISE,
-    BATCH_NORM_RUNNING,
     BATCH_NORM_SUMS,
     arithmetic_dtype,
 )
 from gpunet.backend.kernels import BLOCK, launch, vector_width
 from gpunet.ops import batchnorm
-from gpunet.ops.batchnorm import Channels, Sums
+from gpunet.ops.batchnorm import Channels, Running, Sums
 
 __all__ = ["Share", "lanes_and_groups", "share_among_blocks"]
 
@@ -73,46 +72,60 @@ def lanes_and_groups(packs: int) -> tuple[int, int]:
 @batchnorm.moments.on("cuda")
 def _(x: Array) -> tuple[Array, Array]:
     """Mean and biased variance per channel of x (N, ..., C), with at least one row: float64, (C,)."""
+    return _moments(x, None, None, 0.0, Running())[:2]
+
+
+def _is_for_kernel(x: Array, weight: Array | None, bias: Array | None, eps: float, running: Running) -> bool:
+    """Whether all vectors are of one type, in which what x is computed in can be told, and lie in one piece."""
+    vectors = [each for each in (weight, bias, running.mean, running.var) if each is not None]
+    return (weight is None) == (bias is None) and all(
+        each.dtype == vectors[0].dtype
+        and arithmetic_dtype(each.dtype) == arithmetic_dtype(x.dtype)
+        and each.flags.c_contiguous
+        for each in vectors
+    )
+
+
+@batchnorm.statistics.on("cuda", takes=_is_for_kernel)
+def _(x: Array, weight: Array | None, bias: Array | None, eps: float, running: Running) -> tuple[Channels, Running]:
+    """What normalising x (N, ..., C) by its own moments needs; and the running statistics, moved in place."""
+    return _moments(x, weight, bias, eps, running)[2], running
+
+
+def _moments(
+    x: Array, weight: Array | None, bias: Array | None, eps: float, running: Running
+) -> tuple[Array, Array, Channels]:
     share = share_among_blocks(x, (), summing=True)
     partial_mean, partial_squares = (xp.empty((share.chunks, share.channels), dtype=xp.float64) for _ in range(2))
     mean, var = (xp.empty(share.channels, dtype=xp.float64) for _ in range(2))
+    made = _empty_channels(share.channels, x)
     cut = (share.rows, share.channels, share.lanes, share.chunk_rows)
     launch(BATCH_NORM_MOMENTS, x, partial_mean, partial_squares, *cut, threads=share.threads, vector=share.vector)
     lanes, groups = lanes_and_groups(share.channels)
     cut = (share.rows, share.channels, lanes, share.chunk_rows)
-    launch(
-        BATCH_NORM_MERGE_MOMENTS, partial_mean, partial_squares, mean, var, *cut, share.chunks, threads=groups * BLOCK
-    )
-    return mean, var
+    given = (weight, bias, running.mean, running.var)
+    stand_in = next((each for each in given if each is not None), x)  # of the right type, and not looked at
+    arrays = (partial_mean, partial_squares, *(stand_in if each is None else each for each in given), mean, var, *made)
+    flags = (int(weight is not None), int(running.mean is not None))
+    numbers = (*cut, share.chunks, eps, running.momentum, *flags)
+    launch(BATCH_NORM_MERGE_MOMENTS, *arrays, *numbers, threads=groups * BLOCK)
+    return mean, var, made
 
 
 @batchnorm.channels.on("cuda")
 def _(mean: Array, var: Array, weight: Array | None, bias: Array | None, eps: float, like: Array) -> Channels:
     """What normalising by this mean and variance (C,) needs, for values of the type of `like`."""
-    number = len(mean)
-    made = Channels(*(xp.empty(number, dtype=arithmetic_dtype(like.dtype)) for _ in range(4)))
+    made = _empty_channels(len(mean), like)
     affine = weight is not None and bias is not None
     vectors = (weight, bias) if affine else (like, like)  # not looked at
     vectors = tuple(xp.ascontiguousarray(vector) for vector in vectors)
     statistics = (xp.ascontiguousarray(moment, dtype=xp.float64) for moment in (mean, var))
-    launch(BATCH_NORM_CHANNELS, *statistics, *vectors, *made, number, eps, int(affine), threads=number)
+    launch(BATCH_NORM_CHANNELS, *statistics, *vectors, *made, len(mean), eps, int(affine), threads=len(mean))
     return made
 
 
-def _is_contiguous(array: Array) -> bool:
-    return bool(array.flags.c_contiguous)
-
-
-@batchnorm.running_statistics.on("cuda", takes=lambda *arrays: all(_is_contiguous(each) for each in arrays[:4]))
-def _(
-    running_mean: Array, running_var: Array, mean: Array, var: Array, unbiased: float, momentum: float
-) -> tuple[Array, Array]:
-    """The running mean and variance, moved towards those of a batch, which are float64."""
-    moved = tuple(xp.empty_like(each) for each in (running_mean, running_var))
-    count = len(mean)
-    arrays = (running_mean, running_var, mean, var, *moved)
-    launch(BATCH_NORM_RUNNING, *arrays, count, unbiased, momentum, threads=count)
-    return moved
+def _empty_channels(count: int, like: Array) -> Channels:
+    return Channels(*(xp.empty(count, dtype=arithmetic_dtype(like.dtype)) for _ in range(4)))
 
 
 @batchnorm.normalise.on("cuda")

@@ -25,23 +25,25 @@ class Cases(NamedTuple):
     make: Callable[[np.random.Generator], Iterator[tuple[Any, ...]]]
     tolerance: float
     special: bool
+    in_place: bool
 
 
 CASES: dict[str, Cases] = {}
 """By the name of the pass."""
 
 
-def cases(name: str, tolerance: float = 1e-5, special: bool = True) -> Callable[..., Any]:
+def cases(name: str, tolerance: float = 1e-5, special: bool = True, in_place: bool = False) -> Callable[..., Any]:
     """Declare the cases of a pass: a decorator of a generator of tuples of arguments.
 
     Args:
         tolerance: of float32, as a part of the largest value; float16 has 2e-3.
         special: whether NaN and infinity are tried, too, in every array of floats; False where they cannot occur.
+        in_place: whether the pass may write over what it is given; what it has written it must return, too.
     """
 
     def declare(make: Callable[[np.random.Generator], Iterator[tuple[Any, ...]]]) -> Any:
         assert name not in CASES, f"the cases of {name} are declared twice"
-        CASES[name] = Cases(make, tolerance, special)
+        CASES[name] = Cases(make, tolerance, special, in_place)
         return make
 
     return declare

@@ -54,14 +54,7 @@ def channels(rng):
         yield mean.astype(np.float32), var.astype(np.float32), None, None, 1e-3, weight
 
 
-@cases("running_statistics")
-def running_statistics(rng):
-    for shape, dtype, _ in in_types(rng):
-        of_batch = (normal(rng, shape[-1:], np.float64), normal(rng, shape[-1:], np.float64) ** 2)
-        yield normal(rng, shape[-1:], dtype), normal(rng, shape[-1:], dtype) ** 2, *of_batch, 8 / 7, 0.1
-
-
-@cases("statistics", special=False)
+@cases("statistics", special=False, in_place=True)
 def statistics(rng):
     for shape, dtype, _ in in_types(rng):
         count, x = shape[-1], normal(rng, shape, dtype) * 2 + 3
