@@ -10,7 +10,17 @@ there is `find_races`.
 """
 
 from gpunet.emulator.compiler import Flavour, compiler_command
-from gpunet.emulator.module import Module, Parameter, thread_order
+from gpunet.emulator.module import Module, Parameter, record_traffic, thread_order
 from gpunet.emulator.thread_sanitizer import find_races
+from gpunet.emulator.traffic import Traffic
 
-__all__ = ["Flavour", "Module", "Parameter", "compiler_command", "find_races", "thread_order"]
+__all__ = [
+    "Flavour",
+    "Module",
+    "Parameter",
+    "Traffic",
+    "compiler_command",
+    "find_races",
+    "record_traffic",
+    "thread_order",
+]

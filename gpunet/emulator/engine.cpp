@@ -62,6 +62,7 @@ Word ask_warp(Operation operation, unsigned mask, Word value, int source_lane, P
 Launch launch;
 Fault fault;
 bool failed;
+std::vector<Recorded> recorded;
 
 namespace {
 
@@ -129,10 +130,13 @@ SharedVariable* Block::find_shared(const void* key) {
     return nullptr;
 }
 
-SharedVariable& Block::make_shared(const void* key, const char* name, Size bytes, Size element_bytes) {
+SharedVariable& Block::make_shared(const void* key, const char* name, Size bytes, Size element_bytes,
+                                   Size alignment) {
     shared_bytes += bytes;
     const Size with_fences = fence + bytes + fence;
-    shared.push_back({key, name, bytes, element_bytes, nullptr, nullptr, std::vector<SharedByte>(bytes)});
+    const short number = (short)(-1 - (int)shared.size());
+    shared.push_back(
+        {key, name, bytes, element_bytes, alignment, number, nullptr, nullptr, std::vector<SharedByte>(bytes)});
     SharedVariable& made = shared.back();
     made.storage.reset(new char[with_fences]);
     char* const middle = made.storage.get() + fence;
@@ -277,12 +281,12 @@ unsigned ballot(unsigned mask, bool predicate, Place place) {
     return (unsigned)ask_warp(Operation::ballot, mask, predicate, 0, place);
 }
 
-void* static_shared(const void* key, const char* name, Size bytes, Size element_bytes) {
+void* static_shared(const void* key, const char* name, Size bytes, Size element_bytes, Size alignment) {
     Block& block = running_block();
     enter_shared();
     SharedVariable* variable = block.find_shared(key);
     const bool make = !variable;
-    if (make) variable = &block.make_shared(key, name, bytes, element_bytes);
+    if (make) variable = &block.make_shared(key, name, bytes, element_bytes, alignment);
     leave_shared(variable, make);
     if (block.shared_bytes > shared_limit) {
         stop(nullptr, __builtin_return_address(0), "a block has %zu bytes of shared memory; with %s it uses %zu",
@@ -291,9 +295,9 @@ void* static_shared(const void* key, const char* name, Size bytes, Size element_
     return variable->begin;
 }
 
-void* dynamic_shared(const char* name, Size element_bytes) {
+void* dynamic_shared(const char* name, Size element_bytes, Size alignment) {
     static const char key = 0;  // all names of it stand for the same memory
-    return static_shared(&key, name, launch.dynamic_shared_bytes, element_bytes);
+    return static_shared(&key, name, launch.dynamic_shared_bytes, element_bytes, alignment);
 }
 
 Word atomic_load(const void* address, Size bytes) {
@@ -322,6 +326,14 @@ extern "C" __attribute__((visibility("default"))) const gpunet_emulator::Fault* 
     launch = *asked;
     failed = false;
     random_state = asked->seed;
+    recorded.clear();
     run_grid();
     return failed ? &fault : nullptr;
+}
+
+// The accesses of the last launch, where it asked for them.
+extern "C" __attribute__((visibility("default"))) const gpunet_emulator::Recorded* gpunet_recorded(
+    gpunet_emulator::Size* count) {
+    *count = gpunet_emulator::recorded.size();
+    return gpunet_emulator::recorded.data();
 }

@@ -34,6 +34,18 @@ struct Launch {  // the layout is known to module.py
     Size dynamic_shared_bytes;
     Order order;
     unsigned seed;
+    bool recording;  // whether accesses are kept
+};
+
+// One access to an array or to shared memory, as much of it as an instruction of a GPU moves; where the launch asks for
+// them, all are kept.
+struct Recorded {  // the layout is known to module.py
+    const void* instruction;  // behind the access; a copy that takes several has the same one for all
+    Size thread;              // its number in the grid
+    Size offset;              // in the array, or in the variable
+    unsigned bytes;
+    short array;  // the number of the argument, or of the shared variable
+    bool write;
 };
 
 // A broken rule. Its place is a file and a line, or the address of an instruction, which the caller turns into them.
@@ -85,7 +97,8 @@ struct SharedByte {
 struct SharedVariable {
     const void* key;
     const char* name;
-    Size bytes, element_bytes;
+    Size bytes, element_bytes, alignment;
+    short number;  // -1 for the first of the block, then -2, ...
     char* begin;
     std::unique_ptr<char[]> storage;  // the variable between two fences
     std::vector<SharedByte> history;
@@ -102,7 +115,7 @@ struct Block {
 
     void begin(uint3 block_index);
     SharedVariable* find_shared(const void* key);
-    SharedVariable& make_shared(const void* key, const char* name, Size bytes, Size element_bytes);
+    SharedVariable& make_shared(const void* key, const char* name, Size bytes, Size element_bytes, Size alignment);
     // Let go on who can; call when no thread of the block runs. False if that is nobody although some have not
     // finished: then the fault says why.
     bool release_waiting();
@@ -116,6 +129,7 @@ private:
 extern Launch launch;  // the one in progress
 extern Fault fault;    // the first of the launch
 extern bool failed;
+extern std::vector<Recorded> recorded;  // of the launch
 
 // The numbers 0 to count - 1 in the order of the launch; a shuffled one differs from call to call.
 void arrange(std::vector<unsigned>& numbers);

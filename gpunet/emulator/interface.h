@@ -35,8 +35,8 @@ Word exchange(unsigned mask, Word value, int source_lane, Place place);  // retu
 unsigned ballot(unsigned mask, bool predicate, Place place);
 
 // Shared memory of the block. A variable is known by its key, an address that is its own.
-void* static_shared(const void* key, const char* name, Size bytes, Size element_bytes);
-void* dynamic_shared(const char* name, Size element_bytes);
+void* static_shared(const void* key, const char* name, Size bytes, Size element_bytes, Size alignment);
+void* dynamic_shared(const char* name, Size element_bytes, Size alignment);
 
 // Atomics on 4 or 8 bytes; the address is checked like that of any other access.
 Word atomic_load(const void* address, Size bytes);

@@ -70,13 +70,6 @@ bool within(const char* address, Size bytes, const char* begin, Size size) {
     return address >= begin && bytes <= size && address - begin <= (std::ptrdiff_t)(size - bytes);
 }
 
-bool in_an_argument(const char* address, Size bytes) {
-    for (Size i = 0; i < launch.argument_count; ++i) {
-        if (within(address, bytes, launch.arguments[i].begin, launch.arguments[i].bytes)) return true;
-    }
-    return false;
-}
-
 // Constants of the kernel's file lie in the library that this function lies in.
 bool in_this_library(const char* address) {
     Dl_info here, there;
@@ -125,14 +118,41 @@ SharedVariable* shared_at(const char* address, Size bytes) {
     return nullptr;
 }
 
+// ---------------------------------------------------------------- what is recorded
+
+// A GPU moves 1, 2, 4, 8 or 16 bytes at once, from a multiple of that, and a compiler goes by what a type promises.
+void record(int array, Size offset, Size bytes, Size alignment, bool write, const void* instruction) {
+    if (!launch.recording) return;
+    const Size all = bytes | offset | alignment | 16, piece = all & -all;
+    const Block& block = running_block();
+    const Size number = ((Size)block.index.z * launch.grid[1] + block.index.y) * launch.grid[0] + block.index.x;
+    const Size thread = number * block.threads.size() + running_thread().number;
+    for (Size done = 0; done < bytes; done += piece) {
+        recorded.push_back({instruction, thread, offset + done, (unsigned)piece, (short)array, write});
+    }
+}
+
+// Whether it is in an array; if so, the access is recorded.
+bool in_an_argument(const char* address, Size bytes, bool write, const void* instruction) {
+    for (Size i = 0; i < launch.argument_count; ++i) {
+        const Argument& argument = launch.arguments[i];
+        if (!within(address, bytes, argument.begin, argument.bytes)) continue;
+        record((int)i, address - argument.begin, bytes, 16, write, instruction);
+        return true;
+    }
+    return false;
+}
+
 }  // namespace
 
 void check_access(const void* memory, Size bytes, bool write, const void* instruction) {
     const char* address = (const char*)memory;
-    if (in_an_argument(address, bytes)) return;
+    if (in_an_argument(address, bytes, write, instruction)) return;
     if (within(address, bytes, stack_begin, stack_end - stack_begin)) return;
     if (SharedVariable* variable = shared_at(address, bytes)) {
-        return check_shared(*variable, address - variable->begin, bytes, write, instruction);
+        const Size offset = address - variable->begin;
+        check_shared(*variable, offset, bytes, write, instruction);
+        return record(variable->number, offset, bytes, variable->alignment, write, instruction);
     }
     if (in_this_library(address)) return;
     stop_out_of_bounds(address, bytes, write, instruction);
@@ -146,15 +166,17 @@ void check_atomic(const void* memory, Size bytes, const void* instruction) {
              "misaligned: thread %u has an atomic on %zu bytes at an address that is no multiple of that",
              running_thread().number, (size_t)bytes);
     }
-    if (in_an_argument(address, bytes)) return;
+    if (in_an_argument(address, bytes, true, instruction)) return;
     SharedVariable* variable = shared_at(address, bytes);
     if (!variable) stop_out_of_bounds(address, bytes, true, instruction);
-    if (!variable->history[address - variable->begin].written) {
-        const Size element = (address - variable->begin) / variable->element_bytes;
+    const Size offset = address - variable->begin;
+    if (!variable->history[offset].written) {
+        const Size element = offset / variable->element_bytes;
         stop(nullptr, instruction,
              "thread %u has an atomic on element %zu of shared memory %s, which nobody has written",
              running_thread().number, (size_t)element, variable->name);
     }
+    record(variable->number, offset, bytes, variable->alignment, true, instruction);
 }
 
 }  // namespace gpunet_emulator

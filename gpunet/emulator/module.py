@@ -18,9 +18,10 @@ import numpy as np
 
 from gpunet.emulator.compiler import Flavour, build, default_flavour
 from gpunet.emulator.source import kernel_names, translation_unit
-from gpunet.errors import ArgumentError, KernelError
+from gpunet.emulator.traffic import RECORDED, Traffic, measure
+from gpunet.errors import ArgumentError, BackendError, KernelError
 
-__all__ = ["Module", "Parameter", "thread_order"]
+__all__ = ["Module", "Parameter", "record_traffic", "thread_order"]
 
 _THREADS = 1024  # that a block can have
 _ORDERS = ("forward", "backward", "shuffled")
@@ -78,6 +79,7 @@ class _Launch(ctypes.Structure):  # as in engine.h
         ("dynamic_shared_bytes", ctypes.c_size_t),
         ("order", ctypes.c_int),
         ("seed", ctypes.c_uint),
+        ("recording", ctypes.c_bool),
     )
 
 
@@ -114,6 +116,23 @@ def thread_order(name: str, seed: int = 0) -> Iterator[None]:
         _Order.name, _Order.seed = before
 
 
+class _Record:
+    of: list[Traffic] | None = None
+
+
+@contextlib.contextmanager
+def record_traffic() -> Iterator[list[Traffic]]:
+    """Count what each launch inside this block asks of memory; the list grows with them.
+
+    Arrays are taken to begin where fresh memory of CuPy's does. A launch keeps 32 bytes for each access of each thread.
+    """
+    before, _Record.of = _Record.of, []
+    try:
+        yield _Record.of
+    finally:
+        _Record.of = before
+
+
 class Module:
     """The kernels of one source text, ready to run on the CPU.
 
@@ -146,11 +165,13 @@ class Module:
             raise KernelError('the source has no kernel: none is declared extern "C", and no name expression was given')
         self.text = translation_unit(source, self.names)
         self.options = tuple(options)
-        self.path = build(self.text, options, flavour if flavour is not None else default_flavour())
+        self._flavour = flavour if flavour is not None else default_flavour()
+        self.path = build(self.text, options, self._flavour)
         self._library = ctypes.CDLL(str(self.path))
         self._run = self._library.gpunet_launch
         self._run.argtypes = [ctypes.POINTER(_Launch)]
         self._run.restype = ctypes.POINTER(_Fault)
+        self._library.gpunet_recorded.restype = ctypes.c_void_p
         table = ctypes.c_void_p * len(self.names)
         self._kernels = dict(zip(self.names, table.in_dll(self._library, "gpunet_kernels"), strict=True))
         describe = table.in_dll(self._library, "gpunet_describe")
@@ -223,11 +244,22 @@ class Module:
             shared_mem,
             _ORDERS.index(_Order.name),
             _Order.seed,
+            _Record.of is not None,
         )
         with self._one_at_a_time:
             fault = self._run(ctypes.byref(launch))
             if fault:
                 raise KernelError(f"kernel {name}, {self._place(fault.contents)}: {fault.contents.what.decode()}")
+            if _Record.of is not None:
+                _Record.of.append(measure(name, math.prod(grid), math.prod(block), self._recorded()))
+
+    def _recorded(self) -> np.ndarray[Any, Any]:
+        """The accesses of the last launch."""
+        if self._flavour not in (Flavour.CHECKED, Flavour.PORTABLE):
+            raise BackendError("GPUNET_EMULATOR=address leaves the accesses to a sanitizer: they cannot be recorded")
+        count = ctypes.c_size_t()
+        first = self._library.gpunet_recorded(ctypes.byref(count))
+        return np.frombuffer(ctypes.string_at(first, count.value * RECORDED.itemsize), RECORDED)
 
     def _place(self, fault: _Fault) -> str:
         if fault.file:

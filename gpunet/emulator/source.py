@@ -66,12 +66,12 @@ def _static_shared(match: re.Match[str]) -> str:
         pointer = f"{kind} (*){extents.strip()}"
         lines.append(
             f"static char {name}_key; {kind} (&{name}){extents.strip()} = *reinterpret_cast<{pointer}>("
-            f'gpunet_emulator::static_shared(&{name}_key, "{name}", sizeof({whole}), sizeof({kind})));'
+            f'gpunet_emulator::static_shared(&{name}_key, "{name}", sizeof({whole}), sizeof({kind}), alignof({kind})));'
         )
     return " ".join(lines) + "\n" * match.group().count("\n")
 
 
 def _dynamic_shared(match: re.Match[str]) -> str:
     kind, name = match["type"].strip(), match["name"]
-    memory = f'gpunet_emulator::dynamic_shared("{name}", sizeof({kind}))'
+    memory = f'gpunet_emulator::dynamic_shared("{name}", sizeof({kind}), alignof({kind}))'
     return f"{kind}* const {name} = static_cast<{kind}*>({memory});" + "\n" * match.group().count("\n")
