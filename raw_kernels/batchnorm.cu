@@ -51,10 +51,15 @@ template <int V> __device__ __forceinline__ Share share_of(i64 rows, int channel
 // thread of turn 0 may read it: the next merge writes to `part` again, each thread to its own place.
 template <typename Part> __device__ __forceinline__ void merge_lanes(Part* part, const Part& mine, int lanes) {
     const int thread = (int)threadIdx.x;
-    part[thread] = mine;
+    Part merged = mine;
+    part[thread] = merged;
     __syncthreads();
     for (int half = BLOCK / 2; half >= lanes; half /= 2) {
-        if (thread < half) part[thread].merge(part[thread + half]);
+        if (thread < half) {
+            const Part other = part[thread + half];
+            merged.merge(other);
+            part[thread] = merged;
+        }
         __syncthreads();
     }
 }
@@ -275,12 +280,9 @@ batch_norm_normalise(const T* __restrict__ x, const T* __restrict__ residual, T*
     if (!share.works) return;
 
     A m[V], s[V], b[V];
-#pragma unroll
-    for (int v = 0; v < V; ++v) {
-        m[v] = center[share.channel + v];
-        s[v] = scale[share.channel + v];
-        b[v] = shift[share.channel + v];
-    }
+    load<V>(center + share.channel, m);
+    load<V>(scale + share.channel, s);
+    load<V>(shift + share.channel, b);
     for (i64 row = share.row; row < share.end; row += share.step) {
         const i64 at = row * channels + share.channel;
         A value[V];
@@ -315,8 +317,9 @@ __device__ __forceinline__ void load_gradient(const T* grad, const T* y, int rel
     }
 }
 
-// The sums of g and of g * (x - mean).
-struct Sums {
+// The sums of g and of g * (x - mean). Aligned, so that a thread moves both at once: two halves one after the other
+// would lie 16 bytes apart from thread to thread, and every second bank of shared memory would wait.
+struct alignas(16) Sums {
     double gradient, product;
 
     __device__ __forceinline__ void merge(const Sums& other) {
@@ -365,8 +368,7 @@ batch_norm_sums(const T* __restrict__ grad, const T* __restrict__ x, const T* __
     A gradient[V] = {}, product[V] = {};
     if (share.works) {
         A m[V];
-#pragma unroll
-        for (int v = 0; v < V; ++v) m[v] = center[share.channel + v];
+        load<V>(center + share.channel, m);
 #pragma unroll 4
         for (i64 row = share.row; row < share.end; row += share.step) {
             const i64 at = row * channels + share.channel;
@@ -455,13 +457,10 @@ batch_norm_input_gradient(const T* __restrict__ grad, const T* __restrict__ x, c
     if (!share.works) return;
 
     A m[V], s[V], d[V], k[V];
-#pragma unroll
-    for (int v = 0; v < V; ++v) {
-        m[v] = center[share.channel + v];
-        s[v] = scale[share.channel + v];
-        d[v] = mean_gradient[share.channel + v];
-        k[v] = slope[share.channel + v];
-    }
+    load<V>(center + share.channel, m);
+    load<V>(scale + share.channel, s);
+    load<V>(mean_gradient + share.channel, d);
+    load<V>(slope + share.channel, k);
     for (i64 row = share.row; row < share.end; row += share.step) {
         const i64 at = row * channels + share.channel;
         A g[V], value[V];

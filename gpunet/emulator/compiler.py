@@ -27,6 +27,7 @@ __all__ = [
     "cache_folder",
     "compiler_command",
     "default_flavour",
+    "shows_accesses",
     "user_cache_folder",
 ]
 
@@ -49,6 +50,7 @@ _FOLLOWED = [  # the checks whose functions memory_checks.cpp defines
     "-fsanitize=alignment,bounds,signed-integer-overflow,shift-exponent,integer-divide-by-zero",
 ]
 _CLANG_FOLLOWED = ["-fno-sanitize=local-bounds"]  # part of `bounds` there, but stops the program instead of calling us
+_GCC_FOLLOWED = ["-fno-tree-sra"]  # which would copy a pack value by value; a GPU moves it as one
 _ADDRESS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
 _THREAD = ["-fsanitize=thread"]
 
@@ -76,6 +78,11 @@ def default_flavour() -> Flavour:
     if name not in (flavour.value for flavour in Flavour if flavour is not Flavour.THREAD):
         raise BackendError(f"GPUNET_EMULATOR must be checked, portable or address, got {name!r}")
     return Flavour(name)
+
+
+def shows_accesses(flavour: Flavour) -> bool:
+    """Whether kernels show their accesses as they are written: clang++ splits packs, and a sanitizer keeps them."""
+    return flavour in (Flavour.CHECKED, Flavour.PORTABLE) and "clang" not in _version(tuple(compiler_command()))
 
 
 def compiler_command() -> list[str]:
@@ -183,7 +190,7 @@ def _instrumentation(flavour: Flavour, version: str) -> list[str]:
         return _ADDRESS
     if flavour is Flavour.THREAD:
         return _THREAD
-    return _FOLLOWED + (_CLANG_FOLLOWED if "clang" in version else [])
+    return _FOLLOWED + (_CLANG_FOLLOWED if "clang" in version else _GCC_FOLLOWED)
 
 
 def _runtime(flavour: Flavour, version: str) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpunet.emulator.compiler import Flavour, build, default_flavour
+from gpunet.emulator.compiler import Flavour, build, default_flavour, shows_accesses
 from gpunet.emulator.source import kernel_names, translation_unit
 from gpunet.emulator.traffic import RECORDED, Traffic, measure
 from gpunet.errors import ArgumentError, BackendError, KernelError
@@ -255,8 +255,10 @@ class Module:
 
     def _recorded(self) -> np.ndarray[Any, Any]:
         """The accesses of the last launch."""
-        if self._flavour not in (Flavour.CHECKED, Flavour.PORTABLE):
-            raise BackendError("GPUNET_EMULATOR=address leaves the accesses to a sanitizer: they cannot be recorded")
+        if not shows_accesses(self._flavour):
+            raise BackendError(
+                "counting what a kernel asks of memory takes g++ (GPUNET_CXX), and no sanitizer (GPUNET_EMULATOR)"
+            )
         count = ctypes.c_size_t()
         first = self._library.gpunet_recorded(ctypes.byref(count))
         return np.frombuffer(ctypes.string_at(first, count.value * RECORDED.itemsize), RECORDED)

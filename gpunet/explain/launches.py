@@ -177,6 +177,6 @@ def _in_source(kernel: Kernel) -> tuple[int, int]:
     body = "\n".join(lines[named : lines.index("}", named)])
     shared = 0
     for type_name in re.findall(r"__shared__ (\w+) \w+\[BLOCK\];", body):
-        members = re.search(rf"struct {type_name} {{\n    double ([\w, ]+);", source)
+        members = re.search(rf"struct (?:alignas\(\d+\) )?{type_name} {{\n    double ([\w, ]+);", source)
         shared += BLOCK * 8 * len(members[1].split(",")) if members else 0
     return named + 1, shared

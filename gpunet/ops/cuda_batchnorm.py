@@ -133,10 +133,10 @@ def _(x: Array, known: Channels, residual: Array | None = None, relu: bool = Fal
     """Y = (x - center) * scale + shift, plus the residual if there is one, through a ReLU if wanted: like x."""
     y = xp.empty_like(x)
     other = x if residual is None else residual  # x: not looked at
-    share = share_among_blocks(x, (y, other), summing=False)
+    vectors = (known.center, known.scale, known.shift)
+    share = share_among_blocks(x, (y, other, *vectors), summing=False)
     cut = (share.rows, share.channels, share.lanes, share.chunk_rows)
     flags = (int(residual is not None), int(relu))
-    vectors = (known.center, known.scale, known.shift)
     launch(BATCH_NORM_NORMALISE, x, other, y, *vectors, *cut, *flags, threads=share.threads, vector=share.vector)
     return y
 
@@ -145,7 +145,7 @@ def _(x: Array, known: Channels, residual: Array | None = None, relu: bool = Fal
 def _(grad: Array, x: Array, known: Channels, relu_output: Array | None = None) -> Sums:
     """The sums over all rows that the gradients need, where `relu_output` is y if a ReLU was part of it."""
     y = x if relu_output is None else relu_output  # x: not looked at
-    share = share_among_blocks(x, (grad, y), summing=True)
+    share = share_among_blocks(x, (grad, y, known.center), summing=True)
     partial = [xp.empty((share.chunks, share.channels), dtype=xp.float64) for _ in range(2)]
     cut = (share.rows, share.channels, share.lanes, share.chunk_rows)
     flags = (int(relu_output is not None),)
@@ -164,9 +164,9 @@ def _(grad: Array, x: Array, known: Channels, sums: Sums, relu_output: Array | N
     """The gradient by x."""
     dx = xp.empty_like(x)
     y = x if relu_output is None else relu_output  # x: not looked at
-    share = share_among_blocks(x, (grad, y, dx), summing=False)
+    arrays = (grad, x, y, dx, known.center, known.scale, sums.mean_gradient, sums.slope)
+    share = share_among_blocks(x, arrays, summing=False)
     cut = (share.rows, share.channels, share.lanes, share.chunk_rows)
     flags = (int(relu_output is not None),)
-    arrays = (grad, x, y, dx, known.center, known.scale, sums.mean_gradient, sums.slope)
     launch(BATCH_NORM_INPUT_GRADIENT, *arrays, *cut, *flags, threads=share.threads, vector=share.vector)
     return dx
