@@ -7,8 +7,7 @@
 // and (i+1)*size/cells > p; solve both for i.) That makes the backward passes gathers, like the forward passes.
 //
 // One thread makes one pack: V channels of one pixel of its result. Threads of a warp differ in the channel first, so
-// every read and every write of a warp is one run of neighbouring addresses, or a few. Memory traffic is counted as in
-// pooling.cu: what overlapping cells share is read once and then found in the cache.
+// every read and every write of a warp is one run of neighbouring addresses, or a few.
 
 struct Span {
     int first, end;
@@ -44,6 +43,9 @@ __device__ __forceinline__ Span span(int index, int size, int cells) {
 //
 // A thread reads the packs of its cell.
 // Bytes: reads x once, writes y. That is the minimum.
+// Asked: what overlapping cells share once for each of them, up to 4 times where there are more pixels than cells.
+// Sectors: with few channels (a first layer's 3) a warp reads from many cells, a few bytes of each; the next elements of
+// the cells find the rest of the sectors in the cache.
 template <typename T, int V>
 __global__ void __launch_bounds__(BLOCK, RESIDENT)
 adaptive_avg_pool2d_forward(const T* __restrict__ x, T* __restrict__ y, i64 count,
@@ -97,6 +99,8 @@ adaptive_avg_pool2d_forward(const T* __restrict__ x, T* __restrict__ y, i64 coun
 //
 // A thread reads the pack of dy of each cell that covers its pixel and writes one pack of dx.
 // Bytes: reads dy once, writes dx. That is the minimum.
+// Asked: dy once for each pixel of a cell; neighbouring threads ask for the same, so the cache has it.
+// Sectors: with few channels (a first layer's 3) a warp asks for short runs of dy, which begin anywhere in a sector.
 template <typename T, int V>
 __global__ void __launch_bounds__(BLOCK, RESIDENT)
 adaptive_avg_pool2d_backward(const T* __restrict__ grad, T* __restrict__ dx, i64 count,
@@ -160,6 +164,7 @@ adaptive_avg_pool2d_backward(const T* __restrict__ grad, T* __restrict__ dx, i64
 //
 // A thread reads the packs of its cell and writes a pack of y and of winners.
 // Bytes: reads x once, writes y and the winners (as many bytes as y, for float). That is the minimum.
+// Asked, and Sectors: as in adaptive_avg_pool2d_forward.
 template <typename T, int V>
 __global__ void __launch_bounds__(BLOCK, RESIDENT)
 adaptive_max_pool2d_forward(const T* __restrict__ x, T* __restrict__ y, int* __restrict__ winner, i64 count,
@@ -219,6 +224,7 @@ adaptive_max_pool2d_forward(const T* __restrict__ x, T* __restrict__ y, int* __r
 //
 // A thread reads the packs of dy and of winners of each cell that covers its pixel and writes one pack of dx.
 // Bytes: reads dy and the winners once, writes dx. That is the minimum.
+// Asked, and Sectors: as in adaptive_avg_pool2d_backward, of dy and the winners.
 template <typename T, int V>
 __global__ void __launch_bounds__(BLOCK, RESIDENT)
 adaptive_max_pool2d_backward(const T* __restrict__ grad, const int* __restrict__ winner, T* __restrict__ dx, i64 count,

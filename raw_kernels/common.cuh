@@ -6,6 +6,10 @@
 // neighbouring channels, so the addresses that the 32 threads of a warp touch in one instruction form one run, which
 // the GPU fetches as a few whole 128-byte lines ("coalesced"). Offsets are 64 bits wide: an array may pass 2^31 values.
 //
+// Traffic. What stands above a kernel as "Bytes" must cross between the chip and its memory: each value once. Its warps
+// may ask for more, and caches are there for the rest: "Asked" says why, where that is more than a tenth, and "Sectors"
+// why the requests touch more sectors of 32 bytes than their bytes would fill. `gpunet kernels --traffic` counts it.
+//
 // Packs. A thread works on V channels at once, loaded and stored as one piece of up to 16 bytes: fewer instructions,
 // fewer threads, the same bytes. The host picks V = 16 / sizeof(T) where the channels divide by it and every array
 // begins at a multiple of 16 bytes, otherwise V = 1.

@@ -63,8 +63,10 @@ template <int V, typename I> __device__ __forceinline__ Element element_of(
 //
 // A warp writes one run of rows. It reads a run of x for each row of the kernel: neighbouring elements of the window
 // lie side by side there, too, unless it is dilated.
-// Bytes: reads x once (windows overlap, but a value that was read is found in the cache), writes rows once. That is the
-// minimum. With `xp` the padded images are written and read as well, and each element of the window takes a launch.
+// Bytes: reads x once, writes rows once. That is the minimum. With `xp` the padded images are written and read as well,
+// and each element of the window takes a launch.
+// Asked: x once for each window over a value, kh*kw/(sh*sw) times where windows overlap, as often as rows hold it.
+// Sectors: with few channels (a first layer's 3) a run of x is short, kw pixels, and begins anywhere in a sector.
 template <typename T, int V>
 __global__ void __launch_bounds__(BLOCK, RESIDENT)
 im2col(const T* __restrict__ x, T* __restrict__ rows, i64 count,
@@ -122,9 +124,9 @@ im2col(const T* __restrict__ x, T* __restrict__ rows, i64 count,
 //
 // Here a thread takes V channels at once and visits only the positions whose windows may cover its pixel, backwards, so
 // that the elements (i, j) come in ascending order.
-// Bytes: reads rows once, without what met the padding, and writes dx once. That is the minimum. Neighbouring threads
-// read one run of channels from each row, and neighbouring pixels lie in different rows: where a pixel's channels fill
-// no sector of 32 bytes (a first layer's 3), the rest of a sector is found in the cache at the next element.
+// Bytes: reads rows once, without what met the padding, and writes dx once. That is the minimum.
+// Sectors: neighbouring threads read one run of channels from each row, and neighbouring pixels lie in different rows:
+// where a pixel's channels fill no sector (a first layer's 3), the rest of it is found in the cache at the next element.
 template <typename T, int V>
 __global__ void __launch_bounds__(BLOCK, RESIDENT)
 col2im(const T* __restrict__ rows, T* __restrict__ dx, i64 count,

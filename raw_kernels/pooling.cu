@@ -5,8 +5,8 @@
 // One thread makes one pack: V channels of one pixel of its result. Threads of a warp differ in the channel first, then
 // in the column, so every read and every write of a warp is one run of neighbouring addresses, or a few.
 //
-// Memory traffic is counted as what must cross between the chip and its memory: a value that several windows cover is
-// read from memory once and found in the cache afterwards (the windows of neighbouring threads overlap).
+// A value that several windows cover is read from memory once and found in the cache afterwards: they are the windows of
+// neighbouring threads.
 //
 // Backward passes gather: a thread owns one input pixel and walks over the windows that cover it. Nothing is added to
 // memory that another thread also adds to, so there are no atomics, and the order of each sum is fixed. (Their inner
@@ -63,6 +63,9 @@ __device__ __forceinline__ Inside inside(int position, int stride, int before, i
 //
 // A thread reads kh*kw packs of x and writes a pack of y and of winners.
 // Bytes: reads x once, writes y and the winners (1/4 of y, for float and bytes). That is the minimum.
+// Asked: x once for each window over a value, up to kh*kw/(sh*sw) times where windows overlap.
+// Sectors: with few channels (a first layer's 3) a warp's windows begin sw pixels apart, and what lies between is not
+// asked for; the next elements of the same windows find it in the cache.
 template <typename T, typename W, int V>
 __global__ void __launch_bounds__(BLOCK, RESIDENT)
 max_pool2d_forward(const T* __restrict__ x, T* __restrict__ y, W* __restrict__ winner, i64 count,
@@ -129,6 +132,8 @@ max_pool2d_forward(const T* __restrict__ x, T* __restrict__ y, W* __restrict__ w
 // A thread reads the packs of dy and of winners of each window that covers its pixel and writes one pack of dx.
 // Windows are visited backwards, so that the elements i*kw + j that meet the pixel come in ascending order.
 // Bytes: reads dy and the winners once, writes dx. That is the minimum.
+// Asked: dy and the winners once for each pixel under a window, up to kh*kw times.
+// Sectors: with few channels (a first layer's 3) a warp asks for short runs of dy, which begin anywhere in a sector.
 template <typename T, typename W, int V>
 __global__ void __launch_bounds__(BLOCK, RESIDENT)
 max_pool2d_backward(const T* __restrict__ grad, const W* __restrict__ winner, T* __restrict__ dx, i64 count,
@@ -204,6 +209,7 @@ __device__ __forceinline__ int elements(int position, int stride, int kernel, in
 //
 // A thread reads kh*kw packs of x and writes a pack of y.
 // Bytes: reads x once, writes y. That is the minimum.
+// Asked, and Sectors: as in max_pool2d_forward.
 template <typename T, int V>
 __global__ void __launch_bounds__(BLOCK, RESIDENT)
 avg_pool2d_forward(const T* __restrict__ x, T* __restrict__ y, i64 count,
@@ -266,6 +272,7 @@ avg_pool2d_forward(const T* __restrict__ x, T* __restrict__ y, i64 count,
 //
 // A thread reads the pack of dy of each window that covers its pixel and writes one pack of dx.
 // Bytes: reads dy once, writes dx. That is the minimum.
+// Asked, and Sectors: as in max_pool2d_backward.
 template <typename T, int V>
 __global__ void __launch_bounds__(BLOCK, RESIDENT)
 avg_pool2d_backward(const T* __restrict__ grad, T* __restrict__ dx, i64 count,

@@ -10,6 +10,8 @@ from gpunet.backend.kernel_table import KERNELS
 from gpunet.cli import kernels, main
 from gpunet.doctor.nvrtc import Compiled, find_nvrtc
 from gpunet.doctor.occupancy import LIMITS, occupancy
+from gpunet.doctor.traffic import Case
+from gpunet.emulator import ArrayTraffic, Traffic
 
 ROOT = Path(__file__).parents[1]
 
@@ -136,3 +138,68 @@ def test_with_nvrtc(capsys):
             assert 0.25 <= instance["occupancy"] <= 1
     assert main(["kernels", "--compile", "sm_1"]) == 1
     assert "NVRTC" in capsys.readouterr().err
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """The emulator, played: one operation with one launch, of the shape that was asked for."""
+    asked_for = []
+
+    def traffic(shape):
+        asked_for.append(shape)
+        arrays = (ArrayTraffic(0, 1000, 500, 40, 32), ArrayTraffic(2, 200, 100, 10, 8))
+        return [Case("max_pool2d, 2x2", [Traffic("max_pool2d_forward<float, int, 4>", 512, 128, arrays, 12, 5)])]
+
+    monkeypatch.setattr(kernels, "traffic", traffic)
+    return asked_for
+
+
+def test_traffic(counted, capsys):
+    assert main(["kernels", "--traffic"]) == 0
+    out = capsys.readouterr().out
+    assert counted == [(4, 64, 14, 14)]
+    assert "(N, C, H, W) = (4, 64, 14, 14)" in out
+    *_, names, operation, row = out.splitlines()
+    assert operation == "max_pool2d, 2x2"
+    assert names.split() == ["threads", "idle", "asked", "least", "times", "sectors", "fewest", "times", "lost"]
+    numbers = ["512", "25%", "1200", "600", "2.00", "50", "40", "1.25", "7"]
+    assert row.split()[-len(numbers) :] == numbers
+    assert len(row) == len(names)
+    assert max(map(len, out.splitlines())) <= 120
+
+
+def test_traffic_as_json(counted, capsys):
+    assert main(["kernels", "--traffic", "--shape", "1x3x8x6", "--json"]) == 0
+    assert counted == [(1, 3, 8, 6)]
+    [case] = json.loads(capsys.readouterr().out)
+    assert case == {
+        "operation": "max_pool2d, 2x2",
+        "launches": [
+            {
+                "instance": "max_pool2d_forward<float, int, 4>",
+                "threads": 512,
+                "idle": 128,
+                "asked": 1200,
+                "minimum": 600,
+                "sectors": 50,
+                "fewest_sectors": 40,
+                "shared_cycles": 12,
+                "fewest_shared_cycles": 5,
+                "arrays": [
+                    {"name": "x", "asked": 1000, "minimum": 500, "sectors": 40, "fewest_sectors": 32},
+                    {"name": "winner", "asked": 200, "minimum": 100, "sectors": 10, "fewest_sectors": 8},
+                ],
+            }
+        ],
+    }
+
+
+def test_traffic_is_asked_for_alone(counted, capsys):
+    assert main(["kernels", "--shape", "1x3x8x6"]) == 1
+    assert "--shape is for --traffic" in capsys.readouterr().err
+    for arguments in (["--traffic", "--compile", "sm_80"], ["--traffic", "--shape", "3x8x6"], ["--shape", "1x3x8x-6"]):
+        with pytest.raises(SystemExit) as caught:
+            main(["kernels", *arguments])
+        assert caught.value.code == 2
+    assert "such as 4x64x14x14" in capsys.readouterr().err
+    assert counted == []

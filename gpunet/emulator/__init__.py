@@ -12,9 +12,10 @@ there is `find_races`.
 from gpunet.emulator.compiler import Flavour, compiler_command
 from gpunet.emulator.module import Module, Parameter, record_traffic, thread_order
 from gpunet.emulator.thread_sanitizer import find_races
-from gpunet.emulator.traffic import Traffic
+from gpunet.emulator.traffic import ArrayTraffic, Traffic
 
 __all__ = [
+    "ArrayTraffic",
     "Flavour",
     "Module",
     "Parameter",

@@ -1,9 +1,9 @@
 """What a launch asks of memory, against the least that would do: counted from every access of every thread.
 
 The 32 threads of a warp run in step. What they ask for with one instruction is one request, and costs by where its
-addresses lie. Arrays come in sectors of 32 bytes: lanes that read side by side share them ("coalesced"), and of a sector
-that one lane alone reads 4 bytes of, 28 are moved for nothing. Shared memory has 32 banks, each of which gives one word
-of 4 bytes a cycle: lanes that need different words of one bank wait for each other.
+addresses lie. Arrays come in sectors of 32 bytes: lanes that read side by side share them ("coalesced"), and where each
+lane reads 4 bytes of a sector of its own, 28 are moved for nothing. Shared memory has 32 banks, each of which gives one
+word of 4 bytes a cycle: lanes that need different words of one bank wait for each other.
 
 Not seen here: caches, so what a second request asks for again counts again; what a GPU's compiler keeps in registers or
 joins to wider loads; and how it brings lanes back together that have gone through a loop a different number of times:
@@ -65,7 +65,7 @@ class Traffic:
     Attributes:
         kernel: its name, with template arguments.
         threads: that were launched.
-        idle: those of them that touch no array: beyond the end of the work.
+        idle: those of them that touch no array, mostly beyond the end of the work.
         arrays: each that is touched, in the order of the arguments.
         shared_cycles: that shared memory takes for all requests.
         fewest_shared_cycles: without conflicts between lanes that need different words of a bank.
