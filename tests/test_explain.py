@@ -570,13 +570,14 @@ def test_every_operation_has_its_texts():
 def test_no_text_is_left_over():
     """Each key stands in a source, or is put together there from a beginning and an end."""
     sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "gpunet" / "explain").rglob("*.py"))
-    built = {"quantity", "kernel", "backward", "heading", *OPERATIONS}
+    built = {"quantity", "kernel", "backward", "heading", "coalescing", *OPERATIONS}
     left = [
         key for key in words("en") if not re.search(f"[\"']{key}[\"']", sources) and key.partition(".")[0] not in built
     ]
     assert [key for key in left if key not in ("gpu.forward", "gpu.backward")] == []
     headings = {key.removeprefix("heading.") for key in words("en") if key.startswith("heading.")}
-    assert [name for name in headings if f'heading("{name}")' not in sources] == []
+    built_headings = {f"coalescing.{name}" for name in ("nhwc", "nchw", "packs")}
+    assert [name for name in headings - built_headings if f'heading("{name}")' not in sources] == []
 
 
 def test_a_language_that_there_is_not():
@@ -866,7 +867,8 @@ def test_json_is_all_that_is_printed(operation, capsys):
 
 def test_without_an_operation_they_are_listed(capsys):
     out = said(capsys)
-    assert [line.split()[0] for line in out.splitlines() if not line.startswith(" ")] == list(OPERATIONS)
+    listed = [line.split()[0] for line in out.splitlines() if not line.startswith(" ")]
+    assert listed == [*OPERATIONS, "coalescing"]
     assert "De cada ventana se conserva solo el valor más grande." in said(capsys, "--lang", "es")
 
 
@@ -889,7 +891,8 @@ def test_pages_are_written(capsys, tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == ["en", "es", "index.html"]
     only = tmp_path / "only"
     said(capsys, "--all", "--html", str(only), "--lang", "en")
-    assert {f"{operation}.html" for operation in OPERATIONS} | {"index.html"} == {path.name for path in only.iterdir()}
+    written = {path.name for path in only.iterdir()}
+    assert written == {f"{name}.html" for name in (*OPERATIONS, "coalescing", "index")}
 
 
 @pytest.mark.parametrize(
@@ -913,6 +916,9 @@ def test_pages_are_written(capsys, tmp_path):
         (["--all", "conv2d"], "--all shows the operations as the lecture has them"),
         (["--all", "--kernel", "2"], "--all shows the operations"),
         (["conv2d", "--html", "nowhere/page.html"], "there is no folder nowhere"),
+        (["coalescing", "--html", "nowhere/page.html"], "there is no folder nowhere"),
+        (["coalescing", "--stride", "2"], "coalescing has no numbers to choose"),
+        (["coalescing", "--element", "0"], "coalescing has no numbers to choose"),
     ],
 )
 def test_what_is_refused_is_explained(arguments, message, capsys):

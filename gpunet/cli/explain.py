@@ -15,9 +15,11 @@ from gpunet.cli.options import Commands, add_json
 from gpunet.cli.output import in_colour, say
 from gpunet.errors import ArgumentError
 from gpunet.explain import OPERATIONS, Exercise, as_json, exercise, explain, lecture_exercises
+from gpunet.explain.coalescing import COALESCING, coalescing_as_json
 from gpunet.explain.exercise import IMAGE_OPERATIONS, SETTINGS
-from gpunet.explain.page import write_lecture, write_page
+from gpunet.explain.page import write_coalescing, write_lecture, write_page
 from gpunet.explain.terminal import list_of_operations, terminal_text
+from gpunet.explain.terminal_coalescing import coalescing_text
 from gpunet.explain.words import LANGUAGES, words
 from gpunet.printable import printable
 
@@ -25,7 +27,8 @@ __all__ = ["add_command"]
 
 _DESCRIPTION = """\
 Work out an operation of the lecture on a few numbers: the output size, the window at each position, the products of one
-element, the matrix product, the gradients, and what runs it on a GPU. Without an operation, list them.
+element, the matrix product, the gradients, and what runs it on a GPU. Without an operation, list them. And of memory on
+a GPU: what coalesced and strided access are.
 
 NUMBERS are written with spaces between columns, ; between rows and | between channels: "1 2; 3 4"."""
 
@@ -67,7 +70,8 @@ def add_command(commands: Commands) -> None:
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("operation", nargs="?", choices=OPERATIONS, metavar="OP", help=", ".join(OPERATIONS))
+    topics = (*OPERATIONS, COALESCING)
+    parser.add_argument("operation", nargs="?", choices=topics, metavar="OP", help=", ".join(topics))
     parser.add_argument("--all", action="store_true", help="all of them, as the lecture has them")
     parser.add_argument("--element", type=_indices, metavar="I,J", help="the element to look at (default: the first)")
     parser.add_argument("--lang", choices=LANGUAGES, help="the language (default: en; of --all --html both)")
@@ -112,7 +116,11 @@ def _run(options: argparse.Namespace) -> int:
         raise ArgumentError(
             "explain: --all shows the operations as the lecture has them; name one to change its numbers"
         )
-    if options.operation:
+    if options.operation == COALESCING:
+        if given or options.element:
+            raise ArgumentError(f"explain: {COALESCING} has no numbers to choose")
+        _explain_coalescing(options)
+    elif options.operation:
         _explain_one(options.operation, given, options)
     elif options.all:
         _explain_all(options)
@@ -131,6 +139,16 @@ def _explain_one(operation: str, given: dict[str, Any], options: argparse.Namesp
         say(json.dumps(as_json(explain(chosen))))
     else:
         _tell(_text(chosen, options))
+
+
+def _explain_coalescing(options: argparse.Namespace) -> None:
+    language = options.lang or LANGUAGES[0]
+    if options.html:
+        say(f"written to {printable(write_coalescing(options.html, language))}")
+    elif options.json:
+        say(json.dumps(coalescing_as_json()))
+    else:
+        _tell(coalescing_text(words(language), in_colour, _width()))
 
 
 def _explain_all(options: argparse.Namespace) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gpunet.explain import terminal_values, terminal_windows
+from gpunet.explain.coalescing import COALESCING
 from gpunet.explain.exercise import OPERATIONS
 from gpunet.explain.explanation import Explanation
 from gpunet.explain.grids import Block, Paint, grid, titled
@@ -42,11 +43,11 @@ def terminal_text(explanation: Explanation, words: Words, paint: Paint, width: i
 
 
 def list_of_operations(words: Words, paint: Paint, width: int = NARROWEST) -> str:
-    """The operations that can be explained, with a sentence each."""
+    """What can be explained, with a sentence each."""
     lines = []
-    for operation in OPERATIONS:
-        lines.append(f"{paint(operation, 'bold')}  {words(f'{operation}.title')}")
-        lines += Writer(words, paint, max(width, NARROWEST)).sentence(f"{operation}.summary")
+    for name in (*OPERATIONS, COALESCING):
+        lines.append(f"{paint(name, 'bold')}  {words(f'{name}.title')}")
+        lines += Writer(words, paint, max(width, NARROWEST)).sentence(f"{name}.summary")
     return "\n".join(lines)
 
 

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gpunet.errors import ArgumentError, FileError
+from gpunet.explain.coalescing import COALESCING
 from gpunet.explain.exercise import IMAGE_OPERATIONS, OPERATIONS, Exercise, lecture_exercise
 from gpunet.explain.explanation import explain
 from gpunet.explain.page.build import Neighbours, document, links, operation_page, page_words
+from gpunet.explain.page.coalescing import coalescing_page, coalescing_thumbnail
 from gpunet.explain.page.thumbnail import thumbnail
 from gpunet.explain.words import LANGUAGES, words
 from gpunet.report.markup import Markup, tag
 from gpunet.train.files import write_bytes
 
-__all__ = ["write_lecture", "write_page"]
+__all__ = ["write_coalescing", "write_lecture", "write_page"]
 
 _INDEX = "index.html"
 
@@ -32,8 +34,18 @@ def write_page(exercise: Exercise, path: Path, language: str = "en") -> Path:
     return _write(path, operation_page(exercise, language))
 
 
+def write_coalescing(path: Path, language: str = "en") -> Path:
+    """Write the page about coalesced and strided access, as `write_page` does that of an exercise.
+
+    Raises:
+        ArgumentError: if there is no such language.
+        FileError: if the file cannot be written.
+    """
+    return _write(path, coalescing_page(language))
+
+
 def write_lecture(folder: Path, languages: Sequence[str] = LANGUAGES) -> Path:
-    """Write a page for each operation, with the lecture's numbers, and a list of them.
+    """Write a page for each operation, with the lecture's numbers, one about memory, and a list of them.
 
     Several languages get a folder each, and a page above them to choose from.
 
@@ -80,6 +92,8 @@ def _pages(language: str, languages: Sequence[str]) -> dict[str, str]:
         others = {other: f"../{other}/{operation}.html" for other in languages}
         neighbours = Neighbours(_INDEX, previous, following, others)
         pages[f"{operation}.html"] = operation_page(lecture_exercise(operation), language, neighbours)
+    others = {other: f"../{other}/{COALESCING}.html" for other in languages}
+    pages[f"{COALESCING}.html"] = coalescing_page(language, Neighbours(_INDEX, languages=others))
     pages[_INDEX] = _list_of_pages(language, {other: f"../{other}/{_INDEX}" for other in languages})
     return pages
 
@@ -87,18 +101,14 @@ def _pages(language: str, languages: Sequence[str]) -> dict[str, str]:
 def _list_of_pages(language: str, languages: dict[str, str]) -> str:
     texts, labels = words(language), page_words(language)
 
-    def card(operation: str) -> Markup:
-        picture = thumbnail(explain(lecture_exercise(operation)))
-        title, summary = (
-            tag("b", texts[f"{operation}.title"]),
-            tag("span", texts[f"{operation}.summary"], class_="soft"),
-        )
-        return tag("li", tag("a", picture, title, summary, href=f"{operation}.html"))
+    def card(name: str) -> Markup:
+        picture = coalescing_thumbnail() if name == COALESCING else thumbnail(explain(lecture_exercise(name)))
+        title, summary = tag("b", texts[f"{name}.title"]), tag("span", texts[f"{name}.summary"], class_="soft")
+        return tag("li", tag("a", picture, title, summary, href=f"{name}.html"))
 
-    groups = (("images", OPERATIONS[: len(IMAGE_OPERATIONS)]), ("numbers", OPERATIONS[len(IMAGE_OPERATIONS) :]))
+    groups = (("images", IMAGE_OPERATIONS), ("numbers", OPERATIONS[len(IMAGE_OPERATIONS) :]), ("memory", (COALESCING,)))
     lists = [
-        tag("h2", labels[f"group.{name}"]) + tag("ol", *map(card, operations), class_="pages")
-        for name, operations in groups
+        tag("h2", labels[f"group.{group}"]) + tag("ol", *map(card, names), class_="pages") for group, names in groups
     ]
     header = tag(
         "header",
