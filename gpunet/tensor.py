@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 from weakref import ref
 
@@ -17,8 +17,28 @@ import numpy as np
 
 from gpunet import tape
 from gpunet.autocast import input_dtype, is_autocast_enabled
-from gpunet.backend import Array, active_backend, asarray, backend_of, check_active, quiet, to_cpu, xp
-from gpunet.errors import ArgumentError, DTypeError, GradientError, OutOfMemoryError, ShapeError
+from gpunet.backend import (
+    Array,
+    active_backend,
+    asarray,
+    backend_of,
+    check_active,
+    from_outside,
+    is_array,
+    is_real,
+    quiet,
+    to_cpu,
+    xp,
+)
+from gpunet.errors import (
+    ArgumentError,
+    BackendError,
+    DTypeError,
+    GpunetError,
+    GradientError,
+    OutOfMemoryError,
+    ShapeError,
+)
 from gpunet.ops.arithmetic import Abs, Add, Clamp, Divide, Exp, Log, Multiply, Negate, Power, Reciprocal, Sqrt, Subtract
 from gpunet.ops.half import float32_inside
 from gpunet.ops.matmul import MatMul
@@ -50,6 +70,10 @@ class Tensor:
     Attributes:
         host_range: the smallest and the largest value of whole numbers that came from the host, where they were looked
             at on the way: asking a GPU for them would wait until it has finished all its work. None if not known.
+
+    Raises:
+        DTypeError: if `data` is not an array of NumPy or a backend, which could be held as it is.
+        ArgumentError: if `requires_grad` is neither True nor False.
     """
 
     __slots__ = ("__weakref__", "_array", "_node", "_sharing", "host_range")
@@ -62,11 +86,10 @@ class Tensor:
     _sharing: list[ref[Tensor]] | None  # this Tensor, and those that look at the same memory
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
-        hand_out(data)
-        self._array = data
+        self._array = _handed_in(data)
         self.host_range = self._node = self._sharing = None
         if requires_grad:
-            self.requires_grad = True
+            self.requires_grad = requires_grad
 
     # ------------------------------------------------------------------ the array
 
@@ -79,8 +102,7 @@ class Tensor:
 
     @data.setter
     def data(self, array: Array) -> None:
-        hand_out(array)
-        self.array = array
+        self.array = _handed_in(array)
 
     @property
     def array(self) -> Array:
@@ -168,6 +190,8 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, wanted: bool) -> None:
+        if not isinstance(wanted, bool):
+            raise ArgumentError(f"requires_grad must be True or False, got {wanted!r}")
         if isinstance(self._node, tape.Node):
             if not wanted:
                 raise GradientError("requires_grad of a computed Tensor cannot be turned off; use detach()")
@@ -194,10 +218,13 @@ class Tensor:
     def grad(self, value: Tensor | None) -> None:
         if not isinstance(self._node, tape.Leaf):
             raise GradientError("only a Tensor made with requires_grad=True keeps a gradient")
-        if value is not None and value.shape != self.shape:
-            raise ShapeError(f"the gradient has shape {value.shape}, expected that of its Tensor, {self.shape}")
-        if value is not None and value.dtype != self.dtype:
-            raise DTypeError(f"the gradient is of {value.dtype}, expected that of its Tensor, {self.dtype}")
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise DTypeError(f"a gradient must be a Tensor or None, got {type(value).__name__}")
+            if value.shape != self.shape:
+                raise ShapeError(f"the gradient has shape {value.shape}, expected that of its Tensor, {self.shape}")
+            if value.dtype != self.dtype:
+                raise DTypeError(f"the gradient holds {value.dtype}, expected the type of its Tensor, {self.dtype}")
         self._node.grad = None if value is None else value.array
 
     def backward(self, gradient: Tensor | None = None) -> None:
@@ -303,7 +330,9 @@ class Tensor:
             array[key] = values
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        value = operand(value)
+        value, key = operand(value), _as_key(key)
+        if not isinstance(value, Tensor):
+            _check_fits(value, self.dtype)
         if tape.is_grad_enabled():
             self._check_leaf()
             if self.requires_grad or getattr(value, "requires_grad", False):
@@ -312,8 +341,10 @@ class Tensor:
                     "multiply with a mask; under no_grad() values can be set"
                 )
         try:
-            self._write(_as_key(key), value.array if isinstance(value, Tensor) else value)
-        except (IndexError, ValueError) as error:
+            self._write(key, value.array if isinstance(value, Tensor) else value)
+        except GpunetError:
+            raise
+        except (IndexError, TypeError, ValueError) as error:
             raise ShapeError(f"cannot set t[...] of a Tensor of shape {self.shape}: {error}") from None
 
     def __iadd__(self, other: Any) -> Tensor:
@@ -352,7 +383,18 @@ class Tensor:
         return self.become(self.clamp(min, max))
 
     def fill_(self, value: float) -> Tensor:
-        """Every element set to one value, in place."""
+        """Every element set to one value, a number or a Tensor of no dimension, in place.
+
+        Raises:
+            ShapeError: if the value is a Tensor with dimensions.
+            ArgumentError: if it does not fit the type of the elements.
+        """
+        value = operand(value)
+        if isinstance(value, Tensor):
+            if value.shape:
+                raise ShapeError(f"fill_ expects one value, got a Tensor of shape {value.shape}; see copy_")
+            value = value.item()
+        _check_fits(value, self.dtype)
         return self.become(own(xp.full_like(self.array, value)))
 
     def zero_(self) -> Tensor:
@@ -361,6 +403,7 @@ class Tensor:
 
     def copy_(self, source: Tensor) -> Tensor:
         """The values of another Tensor, converted and broadcast to this one, in place."""
+        source = as_tensor(source)
         check_broadcast(self.shape, source.shape, "copy_")
         return self.become(source.to(self.dtype).expand(*self.shape).clone())
 
@@ -386,8 +429,11 @@ class Tensor:
         Raises:
             ShapeError: if there is not exactly one.
         """
+        return self._one("item()")
+
+    def _one(self, what: str) -> Any:
         if self.numel() != 1:
-            raise ShapeError(f"item() expects a Tensor of one element, got shape {self.shape}")
+            raise ShapeError(f"{what} expects a Tensor of one element, got shape {self.shape}")
         return self.array.item()
 
     def tolist(self) -> Any:
@@ -395,16 +441,60 @@ class Tensor:
         return self.array.tolist()
 
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._one("float()"))
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._one("int()"))
+
+    def __index__(self) -> int:
+        """For `range(t)`, `a_list[t]`: of one whole number."""
+        if self.is_floating_point():
+            raise DTypeError(f"an index is a whole number, got a Tensor of {self.dtype}; convert with int(t)")
+        return int(self._one("an index"))
+
+    def __round__(self, digits: int | None = None) -> Any:
+        return round(self._one("round()"), digits)
 
     def __bool__(self) -> bool:
-        return bool(self.item())
+        if self.numel() != 1:
+            raise ShapeError(
+                f"whether a Tensor of shape {self.shape} is true is not clear; say which is meant: t.any(), t.all(), "
+                f"or any(t is each for each in a_list) where `t in a_list` asked"
+            )
+        return bool(self.array.item())
+
+    def __contains__(self, value: object) -> bool:
+        """Whether an element equals a number, or the number in a Tensor."""
+        if not _is_operand(value):
+            raise DTypeError(f"`x in tensor` looks for a number, got {type(value).__name__}")
+        return bool((self == value).any())
+
+    def __format__(self, spec: str) -> str:
+        """A single number as numbers are written, `f"{loss:.4f}"`; everything else as `repr` does."""
+        if not self.shape:
+            return format(self.item(), spec)
+        if spec:
+            raise ShapeError(f"the format {spec!r} is for single numbers, got shape {self.shape}; see t.item()")
+        return repr(self)
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self[index] for index in range(len(self)))
+
+    def __array__(self, dtype: DType = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        """For NumPy's functions, such as `np.asarray(t)`: what `numpy` gives, where nothing is lost unasked.
+
+        Raises:
+            GradientError: if the Tensor requires grad: NumPy's result would have no history. `numpy` goes on without.
+            BackendError: if the values lie on a GPU; `numpy` copies them.
+        """
+        if self.requires_grad:
+            raise GradientError(
+                "NumPy cannot compute with a Tensor that requires grad, since the result would have no history; "
+                "use t.detach(), or t.numpy()"
+            )
+        if not isinstance(self.array, np.ndarray):
+            raise BackendError(f"NumPy was given a Tensor of {backend_of(self.array)}; t.numpy() copies its values")
+        return np.array(self.data, dtype=dtype, copy=copy)
 
     # ------------------------------------------------------------------ arithmetic
 
@@ -415,9 +505,11 @@ class Tensor:
         return _binary(Add(), other, self)
 
     def __sub__(self, other: Any) -> Tensor:
+        _check_minus(self, other)
         return _binary(Subtract(), self, other)
 
     def __rsub__(self, other: Any) -> Tensor:
+        _check_minus(self, other)
         return _binary(Subtract(), other, self)
 
     def __mul__(self, other: Any) -> Tensor:
@@ -433,21 +525,26 @@ class Tensor:
         return _binary(Reciprocal(), other, _as_float(self))
 
     def __pow__(self, other: Any) -> Tensor:
-        if self.dtype.kind in "iu" and isinstance(other, int) and other < 0:
-            raise ArgumentError(f"integers cannot be raised to the power {other}; convert with .float()")
         return _binary(Power(), self, other)
 
     def __rpow__(self, other: Any) -> Tensor:
         return _binary(Power(), other, self)
 
     def __neg__(self) -> Tensor:
+        _check_minus(self, self)
         return apply(Negate(), self)
 
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return self.abs()
+
     def __matmul__(self, other: Any) -> Tensor:
-        return self.matmul(other)
+        return self.matmul(other) if _is_operand(other) else NotImplemented
 
     def __rmatmul__(self, other: Any) -> Tensor:
-        return as_tensor(other).matmul(self)
+        return as_tensor(other).matmul(self) if _is_operand(other) else NotImplemented
 
     def matmul(self, other: Tensor) -> Tensor:
         """The matrix product.
@@ -489,20 +586,33 @@ class Tensor:
         """Every value brought within [min, max]; a bound may be left out.
 
         Raises:
-            ArgumentError: if both are.
+            ArgumentError: if both are, or one does not fit the type of the values.
+            DTypeError: if a bound is not a number.
         """
         if min is None and max is None:
             raise ArgumentError("clamp expects at least one of min and max")
         low, high = (None if bound is None else operand(bound) for bound in (min, max))
+        if isinstance(low, Tensor) or isinstance(high, Tensor):
+            raise DTypeError("clamp expects numbers; for bounds that differ use gpunet.maximum and gpunet.minimum")
         fractional = isinstance(low, float) or isinstance(high, float)
-        return apply(Clamp(low, high), _as_float(self) if fractional else self)
+        clamped = _as_float(self) if fractional else self
+        for bound in (low, high):
+            if bound is not None:
+                _check_fits(bound, clamped.dtype)
+        return apply(Clamp(low, high), clamped)
 
     # ------------------------------------------------------------------ comparison: plain results without history
 
-    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
+    def __eq__(self, other: object) -> Any:
+        """Whether each two elements are equal; a single False beside what is neither Tensor, array nor number.
+
+        `tensor in a_list` compares values like this, as in PyTorch, which is an error or wrong where another Tensor is
+        met. To look for the Tensor itself: `any(tensor is each for each in a_list)`, or a set, or a dict.
+        """
         return _compare(operator.eq, self, other)
 
-    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
+    def __ne__(self, other: object) -> Any:
+        """The opposite of `==`."""
         return _compare(operator.ne, self, other)
 
     def __lt__(self, other: Any) -> Tensor:
@@ -517,12 +627,45 @@ class Tensor:
     def __ge__(self, other: Any) -> Tensor:
         return _compare(operator.ge, self, other)
 
+    # ------------------------------------------------------------------ masks and bits: plain results without history
+
+    def __invert__(self) -> Tensor:
+        return own(xp.asarray(~_bits(self, "~")))
+
+    def __and__(self, other: Any) -> Any:
+        return _bitwise(operator.and_, "&", self, other)
+
+    def __or__(self, other: Any) -> Any:
+        return _bitwise(operator.or_, "|", self, other)
+
+    def __xor__(self, other: Any) -> Any:
+        return _bitwise(operator.xor, "^", self, other)
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+
+    def __iand__(self, other: Any) -> Tensor:
+        return self.become(self & other)
+
+    def __ior__(self, other: Any) -> Tensor:
+        return self.become(self | other)
+
+    def __ixor__(self, other: Any) -> Tensor:
+        return self.become(self ^ other)
+
+    def any(self, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
+        """Whether any value is not 0: of all, or along one or several dimensions."""
+        return own(xp.asarray((self.array != 0).any(axis=_axes(dim, self.ndim, "any"), keepdims=_flag(keepdim))))
+
+    def all(self, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
+        """Whether no value is 0: of all, or along one or several dimensions."""
+        return own(xp.asarray((self.array != 0).all(axis=_axes(dim, self.ndim, "all"), keepdims=_flag(keepdim))))
+
     # ------------------------------------------------------------------ reductions
 
     def sum(self, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
         """The sum of all values, or along one or several dimensions."""
         summed = self.long() if self.dtype.kind in "bu" else self  # NumPy would make uint64 of uint8
-        return apply(Sum(_axes(dim, self.ndim, "sum"), keepdim), summed)
+        return apply(Sum(_axes(dim, self.ndim, "sum"), _flag(keepdim)), summed)
 
     def mean(self, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
         """The mean of all values, or along one or several dimensions.
@@ -532,16 +675,17 @@ class Tensor:
         """
         if not self.is_floating_point():
             raise DTypeError(f"mean expects floats, got {self.dtype}; convert with .float()")
-        return apply(Mean(_axes(dim, self.ndim, "mean"), keepdim), self)
+        return apply(Mean(_axes(dim, self.ndim, "mean"), _flag(keepdim)), self)
 
     def var(self, dim: int | Sequence[int] | None = None, correction: int = 1, keepdim: bool = False) -> Tensor:
-        """The variance: `sum (x - mean)^2 / (n - correction)`; correction 0 is the biased one of batch norm."""
+        """The variance: `sum (x - mean)^2 / (n - correction)`; correction 0 is the biased one of batch norm.
+
+        NaN or infinite where there are no more than `correction` values.
+        """
         axes = _axes(dim, self.ndim, "var")
-        count = 1
-        for axis in axes:
-            count *= self.shape[axis]
+        count = math.prod(self.shape[axis] for axis in axes)
         deviation = self - self.mean(axes, keepdim=True)
-        return (deviation * deviation).sum(axes, keepdim=keepdim) / (count - correction)
+        return (deviation * deviation).sum(axes, keepdim=keepdim) / max(0, count - correction)
 
     def max(self, dim: int | None = None, keepdim: bool = False) -> Any:
         """The largest value of all, or along a dimension the pair (values, indices). NaN wins."""
@@ -553,10 +697,9 @@ class Tensor:
 
     def _extreme(self, dim: int | None, keepdim: bool, largest: bool) -> Tensor | Extreme:
         name = "max" if largest else "min"
-        if self.numel() == 0:
-            raise ShapeError(f"{name} expects at least one element, got shape {self.shape}")
         if dim is None:
-            return apply(Extremum(_axes(None, self.ndim, name), keepdim, largest), self)
+            self._check_not_empty(range(self.ndim), name)
+            return apply(Extremum(_axes(None, self.ndim, name), _flag(keepdim), largest), self)
         indices = self.argmax(dim, keepdim=True) if largest else self.argmin(dim, keepdim=True)
         values = self._take_along(indices, _axis(dim, self.ndim, name))
         return Extreme(values, indices) if keepdim else Extreme(values.squeeze(dim), indices.squeeze(dim))
@@ -575,13 +718,17 @@ class Tensor:
         return self._where_extreme(xp.argmin, dim, keepdim, "argmin")
 
     def _where_extreme(self, find: Callable[..., Array], dim: int | None, keepdim: bool, name: str) -> Tensor:
-        if self.numel() == 0:
-            raise ShapeError(f"{name} expects at least one element, got shape {self.shape}")
         if dim is None:
+            self._check_not_empty(range(self.ndim), name)
             return own(xp.asarray(find(self.array)))
         axis = _axis(dim, self.ndim, name)
+        self._check_not_empty([axis], name)
         found = xp.asarray(find(self.array, axis=axis))
-        return own(xp.expand_dims(found, axis) if keepdim else found)
+        return own(xp.expand_dims(found, axis) if _flag(keepdim) else found)
+
+    def _check_not_empty(self, axes: Iterable[int], name: str) -> None:
+        if any(self.shape[axis] == 0 for axis in axes):
+            raise ShapeError(f"{name} expects at least one element, got shape {self.shape}")
 
     # ------------------------------------------------------------------ shape
 
@@ -591,7 +738,7 @@ class Tensor:
         Raises:
             ShapeError: if the number of elements differs.
         """
-        wanted = _flat(shape)
+        wanted = _flat(shape, "reshape")
         known = 1
         for size in wanted:
             known *= size if size != -1 else 1
@@ -628,9 +775,9 @@ class Tensor:
         Raises:
             ShapeError: if not each dimension is named once.
         """
-        axes = tuple(_axis(dim, self.ndim, "permute") for dim in _flat(dims))
+        axes = tuple(_axis(dim, self.ndim, "permute") for dim in _flat(dims, "permute"))
         if sorted(axes) != list(range(self.ndim)):
-            raise ShapeError(f"permute expects each of {self.ndim} dimensions once, got {_flat(dims)}")
+            raise ShapeError(f"permute expects each of {self.ndim} dimensions once, got {dims}")
         return apply(Permute(axes), self)
 
     def transpose(self, dim0: int, dim1: int) -> Tensor:
@@ -646,7 +793,7 @@ class Tensor:
         Raises:
             ShapeError: if a size that is not 1 would change.
         """
-        wanted = _flat(shape)
+        wanted = _flat(shape, "expand")
         added = len(wanted) - self.ndim
         sizes = tuple(
             self.shape[axis - added] if size == -1 and axis >= added else size for axis, size in enumerate(wanted)
@@ -673,20 +820,28 @@ class Tensor:
         return self.reshape(*self.shape[:axis], 1, *self.shape[axis:])
 
     def __getitem__(self, key: Any) -> Tensor:
+        key = _as_key(key)
         try:
-            return apply(Index(_as_key(key)), self)
-        except IndexError as error:
+            return apply(Index(key), self)
+        except GpunetError:
+            raise
+        except (IndexError, TypeError, ValueError) as error:
             raise ShapeError(f"cannot index a Tensor of shape {self.shape}: {error}") from None
 
     # ------------------------------------------------------------------ type of number
 
     def to(self, dtype: DType) -> Tensor:
-        """The values as another type of number; gradients flow between floats."""
-        dtype = np.dtype(dtype)
+        """The values as another type of number; gradients flow between floats.
+
+        Raises:
+            DTypeError: if `dtype` is none that a Tensor can hold. The device is that of the active backend.
+        """
+        dtype = _number_type(dtype)
         if dtype == self.dtype:
             return self
         if dtype.kind != "f":
-            return own(self.array.astype(dtype))
+            with quiet():
+                return own(self.array.astype(dtype))
         return apply(Cast(dtype), self)
 
     def float(self) -> Tensor:
@@ -766,6 +921,9 @@ def _of_one_type(operation: Operation, inputs: tuple[Any, ...]) -> tuple[Any, ..
         widest = functools.reduce(_common_dtype, dtypes)
         if widest.kind != "f" and any(isinstance(value, float) for value in inputs):
             widest = np.dtype(np.float32)
+        for value in inputs:
+            if not isinstance(value, Tensor):
+                _check_fits(value, widest)
         return _cast(inputs, lambda dtype: widest)
     allowed = operation.mixed == "half input" and dtypes[0] == np.float16 and set(dtypes[1:]) == {np.dtype(np.float32)}
     if len(set(dtypes)) > 1 and not allowed:
@@ -790,76 +948,156 @@ def own(array: Any, requires_grad: bool = False) -> Tensor:
     made._array = array
     made.host_range = made._node = made._sharing = None
     if requires_grad:
-        made.requires_grad = True
+        made.requires_grad = requires_grad
     return made
 
 
 def tensor(data: Any, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """Make a Tensor on the active backend from numbers, nested lists, an array or a Tensor. Always copies.
 
-    Python floats become float32 and Python integers int64; an array keeps its type.
+    Python floats become float32 and Python integers int64; an array keeps its type. It may be one of another library,
+    such as PyTorch: its values are taken, not its history. bfloat16 becomes float32, exactly.
 
     Raises:
         DTypeError: if the data are not numbers, or requires_grad is asked for integers.
         ShapeError: if nested lists are ragged.
+        ArgumentError: if a number of Python does not fit `dtype`, or 64 bits.
 
     Example:
         >>> tensor([1.0, 2.0], requires_grad=True)
         tensor([1., 2.], requires_grad=True)
     """
+    dtype = None if dtype is None else _number_type(dtype)
     if isinstance(data, Tensor):
         data = data.array
-    if not hasattr(data, "dtype"):
-        data = _from_python(data)
+    elif hasattr(data, "dtype"):
+        data = from_outside(data, "tensor")
+        _check_numbers(data.dtype)
+    else:
+        data = _from_python(data, dtype)
         if dtype is None and data.dtype == np.float64:
-            dtype = np.float32
-    _check_numbers(data.dtype if dtype is None else np.dtype(dtype))
-    _check_numbers(data.dtype)
-    made = own(xp.array(asarray(data), dtype=dtype), requires_grad)
+            dtype = np.dtype(np.float32)
+    with quiet():
+        made = own(xp.array(asarray(data), dtype=dtype), requires_grad)
     if isinstance(data, np.ndarray):
         made.note_range(data)
     return made
 
 
-def _from_python(data: Any) -> np.ndarray[Any, Any]:
+def _from_python(data: Any, dtype: Any) -> np.ndarray[Any, Any]:
     if isinstance(data, list | tuple) and any(hasattr(item, "dtype") for item in data):
-        data = [to_cpu(item.array) if isinstance(item, Tensor) else to_cpu(item) for item in data]
+        data = [item.array if isinstance(item, Tensor) else from_outside(item, "tensor") for item in data]
+        data = [to_cpu(item) for item in data]
     try:
-        return np.array(data) if np.size(data) else np.array(data, dtype=np.float32)
+        array = np.array(data) if np.size(data) else np.array(data, dtype=np.float32)
     except ValueError:
         raise ShapeError("tensor expects nested lists of equal lengths, got a ragged list") from None
+    largest = np.iinfo(np.int64).max
+    if array.dtype == np.uint64 or (array.dtype == object and all(isinstance(one, int) for one in array.flat)):
+        raise ArgumentError(f"a Tensor holds whole numbers from {-largest - 1} to {largest}, got {data!r:.60}")
+    _check_numbers(array.dtype)
+    if dtype is not None:
+        for number in (array.min().item(), array.max().item()) if array.size else ():  # NaN if there is one
+            _check_fits(number, dtype)
+    return array
 
 
 def _check_numbers(dtype: Any) -> None:
-    if dtype.kind not in "biuf":
-        raise DTypeError(f"a Tensor holds real numbers or booleans, got data of type {dtype}")
+    if not is_real(dtype):
+        raise DTypeError(f"a Tensor holds real numbers (of at most 64 bits) or booleans, got data of type {dtype}")
+
+
+def _check_fits(number: Any, dtype: Any) -> None:
+    """Make sure that a number of Python is one that whole numbers of this type can express, but for a fraction."""
+    if dtype.kind not in "iu" or isinstance(number, bool):
+        return
+    low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    if not (math.isfinite(number) and low <= int(number) <= high):
+        raise ArgumentError(f"{number} does not fit {dtype}, which goes from {low} to {high}; convert with .to(dtype)")
+
+
+def _number_type(dtype: DType) -> Any:
+    """The type of number that somebody has named, in the order of bytes of this machine.
+
+    Raises:
+        DTypeError: if it names none that a Tensor can hold.
+    """
+    try:
+        named = None if dtype is None else np.dtype(dtype).newbyteorder("=")
+    except (TypeError, ValueError):
+        named = None
+    if named is None:
+        raise DTypeError(
+            f"{dtype!r} is no type of number; write one of NumPy's, such as 'float32' or gpunet.int64 (the device is "
+            f"that of the active backend: gpunet.use_backend)"
+        )
+    _check_numbers(named)
+    return named
+
+
+def _handed_in(data: Any) -> Array:
+    """The array that a Tensor was given to hold, which whoever gave it may still write to.
+
+    Raises:
+        DTypeError: if it can only be had as a copy.
+    """
+    if not is_array(data) or not data.dtype.isnative:
+        got = f"one of {data.dtype}" if is_array(data) else type(data).__name__
+        raise DTypeError(f"Tensor(data) holds an array as it is, got {got}; gpunet.tensor(data) makes a copy")
+    _check_numbers(data.dtype)
+    data = np.asarray(data) if isinstance(data, np.ndarray | np.generic) else data  # a matrix has a * of its own
+    hand_out(data)
+    return data
 
 
 def as_tensor(data: Any, dtype: DType = None) -> Tensor:
     """The data as a Tensor: a Tensor as it is, an array without a copy, anything else through `tensor`."""
     if isinstance(data, Tensor):
         return data if dtype is None else data.to(dtype)
-    if hasattr(data, "dtype") and hasattr(data, "shape") and not isinstance(data, np.generic):
+    if is_array(data) and data.dtype.isnative and not isinstance(data, np.generic):
         check_active(data, "the data")
-        _check_numbers(data.dtype if dtype is None else np.dtype(dtype))
-        return Tensor(xp.asarray(data, dtype=dtype))
+        return Tensor(xp.asarray(data, dtype=None if dtype is None else _number_type(dtype)))
     return tensor(data, dtype)
 
 
 def _binary(operation: Operation, a: Any, b: Any) -> Tensor:
+    if not (_is_operand(a) and _is_operand(b)):
+        return NotImplemented
     a, b = operand(a), operand(b)
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         check_broadcast(a.shape, b.shape, type(operation).__name__.lower())
     return apply(operation, a, b)
 
 
+def _is_operand(value: Any) -> bool:
+    """Whether an operator takes what stands beside the Tensor. Where not, Python asks the other, and then says so.
+
+    Raises:
+        DTypeError: for an array of another library, whose history would be lost.
+    """
+    if isinstance(value, (Tensor, int, float)) or is_array(value):
+        return True
+    if hasattr(value, "dtype"):
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        raise DTypeError(f"a Tensor and a {kind} do not go together; gpunet.tensor(...) makes a Tensor of its values")
+    return False
+
+
 def operand(value: Any) -> Any:
-    """A Tensor or a plain number of Python, for what stands beside a Tensor in arithmetic."""
+    """A Tensor or a plain number of Python, for what stands beside a Tensor in arithmetic.
+
+    Raises:
+        ArgumentError: for a whole number of more than 64 bits.
+    """
     if isinstance(value, Tensor):
         return value
-    if isinstance(value, bool | int | float):
+    if isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
+            raise ArgumentError(f"a whole number beside a Tensor may have 64 bits, got one of {value.bit_length()}")
+        return value
+    if isinstance(value, float):
         return float(value) if isinstance(value, np.generic) else value  # np.float64 is a float, but a strict one
-    if isinstance(value, np.generic):
+    if isinstance(value, np.generic) and is_real(value.dtype):
         return value.item()
     return as_tensor(value)
 
@@ -868,11 +1106,38 @@ def _as_float(value: Tensor) -> Tensor:
     return value if value.is_floating_point() else value.float()
 
 
-def _compare(compare: Callable[[Any, Any], Any], a: Tensor, b: Any) -> Tensor:
+def _check_minus(a: Tensor, b: Any) -> None:
+    if a.dtype.kind == "b" and (isinstance(b, bool) or getattr(getattr(b, "dtype", None), "kind", "") == "b"):
+        raise DTypeError("there is no minus of booleans; the opposite of a mask is ~mask, where two differ is a ^ b")
+
+
+def _bitwise(function: Callable[[Any, Any], Any], sign: str, a: Tensor, b: Any) -> Any:
+    if not _is_operand(b):
+        return NotImplemented
+    b = operand(b)
+    if isinstance(b, Tensor):
+        check_broadcast(a.shape, b.shape, sign)
+    elif isinstance(b, float):
+        raise DTypeError(f"{sign} is for booleans, such as masks, and whole numbers, got {b}")
+    else:
+        _check_fits(b, a.dtype)
+    return own(xp.asarray(function(_bits(a, sign), _bits(b, sign) if isinstance(b, Tensor) else b)))
+
+
+def _bits(x: Tensor, sign: str) -> Array:
+    check_active(x.array, f"an operand of {sign}")
+    if x.is_floating_point():
+        raise DTypeError(f"{sign} is for booleans, such as masks, and whole numbers, got a Tensor of {x.dtype}")
+    return x.array
+
+
+def _compare(compare: Callable[..., Any], a: Tensor, b: Any) -> Any:
+    if not _is_operand(b):
+        return NotImplemented
     other = operand(b)
     check_active(a.array, "the left-hand side of a comparison")
     if isinstance(other, Tensor):
-        check_broadcast(a.shape, other.shape, "comparison")
+        check_broadcast(a.shape, other.shape, "comparison (which `tensor in a_list` makes, too)")
         check_active(other.array, "the right-hand side of a comparison")
         other = other.array
     return own(xp.asarray(compare(a.array, other)))
@@ -891,26 +1156,42 @@ def check_broadcast(a: tuple[int, ...], b: tuple[int, ...], what: str) -> None:
             raise ShapeError(f"{what} cannot broadcast shapes {a} and {b}: {left} and {right} differ and neither is 1")
 
 
-def _flat(sizes: tuple[Any, ...]) -> tuple[int, ...]:
+def _flat(sizes: tuple[Any, ...], what: str) -> tuple[int, ...]:
     """The sizes of `f(2, 3)` and of `f((2, 3))` alike."""
     if len(sizes) == 1 and isinstance(sizes[0], list | tuple):
         sizes = tuple(sizes[0])
-    return tuple(operator.index(size) for size in sizes)
+    return tuple(_whole(size, what) for size in sizes)
+
+
+def _whole(value: Any, what: str) -> int:
+    try:
+        if not isinstance(value, bool):
+            return operator.index(value)
+    except TypeError:
+        pass
+    raise ArgumentError(f"{what} expects dimensions and sizes as whole numbers, got {value!r}")
 
 
 def _axis(dim: int, ndim: int, what: str) -> int:
+    dim = _whole(dim, what)
     if not -ndim <= dim < ndim:
         raise ShapeError(f"{what} got dimension {dim} of a Tensor with {ndim} dimension(s)")
     return dim % ndim
 
 
 def _axes(dim: int | Sequence[int] | None, ndim: int, what: str) -> tuple[int, ...]:
-    if dim is None:
-        return tuple(range(ndim))
-    axes = tuple(_axis(one, ndim, what) for one in ((dim,) if isinstance(dim, int) else dim))
+    """The dimensions that a reduction goes over; all where none is named, neither by None nor by (), as in PyTorch."""
+    dims = dim if isinstance(dim, list | tuple) else () if dim is None else (dim,)
+    axes = tuple(_axis(one, ndim, what) for one in dims or range(ndim))
     if len(set(axes)) != len(axes):
         raise ArgumentError(f"{what} got a dimension twice: {dim}")
     return axes
+
+
+def _flag(keepdim: Any) -> bool:
+    if not isinstance(keepdim, bool | np.bool_):
+        raise ArgumentError(f"keepdim must be True or False, got {keepdim!r}; several dimensions are dim=(0, 1)")
+    return bool(keepdim)
 
 
 def _as_key(key: Any) -> tuple[Any, ...]:
@@ -919,7 +1200,11 @@ def _as_key(key: Any) -> tuple[Any, ...]:
 
 def _as_index(part: Any) -> Any:
     if isinstance(part, Tensor):
+        if part.dtype == np.uint8:
+            raise DTypeError("an index of uint8 is a mask in PyTorch, and positions in NumPy; say .to(bool) or .long()")
         return part.array
+    if isinstance(part, list) and not part:
+        return asarray(part, np.int64)
     if isinstance(part, list) or (backend_of(part) == "numpy" and active_backend() != "numpy"):
         return asarray(part)
     return part

@@ -369,7 +369,8 @@ def test_message_says_who_expected_what_and_got_what(who, call, error, words):
 class ArrayOfAnother:
     """Looks like an array of a backend that is not in use."""
 
-    shape, ndim, size, dtype = (1, 1, 2, 2), 4, 4, np.dtype(np.float32)
+    __module__ = "cupy"
+    shape, strides, ndim, size, dtype = (1, 1, 2, 2), (16, 16, 8, 4), 4, 4, np.dtype(np.float32)
 
 
 @pytest.mark.parametrize(

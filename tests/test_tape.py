@@ -217,7 +217,7 @@ def test_a_leaf_keeps_a_gradient_of_its_own_dtype():
         apply(Wrong(lambda g: (g.astype(np.float32), g)), x, other).backward()
     assert x.grad.dtype == x.dtype == np.float64
     close(x.grad.numpy(), [2.0])
-    with pytest.raises(DTypeError, match="the gradient is of float32, expected that of its Tensor, float64"):
+    with pytest.raises(DTypeError, match="the gradient holds float32, expected the type of its Tensor, float64"):
         x.grad = tensor([1.0], dtype=np.float32)
 
 

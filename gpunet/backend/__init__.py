@@ -13,6 +13,7 @@ from gpunet.backend.active import (
     xp,
 )
 from gpunet.backend.device import allow_tf32, set_memory_limit
+from gpunet.backend.foreign import from_outside, is_array, is_real
 from gpunet.backend.layout import address, as_nchw, as_nhwc, elementwise, sees_channels_last, to_nhwc
 from gpunet.backend.numerics import quiet
 from gpunet.backend.probe import CupyProbe, probe_cupy
@@ -36,8 +37,11 @@ __all__ = [
     "before_switching",
     "check_active",
     "elementwise",
+    "from_outside",
     "get_num_threads",
     "host_generator",
+    "is_array",
+    "is_real",
     "manual_seed",
     "probe_cupy",
     "quiet",

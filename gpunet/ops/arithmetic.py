@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpunet.backend import Array, elementwise, xp
+from gpunet.errors import ArgumentError
 from gpunet.ops.broadcast import unbroadcast
 from gpunet.ops.operation import ElementWise, Operation
 from gpunet.ops.passes import Pass
@@ -117,12 +118,18 @@ class Reciprocal(Divide):
 
 
 class Power(_Binary, ElementWise):
-    """`y = a ** b`. dy/da = b a^(b-1), dy/db = y ln a; at a = 0 the latter is taken as 0, its limit for b > 0."""
+    """`y = a ** b`. dy/da = b a^(b-1), dy/db = y ln a; at a = 0 the latter is taken as 0, its limit for b > 0.
+
+    Raises:
+        ArgumentError: if whole numbers are raised to negative powers.
+    """
 
     autocast = "full"
 
     def forward(self, a: Any, b: Any) -> Array:
         self._keep(a, b)
+        if (a if hasattr(a, "dtype") else b).dtype.kind in "biu" and (xp.asarray(b) < 0).any():
+            raise ArgumentError("whole numbers cannot be raised to negative powers; convert with .float()")
         self.y = a**b
         return self.y
 
