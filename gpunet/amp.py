@@ -26,6 +26,7 @@ from gpunet.autocast import autocast, is_autocast_enabled
 from gpunet.backend import Array, check_active, quiet, xp
 from gpunet.errors import ArgumentError, DTypeError, GradientError, StateDictError
 from gpunet.functional.checks import check_float, whole_number
+from gpunet.ops.writing import about_to_write
 from gpunet.optim import Optimizer
 from gpunet.optim.checks import checked_number, positive
 from gpunet.tensor import Tensor
@@ -134,6 +135,7 @@ class GradScaler:
                 "call it once a step, before step()"
             )
         grads = _gradients(optimizer)
+        about_to_write(*grads)
         with quiet():
             for grad in grads:
                 grad *= 1 / self._scale

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.errors import ArgumentError
 from gpunet.mode import Mode, ModeSwitch
 from gpunet.ops.operation import Operation
 
@@ -43,7 +44,13 @@ class autocast(ModeSwitch):
     gradient of. Parameters stay float32: never call `model.half()` for it.
 
     Args:
+        device_type: "cuda", as PyTorch has it first; float16 is computed on whatever backend is active. What PyTorch
+            calls "cpu" computes in bfloat16, which there is not. A bool in its place is taken as `enabled`.
+        dtype: float16, if anything.
         enabled: False turns autocast off, also within a block where it is on.
+
+    Raises:
+        ArgumentError: for another device or another type, or if `enabled` is neither True nor False.
 
     Reference:
         Micikevicius et al., "Mixed precision training", 2018.
@@ -56,7 +63,16 @@ class autocast(ModeSwitch):
         (dtype('float16'), dtype('float32'))
     """
 
-    def __init__(self, enabled: bool = True) -> None:
+    def __init__(self, device_type: str | bool = "cuda", dtype: Any = None, enabled: bool = True) -> None:
+        if isinstance(device_type, bool):
+            enabled = device_type
+        elif device_type != "cuda" or (dtype is not None and dtype not in ("float16", np.float16)):
+            raise ArgumentError(
+                f"autocast knows device_type 'cuda' and dtype float16, whatever the backend, got {device_type!r} and "
+                f"{dtype!r}; write autocast()"
+            )
+        if not isinstance(enabled, bool):
+            raise ArgumentError(f"autocast: enabled must be True or False, got {enabled!r}")
         super().__init__(_mode, enabled)
 
 

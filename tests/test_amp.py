@@ -140,6 +140,38 @@ def test_a_residual_is_added_in_the_wider_of_the_two_types(backend, rng):
             assert F.relu(output + residual).dtype == expected
 
 
+@pytest.mark.parametrize(
+    ("given", "enabled"),
+    [
+        ({}, True),
+        ({"device_type": "cuda"}, True),
+        ({"device_type": "cuda", "dtype": gpunet.float16}, True),
+        ({"device_type": "cuda", "dtype": "float16", "enabled": False}, False),
+        ({"enabled": False}, False),
+    ],
+)
+def test_autocast_as_pytorch_s_users_write_it(given, enabled):
+    with autocast(**given):
+        assert is_autocast_enabled() == enabled
+    with autocast(*given.values()) if "device_type" in given else autocast(enabled):
+        assert is_autocast_enabled() == enabled
+
+
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [
+        ({"device_type": "cpu"}, "'cpu'"),
+        ({"device_type": "cuda", "dtype": "bfloat16"}, "'bfloat16'"),
+        ({"device_type": "cuda", "dtype": np.dtype(np.float64)}, "float64"),
+        ({"device_type": 1}, "got 1"),
+        ({"enabled": "no"}, "'no'"),
+    ],
+)
+def test_autocast_that_there_is_not(given, word):
+    with pytest.raises(ArgumentError, match=word):
+        autocast(**given)
+
+
 def test_on_and_off():
     assert not is_autocast_enabled()
     with autocast():

@@ -9,8 +9,9 @@ import pytest
 import gpunet
 import gpunet.functional as F
 from gpunet import nn, no_grad, tensor
-from gpunet.errors import DTypeError, GpunetError, GradientError, ShapeError
-from gpunet.optim import SGD
+from gpunet.amp import GradScaler
+from gpunet.errors import ArgumentError, DTypeError, GpunetError, GradientError, ShapeError
+from gpunet.optim import SGD, Adam
 
 
 def values(t):
@@ -308,6 +309,52 @@ def random_program(rng, steps, library):
             else:
                 a.clamp_(-number, number)
         yield leaves, tensors
+
+
+def of_read_only(values, requires_grad=True):
+    array = np.array(values, np.float32)
+    array.flags.writeable = False
+    return gpunet.Tensor(array, requires_grad)
+
+
+@pytest.mark.parametrize("make", [SGD, Adam])
+@pytest.mark.usefixtures("numpy_backend")
+def test_a_step_on_a_read_only_array_changes_nothing(make):
+    parameters = [tensor([1.0, 2.0], requires_grad=True), of_read_only([3.0, 4.0])]
+    optimizer = make(parameters, lr=0.1)
+    for _ in range(2):
+        sum((p * p).sum() for p in parameters).backward()
+        with pytest.raises(ArgumentError, match=r"\(2,\) is read-only.*gpunet.tensor"):
+            optimizer.step()
+    assert [p.tolist() for p in parameters] == [[1.0, 2.0], [3.0, 4.0]]
+    assert not any(optimizer.state.values())
+
+
+@pytest.mark.usefixtures("numpy_backend")
+def test_whatever_writes_refuses_a_read_only_array_first():
+    def batch_norm():
+        F.batch_norm(tensor([[1.0], [2.0]]), tensor([0.0]), of_read_only([1.0], False), training=True)
+
+    def load():
+        layer = nn.Linear(1, 1)
+        layer.bias = nn.Parameter(of_read_only([0.0]))
+        layer.load_state_dict({"weight": np.ones((1, 1)), "bias": np.ones(1)})
+
+    def unscale():
+        weight = tensor([1.0], requires_grad=True)
+        weight.grad = of_read_only([1.0], False)
+        GradScaler().unscale_(SGD([weight], lr=1))
+
+    for write in (
+        batch_norm,
+        load,
+        unscale,
+        lambda: of_read_only([1.0], False).__setitem__(0, 2),
+        lambda: of_read_only([1.0], False).add_(1),
+        lambda: nn.init.zeros_(of_read_only([1.0])),
+    ):
+        with pytest.raises(ArgumentError, match="read-only"):
+            write()
 
 
 class Gpunet:

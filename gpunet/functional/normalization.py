@@ -5,6 +5,7 @@ from __future__ import annotations
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.functional.checks import check_float
 from gpunet.ops.batchnorm import BatchNorm, BatchNormInference, Running
+from gpunet.ops.writing import check_writable
 from gpunet.tensor import Tensor, apply
 
 __all__ = ["batch_norm"]
@@ -32,7 +33,8 @@ def batch_norm(
 
     Raises:
         ShapeError: for a wrong rank or length, an empty batch, or training on a single value per channel.
-        ArgumentError: if there are no running statistics in evaluation, or only one of the two or of weight and bias.
+        ArgumentError: if there are no running statistics in evaluation, or only one of the two or of weight and bias,
+            or running statistics that are to move are read-only.
         DTypeError: if the Tensors are not floats of one type; only the input may be float16 where weight and bias are
             float32.
 
@@ -62,6 +64,7 @@ def batch_norm(
         )
     running = None
     if running_mean is not None and running_var is not None:
+        check_writable(running_mean.array, running_var.array)
         running = Running(running_mean.array, running_var.array, momentum)
     return apply(BatchNorm(eps, running), input, *learnt)
 

@@ -12,9 +12,10 @@ from typing import Any
 from weakref import ref
 
 from gpunet.backend import Array, xp
+from gpunet.errors import ArgumentError
 from gpunet.ops.waiting import Waiting, computed, is_waiting, memory_of, settle
 
-__all__ = ["about_to_write", "changed_since", "now"]
+__all__ = ["about_to_write", "changed_since", "check_writable", "now"]
 
 _clock = itertools.count()
 _written: dict[int, tuple[ref[Any], int]] = {}  # by its id the memory, as long as there is any, and when it was written
@@ -27,16 +28,35 @@ def now() -> int:
 
 
 def about_to_write(*arrays: Array) -> None:
-    """Say that these arrays are going to be written over, before it is done."""
+    """Say that these arrays are going to be written over, before it is done.
+
+    Raises:
+        ArgumentError: if one is read-only; nothing has been written then.
+    """
     global _latest
     if not arrays:
         return
+    check_writable(*arrays)
     settle(*arrays)
     time = now()
     for memory in map(memory_of, arrays):
         noted = _written.get(id(memory))
         _written[id(memory)] = (_until_it_is_gone(memory) if noted is None else noted[0]), time
     _latest = time
+
+
+def check_writable(*arrays: Array) -> None:
+    """Make sure that these arrays can be written over; arrays on a GPU always can.
+
+    Raises:
+        ArgumentError: if one is read-only.
+    """
+    for array in arrays:
+        if not getattr(array.flags, "writeable", True):
+            raise ArgumentError(
+                f"cannot change values in place: an array of shape {array.shape} is read-only, as those of files and "
+                f"of np.broadcast_to are; gpunet.tensor(array) makes a copy that is not"
+            )
 
 
 def _until_it_is_gone(memory: Array) -> ref[Any]:
