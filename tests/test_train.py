@@ -1,6 +1,7 @@
 """The training loop, the folder of a run and its files, and the main job."""
 
 import errno
+import inspect
 import json
 import os
 import stat
@@ -13,11 +14,12 @@ import pytest
 from safetensors.numpy import load_file
 
 import gpunet
-from gpunet import nn
+from gpunet import explain, gradients, nn, visualize
 from gpunet.backend import active_backend
 from gpunet.backend.kernels import kernels_in_use
 from gpunet.data import DATASETS, DataLoader, Digits, ImageDataset, TensorDataset
-from gpunet.errors import ArgumentError, FileError, GpunetError, NonFiniteError, StateDictError
+from gpunet.errors import ArgumentError, DTypeError, FileError, GpunetError, NonFiniteError, StateDictError
+from gpunet.explain import page
 from gpunet.models import create_model
 from gpunet.optim import SGD
 from gpunet.train import (
@@ -618,7 +620,6 @@ def changed_header(weights, change):
         lambda w: struct.pack("<Q", 10**9) + w[8:],
         lambda w: b"PK\x03\x04" + w[4:],
         lambda w: w[:8] + b"[" + w[9:],
-        lambda w: changed_header(w, lambda h: h["fc.bias"].update(dtype="BF16", shape=[20])),
         lambda w: changed_header(w, lambda h: h["fc.bias"].update(dtype="F1")),
         lambda w: changed_header(w, lambda h: h["fc.bias"].update(shape=[-10])),
         lambda w: changed_header(w, lambda h: h["fc.bias"].update(data_offsets=[0, 10**12])),
@@ -637,6 +638,7 @@ def test_damaged_weights(tmp_path, trained, damage):
     [
         lambda h: h.update({"head.bias": h.pop("fc.bias")}),
         lambda h: h["fc.bias"].update(shape=[5, 2]),
+        lambda h: h["fc.bias"].update(dtype="BF16", shape=[20]),
         lambda h: h["fc.bias"].update(shape=[1, 10]),
     ],
 )
@@ -687,6 +689,56 @@ def test_weights_come_back_bit_by_bit(tmp_path):
     load_weights(tmp_path / "weights", other)
     for (name, saved), (_, loaded) in zip(model.state_dict().items(), other.state_dict().items(), strict=True):
         assert saved.numpy().tobytes() == loaded.numpy().tobytes(), name
+
+
+def test_a_path_may_be_text(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model, other = nn.Linear(2, 3), nn.Linear(2, 3)
+    save_weights("weights", model)
+    load_weights("weights", other)
+    assert other.weight.tolist() == model.weight.tolist()
+    for function in (save_weights, load_weights):
+        with pytest.raises(
+            DTypeError, match=f"{function.__name__} expects the path .* then a model, got Linear and str"
+        ):
+            function(model, "weights")
+
+
+def test_wherever_there_is_a_path_it_may_be_text():
+    """Of what is public, and called with the path of something."""
+    packages = [gpunet.data, gpunet.train, gpunet.report, explain, gradients, visualize, page.lecture]
+    shown = [getattr(package, name) for package in packages for name in package.__all__]
+    functions = [*shown, *(method for each in shown if inspect.isclass(each) for method in vars(each).values())]
+    wrong = [
+        f"{function.__qualname__}: {name}"
+        for function in functions
+        if callable(function) and not getattr(function, "__name__", "").startswith("_")
+        for name, parameter in inspect.signature(function).parameters.items()
+        if "Path" in str(parameter.annotation) and "str" not in str(parameter.annotation)
+    ]
+    assert wrong == []
+
+
+def as_file(path, dtype, shape, data):
+    """A safetensors file of one Tensor, "weight"."""
+    header = json.dumps({"weight": {"dtype": dtype, "shape": shape, "data_offsets": [0, len(data)]}}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + data)
+    return path
+
+
+def test_bfloat16_is_loaded_exactly(tmp_path):
+    """Recorded from PyTorch 2.13: the bytes of torch.tensor([1.0, 3.140625, -1e-30, inf]).bfloat16()."""
+    path = as_file(tmp_path / "weights", "BF16", [1, 4], bytes.fromhex("803f4940a28d807f"))
+    model = nn.Linear(4, 1, bias=False)
+    load_weights(path, model)
+    assert model.weight.tolist() == [[1.0, 3.140625, -9.98402083170343e-31, float("inf")]]
+
+
+@pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2"])
+def test_numbers_that_cannot_be_read_are_named(tmp_path, dtype):
+    path = as_file(tmp_path / "weights", dtype, [1, 4], bytes(4))
+    with pytest.raises(FileError, match=f"numbers of the type {dtype}; what can be read is F64, F32, F16, BF16"):
+        load_weights(path, nn.Linear(4, 1, bias=False))
 
 
 @pytest.mark.parametrize("path", ["missing", "folder", "x" * 300])

@@ -94,7 +94,7 @@ class Experiment:
             Design(depth, residual, True, "relu", self.pre_activation) for residual in (False, True) for depth in depths
         ]
 
-    def run(self, folder: Path, show_progress: bool = True) -> Findings:
+    def run(self, folder: Path | str, show_progress: bool = True) -> Findings:
         """Measure everything and write it into a folder, over what an earlier run has left there.
 
         The folder has gradients.json, a list of `GradientTrace.as_dict()`; degradation.json, a list of
@@ -105,6 +105,7 @@ class Experiment:
             GpunetError: if matplotlib, which draws the pictures, is not installed.
             FileError: if the folder cannot be made or written into.
         """
+        folder = Path(folder)
         new_figure("", 1, 1)  # so that matplotlib is not missed after minutes of measuring
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ __all__ = ["write_report"]
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def write_report(folder: Path, out: Path | None = None) -> Path:
+def write_report(folder: Path | str, out: Path | str | None = None) -> Path:
     """Write the report of a run; the network is run over the test set on the active backend.
 
     A run that was stopped is reported as far as it came.
@@ -39,9 +39,10 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
         ArgumentError: if the run was made with data or a model that this version does not know.
         StateDictError: if the weights do not fit the model.
     """
+    folder = Path(folder)
     record = read_record(folder)
     examined, changed = _examine(folder, record) if record.summary is not None else (None, "")
-    target = folder / "report.html" if out is None else out
+    target = folder / "report.html" if out is None else Path(out)
     if not target.parent.is_dir():
         raise FileError(f"cannot write {target}: there is no folder {target.parent}")
     write_bytes(target, _page(record, examined, changed).encode())

@@ -39,7 +39,7 @@ class RunRecord:
         return [number(epoch.get(name)) for epoch in self.epochs]
 
 
-def read_record(folder: Path) -> RunRecord:
+def read_record(folder: Path | str) -> RunRecord:
     """Read the records of a run. A run without metrics or summary was stopped before it had any: that is no error.
 
     Raises:
@@ -52,7 +52,7 @@ def read_record(folder: Path) -> RunRecord:
         _check_summary(summary, run.summary_path)
         if len(epochs) < (number(summary.get("epochs_done")) or 0):
             raise FileError(f"{run.metrics_path} is damaged: it holds {len(epochs)} of {summary['epochs_done']} epochs")
-    return RunRecord(folder.resolve().name, config, epochs, summary)
+    return RunRecord(run.path.resolve().name, config, epochs, summary)
 
 
 def number(value: Any) -> float | None:

@@ -49,8 +49,8 @@ class CheckpointFolder:
         path: the folder; made when the first is saved.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
 
     def positions(self) -> list[tuple[int, int]]:
         """Where the complete checkpoints were taken, the oldest first.

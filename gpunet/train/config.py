@@ -228,7 +228,7 @@ def make_schedule(config: TrainConfig, optimizer: Optimizer, steps: int) -> LRSc
     return None
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path | str) -> dict[str, Any]:
     """The settings in a TOML file: names of `TrainConfig` and `RunOptions`, with hyphens or underscores.
 
     Raises:
@@ -236,7 +236,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         ArgumentError: if there are settings that nobody knows; the message lists all of them.
     """
     try:
-        found = tomllib.loads(read_bytes(path, LARGEST_JSON).decode("utf-8"))
+        found = tomllib.loads(read_bytes(Path(path), LARGEST_JSON).decode("utf-8"))
     except (ValueError, RecursionError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
         raise FileError(f"{path} is not a TOML file: {error}") from error
     settings = {name.replace("-", "_"): value for name, value in found.items()}

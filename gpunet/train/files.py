@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors import SafetensorError, deserialize
+from safetensors.numpy import save
 
 from gpunet.backend import to_cpu
-from gpunet.errors import FileError
+from gpunet.errors import DTypeError, FileError
 from gpunet.nn import Module
 
 __all__ = [
@@ -57,6 +57,22 @@ LARGEST_HEADER = 16 * 2**20
 LARGEST_NUMBER = 2**63 - 1
 """The largest whole number that is read from a JSON file: more than 64 bits overflow later on."""
 
+
+_TYPES = {  # of safetensors, as they lie in the file
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BF16": "<u2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "i1",
+    "U64": "<u8",
+    "U32": "<u4",
+    "U16": "<u2",
+    "U8": "u1",
+    "BOOL": "?",
+}
 
 FORMAT = "gpunet run 2"
 """What the JSON files of a run say of themselves; those of the first format said nothing."""
@@ -287,10 +303,10 @@ def tensor_bytes(arrays: Mapping[str, np.ndarray], metadata: dict[str, str] | No
 
 
 def parse_tensors(content: bytes, path: Path) -> dict[str, np.ndarray]:
-    """The arrays that the bytes of a safetensors file stand for.
+    """The arrays that the bytes of a safetensors file stand for; bfloat16, which NumPy does not have, as float32.
 
     Raises:
-        FileError: if the file is not whole.
+        FileError: if the file is not whole, or holds other numbers than real ones of 8 to 64 bits.
     """
     header = int.from_bytes(content[:8], "little")
     if header > min(LARGEST_HEADER, len(content)):
@@ -299,9 +315,21 @@ def parse_tensors(content: bytes, path: Path) -> dict[str, np.ndarray]:
             f"which may have {LARGEST_HEADER:,} at most"
         )
     try:
-        return load(content)
-    except (SafetensorError, KeyError, OverflowError, TypeError, ValueError) as error:
+        found = deserialize(content)  # type: ignore[no-untyped-call]
+        if unknown := sorted({each["dtype"] for _, each in found} - set(_TYPES)):
+            raise FileError(
+                f"{path} holds numbers of the type {', '.join(unknown)}; what can be read is {', '.join(_TYPES)}"
+            )
+        return {name: _array_of(**each) for name, each in found}
+    except (SafetensorError, OverflowError, TypeError, ValueError) as error:
         raise FileError(f"{path} is not a whole safetensors file: {error}") from error
+
+
+def _array_of(dtype: str, shape: list[int], data: bytes) -> np.ndarray:
+    array = np.frombuffer(data, _TYPES[dtype])
+    if dtype == "BF16":  # the upper half of the bits of a float32
+        array = (array.astype("<u4") << 16).view("<f4")
+    return array.reshape(shape).astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def bytes_of(model: Module) -> int:
@@ -309,24 +337,31 @@ def bytes_of(model: Module) -> int:
     return sum(int(tensor.array.nbytes) for tensor in model.state_dict().values())
 
 
-def save_weights(path: Path, model: Module) -> None:
+def save_weights(path: Path | str, model: Module) -> None:
     """Write all parameters and buffers of a model, with their checksum, as a safetensors file.
 
     Raises:
+        DTypeError: if the two are not a path and a model, in this order.
         FileError: if that fails.
     """
+    _check_weights_of(model, path, "save_weights")
     arrays = {name: to_cpu(tensor.array) for name, tensor in model.state_dict().items()}
     # One entry alone: the library writes several in an order that changes.
-    write_bytes(path, tensor_bytes(arrays, {"sha256": _checksum(arrays)}))
+    write_bytes(Path(path), tensor_bytes(arrays, {"sha256": _checksum(arrays)}))
 
 
-def load_weights(path: Path, model: Module) -> None:
-    """Read all parameters and buffers of a model from a safetensors file.
+def load_weights(path: Path | str, model: Module) -> None:
+    """Read all parameters and buffers of a model from a safetensors file, such as one of Hugging Face.
+
+    Numbers of other types become those of the model; each bfloat16 is a float32, too.
 
     Raises:
+        DTypeError: if the two are not a path and a model, in this order.
         FileError: if the file cannot be read or is damaged; nothing is loaded then.
         StateDictError: if it holds another model; nothing is loaded then.
     """
+    _check_weights_of(model, path, "load_weights")
+    path = Path(path)
     content = read_bytes(path, 2 * bytes_of(model) + LARGEST_HEADER)  # twice: a model with a little more than ours
     arrays = parse_tensors(content, path)
     expected = _metadata(content).get("sha256")
@@ -336,6 +371,12 @@ def load_weights(path: Path, model: Module) -> None:
         if own == {name: array.shape for name, array in arrays.items()}:
             raise FileError(f"{path} is damaged: its checksum is not that of its weights")
     model.load_state_dict(arrays)
+
+
+def _check_weights_of(model: Any, path: Any, function: str) -> None:
+    if not isinstance(model, Module) or not isinstance(path, str | os.PathLike):
+        got = f"{type(path).__name__} and {type(model).__name__}"
+        raise DTypeError(f"{function} expects the path of a file and then a model, got {got}")
 
 
 def _metadata(content: bytes) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class TrainingRun:
     def __init__(
         self,
         config: TrainConfig,
-        folder: Path,
+        folder: Path | str,
         overwrite: bool = False,
         show_progress: bool = True,
         options: RunOptions | None = None,
@@ -375,7 +375,7 @@ def _other_bits(saved: dict[str, Any]) -> list[str]:
     return [f"begun with {described[0]}, going on with {described[1]}: results differ in their last bits"]
 
 
-def evaluate_run(folder: Path) -> tuple[Evaluation, tuple[str, ...]]:
+def evaluate_run(folder: Path | str) -> tuple[Evaluation, tuple[str, ...]]:
     """Build the model of a run again, load its weights and evaluate it on the test set, on the active backend.
 
     Where files of a folder are not what they were in training, the log says which.

@@ -23,7 +23,7 @@ LARGEST_SIZE = 8192  # pixels on a side: what a configuration that lies may make
 _log = logging.getLogger("gpunet")
 
 
-def find_run_data(config: dict[str, Any], path: Path) -> DatasetRecipe:
+def find_run_data(config: dict[str, Any], path: Path | str) -> DatasetRecipe:
     """The dataset of a run, normalised as it was in training, whatever its images are by now.
 
     Args:
@@ -75,7 +75,7 @@ def changed_data(config: dict[str, Any], recipe: DatasetRecipe, classes: tuple[s
     return f"{data} has changed since the run was begun: {'; '.join(changed_files(files, recipe.files))}"
 
 
-def read_input(config: dict[str, Any], path: Path) -> tuple[tuple[str, ...], DatasetRecipe, int]:
+def read_input(config: dict[str, Any], path: Path | str) -> tuple[tuple[str, ...], DatasetRecipe, int]:
     """What a configuration says about the images: the classes, how they are stored, and the size that the model takes.
 
     It is all there, so that a model can be used where its dataset is not.

@@ -48,8 +48,8 @@ class RunFolder:
         path: the folder.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path | str) -> None:
+        self.path = path = Path(path)
         self.config_path = path / "config.json"
         self.metrics_path = path / "metrics.jsonl"
         self.weights_path = path / "model.safetensors"

@@ -99,7 +99,7 @@ class TensorBoardWriter(Callback):
         FileError: if tensorboardX is not installed.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         try:
             library = importlib.import_module("tensorboardX")
         except ImportError as error:
@@ -107,7 +107,7 @@ class TensorBoardWriter(Callback):
                 "events for TensorBoard are written with tensorboardX, which is not installed: "
                 "pip install 'gpunet[tensorboard]'"
             ) from error
-        self.path = path
+        self.path = Path(path)
         self._library: Any = library
         self._writer: Any = None
 

@@ -21,7 +21,7 @@ __all__ = ["write_coalescing", "write_lecture", "write_page"]
 _INDEX = "index.html"
 
 
-def write_page(exercise: Exercise, path: Path, language: str = "en") -> Path:
+def write_page(exercise: Exercise, path: Path | str, language: str = "en") -> Path:
     """Write the page of an exercise: one file that opens from disk and needs nothing beside itself.
 
     Returns:
@@ -31,20 +31,20 @@ def write_page(exercise: Exercise, path: Path, language: str = "en") -> Path:
         ArgumentError: if there is no such language.
         FileError: if the file cannot be written.
     """
-    return _write(path, operation_page(exercise, language))
+    return _write(Path(path), operation_page(exercise, language))
 
 
-def write_coalescing(path: Path, language: str = "en") -> Path:
+def write_coalescing(path: Path | str, language: str = "en") -> Path:
     """Write the page about coalesced and strided access, as `write_page` does that of an exercise.
 
     Raises:
         ArgumentError: if there is no such language.
         FileError: if the file cannot be written.
     """
-    return _write(path, coalescing_page(language))
+    return _write(Path(path), coalescing_page(language))
 
 
-def write_lecture(folder: Path, languages: Sequence[str] = LANGUAGES) -> Path:
+def write_lecture(folder: Path | str, languages: Sequence[str] = LANGUAGES) -> Path:
     """Write a page for each operation, with the lecture's numbers, one about memory, and a list of them.
 
     Several languages get a folder each, and a page above them to choose from.
@@ -60,7 +60,7 @@ def write_lecture(folder: Path, languages: Sequence[str] = LANGUAGES) -> Path:
         raise ArgumentError(f"write_lecture: name a language; there are {', '.join(LANGUAGES)}")
     for language in languages:
         page_words(language)  # an unknown one is found before anything is written
-    several = len(languages) > 1
+    folder, several = Path(folder), len(languages) > 1
     for language in languages:
         pages = _pages(language, languages if several else ())
         inside = folder / language if several else folder
