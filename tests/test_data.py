@@ -212,6 +212,59 @@ def test_tensor_dataset_items_and_types():
     assert len(list(dataset)) == len(dataset) == 3
 
 
+@pytest.mark.parametrize("dtype", [">f4", ">i8", ">i2"])
+def test_numbers_in_another_order_of_bytes(dtype):
+    class Items(Dataset):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            return (np.array([index, 300], dtype),)
+
+    class Batches(Items):
+        def batch(self, indices, rng):
+            return (np.stack([indices, indices * 0 + 300], axis=1).astype(dtype),)
+
+    for dataset in (TensorDataset(np.array([[0, 300], [1, 300], [2, 300]], dtype)), Items(), Batches()):
+        ((batch,),) = DataLoader(dataset, batch_size=3)
+        assert batch.dtype.isnative
+        assert batch.tolist() == [[0, 300], [1, 300], [2, 300]]
+    labels = ImageDataset(np.zeros((2, 1, 1, 1), dtype), np.array([0, 1], ">i4")).labels
+    assert labels.tolist() == [0, 1]
+
+
+def test_datasets_of_arrays_of_pytorch():
+    torch = pytest.importorskip("torch")
+    images, labels = torch.arange(8.0).reshape(2, 1, 2, 2).bfloat16(), torch.tensor([1, 0])
+
+    class Items(Dataset):
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            return images[index], labels[index]
+
+    for dataset in (TensorDataset(images, labels), ImageDataset(images, labels), Items()):
+        ((x, y),) = DataLoader(dataset, batch_size=2)
+        assert (x.tolist(), y.tolist()) == (images.float().tolist(), [1, 0])
+        assert (x.dtype, y.dtype) == (np.float32, np.int64)
+
+
+def test_an_item_that_is_a_picture_is_refused():
+    """Its channels come last: as an array it would be taken for one of (C, H, W) that it is not."""
+    image = pytest.importorskip("PIL.Image").new("RGB", (3, 3))
+
+    class Pictures(Dataset):
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            return image, 0
+
+    with pytest.raises(DTypeError, match=r"picture of Pillow.*transpose"):
+        list(DataLoader(Pictures(), batch_size=1))
+
+
 def test_image_dataset_item_is_a_batch_of_one():
     dataset = ImageDataset(random_images(10), np.arange(10) % 3, Compose([RandomCrop(4), ToFloat()]))
     manual_seed(5)

@@ -399,6 +399,28 @@ def test_what_does_not_fit_is_listed_in_one_error_and_nothing_is_loaded():
     np.testing.assert_equal(values(net), before)
 
 
+def test_load_state_dict_takes_what_pytorch_saved():
+    torch = pytest.importorskip("torch")
+    there = torch.nn.Linear(3, 2)
+    for theirs in (there, there.bfloat16()):
+        here = Linear(3, 2)
+        here.load_state_dict(theirs.state_dict())
+        assert here.weight.tolist() == theirs.weight.float().tolist()
+        assert here.weight.dtype == np.float32
+
+
+def test_load_state_dict_in_another_order_of_bytes():
+    net = Linear(2, 1)
+    net.load_state_dict({"weight": np.array([[1, 2]], ">f8"), "bias": np.array([3], ">f4")})
+    assert (net.weight.tolist(), net.bias.tolist()) == ([[1, 2]], [3])
+
+
+@pytest.mark.parametrize("given", [None, "weights.safetensors", [1.0], np.zeros(3)])
+def test_load_state_dict_of_what_is_no_mapping(given):
+    with pytest.raises(DTypeError, match="values by name"):
+        Linear(2, 1).load_state_dict(given)
+
+
 def test_load_state_dict_not_strict_loads_what_there_is():
     net, other = Net(), Net()
     state = dict(other.state_dict())

@@ -6,7 +6,7 @@ from gpunet.data.cifar import CIFAR10, CIFAR100
 from gpunet.data.dataset import Dataset, ImageDataset, Subset, TensorDataset, random_split
 from gpunet.data.digits import Digits
 from gpunet.data.folder import ImageFolder
-from gpunet.data.images import read_image
+from gpunet.data.images import is_picture, read_image
 from gpunet.data.loader import DataLoader
 from gpunet.data.mixup import Mixup
 from gpunet.data.mnist import MNIST, FashionMNIST
@@ -34,6 +34,7 @@ __all__ = [
     "dataset_names",
     "dataset_statistics",
     "find_dataset",
+    "is_picture",
     "random_split",
     "read_image",
     "transforms",

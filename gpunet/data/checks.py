@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from gpunet.backend import is_real
 from gpunet.errors import ArgumentError, DTypeError, ShapeError
 
 __all__ = ["HostArray", "check_images", "checked_count", "checked_numbers"]
@@ -23,8 +24,8 @@ def checked_count(value: Any, smallest: int, what: str) -> int:
 
 def checked_numbers(array: HostArray, what: str) -> HostArray:
     """Return the array, having made sure that it holds numbers and has a dimension to go along."""
-    if array.dtype.kind not in "biuf":
-        raise DTypeError(f"{what} is expected to hold real numbers or booleans, got {array.dtype}")
+    if not is_real(array.dtype):
+        raise DTypeError(f"{what} is expected to hold real numbers (of at most 64 bits) or booleans, got {array.dtype}")
     if array.ndim == 0:
         raise ShapeError(f"{what} is expected to have at least one dimension, got a single number")
     return array

@@ -14,8 +14,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gpunet.backend import host_generator, to_cpu
+from gpunet.backend import from_outside, host_generator, to_cpu
 from gpunet.data.checks import HostArray, checked_count, checked_numbers
+from gpunet.data.images import is_picture
 from gpunet.data.transforms import Transform
 from gpunet.errors import ArgumentError, DataError, DTypeError, LabelError, ShapeError
 from gpunet.tensor import Tensor
@@ -239,9 +240,9 @@ def _checked_indices(indices: Sequence[int] | HostArray, count: int) -> HostArra
 
 
 def _host_array(value: Any, what: str) -> HostArray:
-    data = value.data if isinstance(value, Tensor) else value
-    if not hasattr(data, "dtype") or not hasattr(data, "shape"):
+    if not hasattr(value, "dtype") or not hasattr(value, "shape"):
         raise DTypeError(f"{what} is expected to be an array or a Tensor, got {type(value).__name__}")
+    data = value.data if isinstance(value, Tensor) else from_outside(value, what)
     return checked_numbers(to_cpu(data), what)
 
 
@@ -265,4 +266,11 @@ def _stack_part(values: tuple[Any, ...], number: int) -> HostArray:
 def _part_as_array(value: Any) -> HostArray:
     if isinstance(value, float):
         return np.asarray(value, dtype=np.float32)  # as gpunet.tensor does: a Python number makes no float64
-    return to_cpu(value.data if isinstance(value, Tensor) else value)
+    if isinstance(value, Tensor):
+        return to_cpu(value.data)
+    if is_picture(value):
+        raise DTypeError(
+            "an item of a dataset is expected to hold arrays (C, H, W), got a picture of Pillow; "
+            "np.asarray(picture.convert('RGB')).transpose(2, 0, 1) makes one of it"
+        )
+    return to_cpu(from_outside(value, "an item of a dataset"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from gpunet.data.checks import HostArray, checked_count
 from gpunet.errors import DataError, FileError
 
-__all__ = ["FORMATS", "MAX_PIXELS", "read_image"]
+__all__ = ["FORMATS", "MAX_PIXELS", "is_picture", "read_image"]
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """The formats that are read. Others that Pillow knows are left out: some start programs to decode a file."""
@@ -19,7 +20,12 @@ MAX_PIXELS = 64 << 20
 """An image of more pixels than this is refused before it is decoded: a small file can claim to be enormous."""
 
 
-def read_image(path: Path | str, size: int) -> HostArray:
+def is_picture(value: Any) -> bool:
+    """Whether it is an image of Pillow, which need not be installed for the question."""
+    return any(each.__module__.startswith("PIL.") for each in type(value).__mro__)
+
+
+def read_image(path: Path | str | Any, size: int) -> HostArray:
     """Read an image file as three channels of bytes, of one size.
 
     What is done to it, in this order: the first picture of an animation is taken; 16 bits a channel become 8 (divided
@@ -28,7 +34,7 @@ def read_image(path: Path | str, size: int) -> HostArray:
     it covers the square; the middle is cut out.
 
     Args:
-        path: of the file.
+        path: of the file, or an image that Pillow has opened.
         size: height and width of the result.
 
     Shape:
@@ -46,12 +52,15 @@ def read_image(path: Path | str, size: int) -> HostArray:
     except ImportError as error:
         raise DataError("to read images takes Pillow: pip install 'gpunet[full]'") from error
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        given = is_picture(path)
+        opened: Any = contextlib.nullcontext(path) if given else Image.open(path, formats=FORMATS)
+        with opened as image:
             if image.width * image.height > MAX_PIXELS:
                 raise FileError(
                     f"{path}: {image.width} x {image.height} pixels are more than the {MAX_PIXELS:,} allowed"
                 )
-            image.draft(None, (2 * size, 2 * size))  # large JPEGs are decoded at a fraction of their size
+            if not given:
+                image.draft(None, (2 * size, 2 * size))  # large JPEGs are decoded at a fraction of their size
             upright = ImageOps.exif_transpose(_eight_bits(image, Image))
             fitted = ImageOps.fit(_rgb(upright, Image), (size, size), Image.Resampling.BILINEAR)
             return np.ascontiguousarray(np.asarray(fitted).transpose(2, 0, 1))

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from gpunet.backend import HostToBackend, as_nchw, host_generator
+from gpunet.backend import HostToBackend, as_nchw, from_outside, host_generator
 from gpunet.data.checks import HostArray, checked_count
 from gpunet.data.dataset import Dataset
 from gpunet.data.mixup import BatchTransform
@@ -184,6 +184,7 @@ def _prepared(part: HostArray, count: int) -> HostArray:
     if not isinstance(part, np.ndarray) or part.ndim == 0 or len(part) != count:
         got = f"shape {part.shape}" if isinstance(part, np.ndarray) else type(part).__name__
         raise DataError(f"Dataset.batch was asked for {count} items and is expected to give arrays of them, got {got}")
+    part = from_outside(part, "Dataset.batch")  # whose numbers may be in the order of bytes of another machine
     if part.ndim == 1 and part.dtype.kind in "ui":
         return part.astype(np.int64, copy=False)
     if part.ndim == 4:

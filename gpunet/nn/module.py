@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from gpunet.backend import Array, asarray
+from gpunet.backend import Array, asarray, from_outside
 from gpunet.errors import ArgumentError, DTypeError, GpunetError, StateDictError
 from gpunet.nn.parameter import Parameter
 from gpunet.ops.writing import about_to_write
@@ -277,12 +277,16 @@ class Module:
         Everything is checked before anything is copied.
 
         Args:
-            state_dict: Tensors or arrays by name.
+            state_dict: Tensors or arrays by name, those of other libraries, such as PyTorch, too. They become numbers
+                of the types that the model has.
             strict: whether missing and unexpected names are errors. Values of a wrong shape always are.
 
         Raises:
             StateDictError: if the names or shapes do not fit; the message lists every one that does not.
+            DTypeError: if the values are no numbers, or it is no mapping.
         """
+        if not isinstance(state_dict, Mapping):
+            raise DTypeError(f"load_state_dict expects values by name, got {type(state_dict).__name__}")
         mine = dict(self._state())
         missing = [name for name in mine if name not in state_dict]
         unexpected = [name for name in state_dict if name not in mine]
@@ -317,7 +321,9 @@ class Module:
 
 
 def _values_of(value: Any, name: str) -> Array:
-    array = value.array if isinstance(value, Tensor) else value
-    if not hasattr(array, "shape") or not hasattr(array, "dtype") or array.dtype.kind not in "biuf":
+    if isinstance(value, Tensor):
+        return value.array
+    array = from_outside(value, f"load_state_dict: {name}") if hasattr(value, "dtype") else None
+    if array is None or array.dtype.kind not in "biuf":
         raise DTypeError(f"load_state_dict: {name} must be a Tensor or an array of numbers, got {type(value).__name__}")
     return array
