@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from gpunet.backend import asarray, host_generator, to_cpu
-from gpunet.data import read_image
+from gpunet.backend import asarray, from_outside, host_generator, to_cpu
+from gpunet.data import is_picture, read_image
 from gpunet.data.transforms import Compose, Normalize
 from gpunet.data.transforms.colour import GREY
 from gpunet.errors import ArgumentError, ShapeError
@@ -44,14 +45,14 @@ class Classifier:
     size: int
     scale: float
 
-    def read(self, path: str | os.PathLike[str], invert: bool = False) -> np.ndarray:
-        """An image file as the dataset would store it.
+    def read(self, path: str | os.PathLike[str] | Any, invert: bool = False) -> np.ndarray:
+        """An image file, or an image of Pillow, as the dataset would store it.
 
         `gpunet.data.read_image` turns it upright, lays it over white, scales it and cuts the middle out; then colours
         become grey where the dataset is grey, and 255 becomes `scale`.
 
         Args:
-            path: of the file.
+            path: of the file, or an image that Pillow has opened.
             invert: whether light and dark change places. Digits are light ink on dark ground, so a picture of dark ink
                 on paper has to be inverted.
 
@@ -62,15 +63,18 @@ class Classifier:
             FileError: if the file cannot be read as an image.
             DataError: if Pillow, which reads it, is not installed.
         """
-        pixels = read_image(Path(path), self.size).astype(np.float32)  # (3, size, size)
+        pixels = read_image(path, self.size).astype(np.float32)  # (3, size, size)
         if self.channels == 1:
             pixels = (GREY * pixels).sum(axis=0, keepdims=True)  # (1, size, size)
         if invert:
             pixels = 255 - pixels
         return (pixels * (self.scale / 255)).round().astype(np.uint8)
 
-    def prepare(self, images: np.ndarray) -> Tensor:
+    def prepare(self, images: Any) -> Tensor:
         """What the model takes, on the active backend.
+
+        Args:
+            images: an array, or images of Pillow or the paths of files, one or a list, which `read` brings there.
 
         Shape:
             images: (N, channels, size, size) whole numbers from 0 to `scale`; result: (N, channels, H, W).
@@ -78,8 +82,14 @@ class Classifier:
         Raises:
             ShapeError: if the images have another shape.
             DTypeError: if they are not whole numbers.
+            FileError: if a file cannot be read as an image.
         """
         expected = (self.channels, self.size, self.size)
+        if _is_to_be_read(images):
+            images = [images]
+        if isinstance(images, list | tuple) and all(map(_is_to_be_read, images)):
+            images = np.array([self.read(each) for each in images], np.uint8).reshape(-1, *expected)
+        images = to_cpu(images.data if isinstance(images, Tensor) else from_outside(images, "the classifier's images"))
         if images.ndim != 4 or images.shape[1:] != expected:
             raise ShapeError(f"the classifier expects images of shape {('N', *expected)}, got {images.shape}")
         return Tensor(asarray(self.transform(images, host_generator())))
@@ -97,10 +107,12 @@ class Classifier:
                 found.append(to_cpu(softmax(logits, dim=1).data))
         return np.concatenate(found)
 
-    def predict(self, images: np.ndarray, top: int = 1) -> list[list[tuple[str, float]]]:
+    def predict(self, images: Any, top: int = 1) -> list[list[tuple[str, float]]]:
         """The likeliest classes of each image with their probabilities, the likeliest first.
 
         Args:
+            images: an array; or images of Pillow or the paths of files, one or a list. Of ink on paper, where the
+                dataset has light on dark, `read` with `invert` makes an array.
             top: how many classes for each image; no more than there are.
 
         Shape:
@@ -110,6 +122,7 @@ class Classifier:
             ArgumentError: if `top` is not positive.
             ShapeError: if the images have another shape.
             DTypeError: if they are not whole numbers.
+            FileError: if a file cannot be read as an image.
         """
         if top < 1:
             raise ArgumentError(f"predict: top must be 1 or more, got {top}")
@@ -134,6 +147,10 @@ class Classifier:
             if isinstance(step, Normalize):
                 prepared = prepared * step.std + step.mean
         return (prepared.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def _is_to_be_read(image: Any) -> bool:
+    return isinstance(image, str | os.PathLike) or is_picture(image)
 
 
 def load(folder: str | os.PathLike[str]) -> Classifier:

@@ -86,6 +86,9 @@ def test_pictures_undo_the_transform(folder, digits):
         (np.zeros((8, 8), np.uint8), {}, ShapeError),
         (np.zeros((1, 1, 8, 8), np.float32), {}, DTypeError),
         (np.zeros((1, 1, 8, 8), np.uint8), {"top": 0}, ArgumentError),
+        (3, {}, ShapeError),
+        (None, {}, ShapeError),
+        ([np.zeros((1, 8, 8), np.float32)], {}, DTypeError),
     ],
 )
 def test_what_predict_refuses(folder, images, settings, error):
@@ -169,6 +172,34 @@ def test_a_file_becomes_what_the_dataset_stores(folder, digits, picture):
     np.testing.assert_array_equal(classifier.read(picture()), digits.images[0])
     dark = picture("dark.png", change=lambda image: image.point(lambda value: 255 - value))
     np.testing.assert_array_equal(classifier.read(dark, invert=True), digits.images[0])
+
+
+def test_predict_takes_pictures_and_files(folder, digits, picture):
+    from PIL import Image
+
+    classifier = gpunet.load(folder)
+    paths = [picture(), picture("wide.jpg", 1, change=lambda image: image.resize((64, 80)), quality=95)]
+    with Image.open(paths[0]) as one, Image.open(paths[1]) as other:
+        pictures = [one, other]
+        assert classifier.predict(one) == classifier.predict(digits.images[:1])
+        assert len(classifier.predict(pictures)) == 2
+        assert classifier.predict(pictures)[:1] == classifier.predict(paths[0]) == classifier.predict(str(paths[0]))
+        assert classifier.predict((paths[0], one)) == [*classifier.predict(one), *classifier.predict(one)]
+        assert other.size == (64, 80)  # as it was given
+        other.load()
+    assert classifier.predict([]) == []
+    assert classifier.predict(gpunet.tensor(digits.images[:2])) == classifier.predict(digits.images[:2])
+
+
+def test_pictures_are_turned_and_laid_over_white_as_files_are(folder, picture):
+    from PIL import Image
+
+    classifier = gpunet.load(folder)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for path in (picture("clear.png", change=see_through), picture("turned.jpg", mode="RGB", exif=exif)):
+        with Image.open(path) as image:
+            np.testing.assert_array_equal(classifier.read(image), classifier.read(path))
 
 
 def deep(image):
