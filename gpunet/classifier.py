@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -171,7 +170,7 @@ def load(folder: str | os.PathLike[str]) -> Classifier:
         ArgumentError: if it was made with a model that this version does not know.
         StateDictError: if the weights do not fit the model.
     """
-    run = RunFolder(Path(folder))
+    run = RunFolder(folder)
     config = run.read_config()
     classes, recipe, size = read_input(config, run.config_path)
     model = create_model(config["model"], len(classes), recipe.channels)

@@ -48,7 +48,19 @@ from gpunet.ops.shaping import Cast, Expand, Index, Permute, Reshape
 from gpunet.ops.waiting import Waiting, hand_out, is_handed_out, is_waiting
 from gpunet.ops.writing import about_to_write
 
-__all__ = ["Extreme", "Tensor", "apply", "as_tensor", "check_broadcast", "operand", "own", "tensor"]
+__all__ = [
+    "Extreme",
+    "Tensor",
+    "apply",
+    "as_tensor",
+    "check_broadcast",
+    "check_fits",
+    "dimension",
+    "number_type",
+    "operand",
+    "own",
+    "tensor",
+]
 
 Number: TypeAlias = bool | int | float
 DType: TypeAlias = Any
@@ -332,7 +344,7 @@ class Tensor:
     def __setitem__(self, key: Any, value: Any) -> None:
         value, key = operand(value), _as_key(key)
         if not isinstance(value, Tensor):
-            _check_fits(value, self.dtype)
+            check_fits(value, self.dtype)
         if tape.is_grad_enabled():
             self._check_leaf()
             if self.requires_grad or getattr(value, "requires_grad", False):
@@ -394,7 +406,7 @@ class Tensor:
             if value.shape:
                 raise ShapeError(f"fill_ expects one value, got a Tensor of shape {value.shape}; see copy_")
             value = value.item()
-        _check_fits(value, self.dtype)
+        check_fits(value, self.dtype)
         return self.become(own(xp.full_like(self.array, value)))
 
     def zero_(self) -> Tensor:
@@ -541,10 +553,10 @@ class Tensor:
         return self.abs()
 
     def __matmul__(self, other: Any) -> Tensor:
-        return self.matmul(other) if _is_operand(other) else NotImplemented
+        return self.matmul(operand(other)) if _is_operand(other) else NotImplemented
 
     def __rmatmul__(self, other: Any) -> Tensor:
-        return as_tensor(other).matmul(self) if _is_operand(other) else NotImplemented
+        return as_tensor(operand(other)).matmul(self) if _is_operand(other) else NotImplemented
 
     def matmul(self, other: Tensor) -> Tensor:
         """The matrix product.
@@ -598,7 +610,7 @@ class Tensor:
         clamped = _as_float(self) if fractional else self
         for bound in (low, high):
             if bound is not None:
-                _check_fits(bound, clamped.dtype)
+                check_fits(bound, clamped.dtype)
         return apply(Clamp(low, high), clamped)
 
     # ------------------------------------------------------------------ comparison: plain results without history
@@ -836,7 +848,7 @@ class Tensor:
         Raises:
             DTypeError: if `dtype` is none that a Tensor can hold. The device is that of the active backend.
         """
-        dtype = _number_type(dtype)
+        dtype = number_type(dtype)
         if dtype == self.dtype:
             return self
         if dtype.kind != "f":
@@ -923,7 +935,7 @@ def _of_one_type(operation: Operation, inputs: tuple[Any, ...]) -> tuple[Any, ..
             widest = np.dtype(np.float32)
         for value in inputs:
             if not isinstance(value, Tensor):
-                _check_fits(value, widest)
+                check_fits(value, widest)
         return _cast(inputs, lambda dtype: widest)
     allowed = operation.mixed == "half input" and dtypes[0] == np.float16 and set(dtypes[1:]) == {np.dtype(np.float32)}
     if len(set(dtypes)) > 1 and not allowed:
@@ -967,7 +979,7 @@ def tensor(data: Any, dtype: DType = None, requires_grad: bool = False) -> Tenso
         >>> tensor([1.0, 2.0], requires_grad=True)
         tensor([1., 2.], requires_grad=True)
     """
-    dtype = None if dtype is None else _number_type(dtype)
+    dtype = None if dtype is None else number_type(dtype)
     if isinstance(data, Tensor):
         data = data.array
     elif hasattr(data, "dtype"):
@@ -998,7 +1010,7 @@ def _from_python(data: Any, dtype: Any) -> np.ndarray[Any, Any]:
     _check_numbers(array.dtype)
     if dtype is not None:
         for number in (array.min().item(), array.max().item()) if array.size else ():  # NaN if there is one
-            _check_fits(number, dtype)
+            check_fits(number, dtype)
     return array
 
 
@@ -1007,8 +1019,12 @@ def _check_numbers(dtype: Any) -> None:
         raise DTypeError(f"a Tensor holds real numbers (of at most 64 bits) or booleans, got data of type {dtype}")
 
 
-def _check_fits(number: Any, dtype: Any) -> None:
-    """Make sure that a number of Python is one that whole numbers of this type can express, but for a fraction."""
+def check_fits(number: Any, dtype: Any) -> None:
+    """Make sure that a number of Python is one that whole numbers of this type can express, but for a fraction.
+
+    Raises:
+        ArgumentError: if it is not.
+    """
     if dtype.kind not in "iu" or isinstance(number, bool):
         return
     low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
@@ -1016,7 +1032,7 @@ def _check_fits(number: Any, dtype: Any) -> None:
         raise ArgumentError(f"{number} does not fit {dtype}, which goes from {low} to {high}; convert with .to(dtype)")
 
 
-def _number_type(dtype: DType) -> Any:
+def number_type(dtype: DType) -> Any:
     """The type of number that somebody has named, in the order of bytes of this machine.
 
     Raises:
@@ -1056,7 +1072,7 @@ def as_tensor(data: Any, dtype: DType = None) -> Tensor:
         return data if dtype is None else data.to(dtype)
     if is_array(data) and data.dtype.isnative and not isinstance(data, np.generic):
         check_active(data, "the data")
-        return Tensor(xp.asarray(data, dtype=None if dtype is None else _number_type(dtype)))
+        return Tensor(xp.asarray(data, dtype=None if dtype is None else number_type(dtype)))
     return tensor(data, dtype)
 
 
@@ -1070,17 +1086,8 @@ def _binary(operation: Operation, a: Any, b: Any) -> Tensor:
 
 
 def _is_operand(value: Any) -> bool:
-    """Whether an operator takes what stands beside the Tensor. Where not, Python asks the other, and then says so.
-
-    Raises:
-        DTypeError: for an array of another library, whose history would be lost.
-    """
-    if isinstance(value, (Tensor, int, float)) or is_array(value):
-        return True
-    if hasattr(value, "dtype"):
-        kind = f"{type(value).__module__}.{type(value).__qualname__}"
-        raise DTypeError(f"a Tensor and a {kind} do not go together; gpunet.tensor(...) makes a Tensor of its values")
-    return False
+    """Whether an operator takes what stands beside the Tensor. Where not, Python asks the other, and then says so."""
+    return isinstance(value, (Tensor, int, float)) or hasattr(value, "dtype")
 
 
 def operand(value: Any) -> Any:
@@ -1088,6 +1095,7 @@ def operand(value: Any) -> Any:
 
     Raises:
         ArgumentError: for a whole number of more than 64 bits.
+        DTypeError: for an array of another library, whose history would be lost.
     """
     if isinstance(value, Tensor):
         return value
@@ -1099,6 +1107,9 @@ def operand(value: Any) -> Any:
         return float(value) if isinstance(value, np.generic) else value  # np.float64 is a float, but a strict one
     if isinstance(value, np.generic) and is_real(value.dtype):
         return value.item()
+    if hasattr(value, "dtype") and not is_array(value):
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        raise DTypeError(f"a Tensor and a {kind} do not go together; gpunet.tensor(...) makes a Tensor of its values")
     return as_tensor(value)
 
 
@@ -1120,7 +1131,7 @@ def _bitwise(function: Callable[[Any, Any], Any], sign: str, a: Tensor, b: Any) 
     elif isinstance(b, float):
         raise DTypeError(f"{sign} is for booleans, such as masks, and whole numbers, got {b}")
     else:
-        _check_fits(b, a.dtype)
+        check_fits(b, a.dtype)
     return own(xp.asarray(function(_bits(a, sign), _bits(b, sign) if isinstance(b, Tensor) else b)))
 
 
@@ -1160,10 +1171,15 @@ def _flat(sizes: tuple[Any, ...], what: str) -> tuple[int, ...]:
     """The sizes of `f(2, 3)` and of `f((2, 3))` alike."""
     if len(sizes) == 1 and isinstance(sizes[0], list | tuple):
         sizes = tuple(sizes[0])
-    return tuple(_whole(size, what) for size in sizes)
+    return tuple(dimension(size, what) for size in sizes)
 
 
-def _whole(value: Any, what: str) -> int:
+def dimension(value: Any, what: str) -> int:
+    """The number of a dimension, or its size, as an int; it may be negative.
+
+    Raises:
+        ArgumentError: if it is no whole number.
+    """
     try:
         if not isinstance(value, bool):
             return operator.index(value)
@@ -1173,7 +1189,7 @@ def _whole(value: Any, what: str) -> int:
 
 
 def _axis(dim: int, ndim: int, what: str) -> int:
-    dim = _whole(dim, what)
+    dim = dimension(dim, what)
     if not -ndim <= dim < ndim:
         raise ShapeError(f"{what} got dimension {dim} of a Tensor with {ndim} dimension(s)")
     return dim % ndim

@@ -43,6 +43,8 @@ def gradcheck(
     """
     tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     for position, each in enumerate(tensors):
+        if not isinstance(each, Tensor):
+            raise DTypeError(f"gradcheck: input {position} must be a Tensor, got {type(each).__name__}")
         if each.requires_grad and each.dtype != np.float64:
             raise DTypeError(f"gradcheck: input {position} must be float64, got {each.dtype}")
     rng = np.random.default_rng(0)
@@ -50,6 +52,8 @@ def gradcheck(
     for fresh, each in zip(tested, tensors, strict=True):
         fresh.requires_grad = each.requires_grad  # on copies, so that gradients of the caller are left alone
     output = func(*tested)
+    if not isinstance(output, Tensor):
+        raise DTypeError(f"gradcheck: the function must return a Tensor, got {type(output).__name__}")
     weights = rng.standard_normal(output.shape)
     output.backward(Tensor(asarray(weights, output.dtype)))
     for position, each in enumerate(tested):

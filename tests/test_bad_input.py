@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import gpunet.functional as F
+from gpunet import nn
 from gpunet.backend import manual_seed, set_num_threads
 from gpunet.errors import (
     ArgumentError,
@@ -17,6 +18,7 @@ from gpunet.errors import (
     ShapeError,
 )
 from gpunet.tensor import Tensor, tensor
+from gpunet.testing import gradcheck
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -140,6 +142,9 @@ BAD_INPUT = {  # what is wrong: the call, the exception, and words that its mess
         (lambda: normalise(bias=None), ArgumentError, "weight and bias", "together"),
         (lambda: normalise(running_var=None), ArgumentError, "running_mean and running_var", "together"),
         (lambda: F.batch_norm(images()), ArgumentError, "evaluation needs running_mean"),
+        (lambda: normalise(eps="a"), ArgumentError, "eps", "a number", "'a'"),
+        (lambda: normalise(eps=-1.0), ArgumentError, "eps", "0 or more", "-1.0"),
+        (lambda: normalise(momentum="a"), ArgumentError, "momentum", "a number", "'a'"),
         (lambda: F.batch_norm(integers(2, 3), training=True), DTypeError, "int64", ".float()"),
         (lambda: normalise(weight=floats(3, dtype=np.float64)), DTypeError, "float32", "float64", "weight"),
         (lambda: normalise(running_mean=integers(3)), DTypeError, "running_mean", "int64"),
@@ -150,13 +155,37 @@ BAD_INPUT = {  # what is wrong: the call, the exception, and words that its mess
         (lambda: F.dropout(floats(2), math.nan), ArgumentError, "[0, 1]", "nan"),
         (lambda: F.dropout(floats(2), "half"), ArgumentError, "[0, 1]", "'half'"),
         (lambda: F.dropout(integers(2)), DTypeError, "int64"),
+        (lambda: F.dropout(floats(2), training="no"), ArgumentError, "training", "True or False", "'no'"),
     ],
     "dropout2d": [
         (lambda: F.dropout2d(floats(2, 3)), ShapeError, "(N, C, H, W)", "(2, 3)"),
         (lambda: F.dropout2d(images(), 2), ArgumentError, "[0, 1]", "2"),
     ],
     "relu": [(lambda: F.relu(integers(2)), DTypeError, "int64", ".float()")],
-    "leaky_relu": [(lambda: F.leaky_relu([1.0]), DTypeError, "a Tensor", "list", "gpunet.tensor")],
+    "leaky_relu": [
+        (lambda: F.leaky_relu([1.0]), DTypeError, "a Tensor", "list", "gpunet.tensor"),
+        (lambda: F.leaky_relu(floats(2), None), ArgumentError, "negative_slope", "a number", "None"),
+    ],
+    "constant_": [(lambda: nn.init.constant_(floats(2), None), ArgumentError, "val", "a number", "None")],
+    "normal_": [(lambda: nn.init.normal_(np.ones(3)), DTypeError, "a Tensor", "ndarray")],
+    "uniform_": [(lambda: nn.init.uniform_(floats(2), "a"), ArgumentError, "a number", "'a'")],
+    "init": [(lambda: nn.init.kaiming_normal_(np.ones((3, 3))), DTypeError, "a Tensor", "ndarray")],
+    "BatchNorm2d": [
+        (lambda: nn.BatchNorm2d(3, eps=None), ArgumentError, "eps", "None"),
+        (lambda: nn.BatchNorm2d(3, momentum="a"), ArgumentError, "momentum", "'a'"),
+    ],
+    "Linear": [
+        (lambda: nn.Linear(2, 2).train("no"), ArgumentError, "True or False", "'no'"),
+        (lambda: setattr(nn.Linear(2, 2), "weight", np.ones((2, 2))), DTypeError, "nn.Parameter", "ndarray"),
+    ],
+    "type of number": [
+        (lambda: nn.Linear(2, 2).to("cuda"), DTypeError, "'cuda'", "use_backend"),
+        (lambda: nn.Linear(2, 2).to(None), DTypeError, "None"),
+    ],
+    "gradcheck": [
+        (lambda: gradcheck(lambda x: x, np.ones(3)), DTypeError, "input 0", "a Tensor", "float64"),
+        (lambda: gradcheck(lambda x: 3, tensor(np.ones(3), requires_grad=True)), DTypeError, "return", "int"),
+    ],
     "sigmoid": [(lambda: F.sigmoid(integers(2)), DTypeError, "int64")],
     "tanh": [(lambda: F.tanh(1.0), DTypeError, "a Tensor", "float")],
     "silu": [(lambda: F.silu(integers(2)), DTypeError, "int64")],
@@ -169,6 +198,8 @@ BAD_INPUT = {  # what is wrong: the call, the exception, and words that its mess
         (lambda: F.softmax(floats(2, 0), 1), ShapeError, "at least one element", "(2, 0)"),
         (lambda: F.softmax(floats(), 0), ShapeError, "dim 0", "()"),
         (lambda: F.softmax(integers(2, 3), 1), DTypeError, "int64"),
+        (lambda: F.softmax(floats(2, 3), None), ArgumentError, "softmax", "whole numbers", "None"),
+        (lambda: F.softmax(floats(2, 3), 1.0), ArgumentError, "softmax", "whole numbers", "1.0"),
     ],
     "log_softmax": [(lambda: F.log_softmax(floats(2, 3), -3), ShapeError, "dim -3", "(2, 3)")],
     "cross_entropy": [
@@ -197,6 +228,7 @@ BAD_INPUT = {  # what is wrong: the call, the exception, and words that its mess
             "'average'",
         ),
         (lambda: F.cross_entropy(floats(2, 3), labels(0, 1), label_smoothing=2), ArgumentError, "label_smoothing", "2"),
+        (lambda: F.cross_entropy(floats(2, 3), labels(0, 1), ignore_index=1.5), ArgumentError, "ignore_index", "1.5"),
     ],
     "nll_loss": [
         (lambda: F.nll_loss(floats(2, 3), labels(0, 5)), LabelError, "0 .. 2", "got 5"),
@@ -258,16 +290,26 @@ BAD_INPUT = {  # what is wrong: the call, the exception, and words that its mess
         (lambda: F.pad(floats(2), (1, 1, 1, 1)), ArgumentError, "at most 1", "(1, 1, 1, 1)"),
         (lambda: F.pad(floats(2), (1, -1)), ArgumentError, "0 or more", "(1, -1)"),
         (lambda: F.pad(floats(2), (1, 1), "reflect"), ArgumentError, "'constant'", "'reflect'"),
+        (lambda: F.pad(floats(2), (1.0, 1)), ArgumentError, "whole number", "1.0"),
+        (lambda: F.pad(floats(2), 1), ArgumentError, "two numbers", "1"),
+        (lambda: F.pad(floats(2), (1, 1), value="a"), ArgumentError, "value", "number", "'a'"),
+        (lambda: F.pad([1.0], (1, 1)), DTypeError, "a Tensor", "list"),
     ],
     "cat": [
         (lambda: F.cat([]), ArgumentError, "at least one Tensor"),
         (lambda: F.cat([floats(2, 3), floats(2, 4)]), ShapeError, "dimension 0", "(2, 3)", "(2, 4)"),
         (lambda: F.cat([floats(2, 3), floats(2)]), ShapeError, "(2, 3)", "(2,)"),
         (lambda: F.cat([floats(2)], 1), ShapeError, "dimension 1", "(2,)"),
+        (lambda: F.cat([floats(2)], 0.0), ArgumentError, "cat", "whole numbers", "0.0"),
+        (lambda: F.cat([floats(2)], True), ArgumentError, "cat", "whole numbers", "True"),
+        (lambda: F.cat([floats(2), np.ones(2, np.float32)]), DTypeError, "number 1", "a Tensor", "ndarray"),
+        (lambda: F.cat(3), DTypeError, "a list of Tensors", "int"),
     ],
     "stack": [
         (lambda: F.stack([floats(2), floats(3)]), ShapeError, "equal", "(2,)", "(3,)"),
         (lambda: F.stack([]), ArgumentError, "at least one Tensor"),
+        (lambda: F.stack([floats(2), None]), DTypeError, "number 1", "NoneType"),
+        (lambda: F.stack([floats(2)], 1.0), ArgumentError, "whole numbers", "1.0"),
     ],
     "maximum": [(lambda: F.maximum(floats(2), floats(3)), ShapeError, "broadcast", "(2,)", "(3,)")],
     "minimum": [(lambda: F.minimum(floats(2, 2), floats(3, 1, 3)), ShapeError, "broadcast", "(2, 2)", "(3, 1, 3)")],
@@ -299,6 +341,8 @@ BAD_INPUT = {  # what is wrong: the call, the exception, and words that its mess
     "flatten": [
         (lambda: F.flatten(floats(2, 3), 1, 0), ArgumentError, "start_dim before end_dim", "1 and 0"),
         (lambda: F.flatten(floats(2, 3), 2), ShapeError, "dimension 2"),
+        (lambda: F.flatten(np.ones((2, 3))), DTypeError, "a Tensor", "ndarray"),
+        (lambda: nn.Flatten()(np.ones((2, 3))), DTypeError, "a Tensor", "ndarray"),
     ],
     "squeeze": [(lambda: floats(2).squeeze(1), ShapeError, "dimension 1", "1 dimension")],
     "sum": [
@@ -330,6 +374,7 @@ BAD_INPUT = {  # what is wrong: the call, the exception, and words that its mess
     ],
     "requires_grad": [
         (lambda: tensor([1], requires_grad=True), DTypeError, "floats", "int64"),
+        (lambda: nn.Linear(2, 2).requires_grad_("no"), ArgumentError, "True or False", "'no'"),
         (lambda: setattr(needing_gradient(2) * 1, "requires_grad", False), GradientError, "detach()"),
     ],
     "backward": [

@@ -12,7 +12,16 @@ from safetensors import safe_open
 
 import gpunet.data.digits
 from gpunet.backend import manual_seed, use_backend
-from gpunet.data import DataLoader, Dataset, Digits, ImageDataset, Subset, TensorDataset, random_split
+from gpunet.data import (
+    DataLoader,
+    Dataset,
+    Digits,
+    ImageDataset,
+    Subset,
+    TensorDataset,
+    dataset_statistics,
+    random_split,
+)
 from gpunet.data.transforms import Compose, Normalize, RandomCrop, RandomHorizontalFlip, ToFloat
 from gpunet.errors import ArgumentError, DataError, DTypeError, FileError, GpunetError, LabelError, ShapeError
 from gpunet.tensor import Tensor, tensor
@@ -263,6 +272,23 @@ def test_an_item_that_is_a_picture_is_refused():
 
     with pytest.raises(DTypeError, match=r"picture of Pillow.*transpose"):
         list(DataLoader(Pictures(), batch_size=1))
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda data: DataLoader(data, shuffle="no"), ArgumentError),
+        (lambda data: DataLoader(data, drop_last=1), ArgumentError),
+        (lambda data: random_split(data, 1), ArgumentError),
+        (lambda data: random_split(data, [1.0, "a"]), ArgumentError),
+        (lambda data: dataset_statistics(np.ones((2, 1, 1, 1))), DTypeError),
+        (lambda data: Normalize("a", "b"), ArgumentError),
+        (lambda data: TensorDataset(np.ones(2, np.longdouble)), DTypeError),
+    ],
+)
+def test_what_would_be_taken_for_something_else(call, error):
+    with pytest.raises(error):
+        call(TensorDataset(np.zeros((2, 3))))
 
 
 def test_image_dataset_item_is_a_batch_of_one():

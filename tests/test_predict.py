@@ -96,6 +96,12 @@ def test_what_predict_refuses(folder, images, settings, error):
         gpunet.load(folder).predict(images, **settings)
 
 
+@pytest.mark.parametrize("given", [3, None])
+def test_what_is_no_path_of_a_run(given):
+    with pytest.raises(ArgumentError, match=f"path was expected, got {type(given).__name__}"):
+        gpunet.load(given)
+
+
 def test_runs_that_cannot_be_loaded(folder, tmp_path):
     with pytest.raises(FileError, match="holds no training run"):
         gpunet.load(tmp_path)

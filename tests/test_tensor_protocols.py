@@ -11,6 +11,7 @@ import warnings
 import numpy as np
 import pytest
 
+import gpunet.functional as F
 from gpunet.backend import asarray, use_backend
 from gpunet.errors import ArgumentError, BackendError, DTypeError, GradientError, ShapeError
 from gpunet.tensor import Tensor, as_tensor, tensor
@@ -99,6 +100,7 @@ SAME_AS_PYTORCH = [  # an expression, and what it gives
     (lambda: floats(0, 3).max(1).indices, []),
     (lambda: floats(2, 0, 3).min(2).values, [[], []]),
     (lambda: floats(0, 3).argmax(1), []),
+    (lambda: F.pad(tensor([1.0]), (1, 0), value=None), [0.0, 1.0]),
     # in place
     (lambda: tensor([1.0, 2.0]).fill_(tensor(3.0)), [3.0, 3.0]),
     (lambda: tensor([1.0, 2.0]).copy_(3), [3.0, 3.0]),
@@ -134,6 +136,7 @@ CLEAR_ERRORS = [  # an expression, its exception, and words of the message
     (lambda: bytes_(1) + 300, ArgumentError, "300", "uint8", "0 to 255"),
     (lambda: 300 * bytes_(1), ArgumentError, "300", "uint8"),
     (lambda: bytes_(1).clamp(-5, 300), ArgumentError, "-5", "uint8"),
+    (lambda: F.pad(bytes_(1), (1, 1), value=300), ArgumentError, "300", "uint8"),
     (lambda: bytes_(1) & 256, ArgumentError, "256", "uint8"),
     (lambda: bytes_(1).fill_(300), ArgumentError, "300", "uint8"),
     (lambda: bytes_(1).__setitem__(0, -1), ArgumentError, "-1", "uint8"),
@@ -393,6 +396,18 @@ def test_operators_do_not_drop_the_history_of_another_library():
             expression(floats(2), FromTorch([1, 2]))
     with pytest.raises(DTypeError, match=r"Tensor\(data\).*FromTorch.*gpunet.tensor"):
         Tensor(FromTorch([1, 2]))
+
+
+def test_functions_do_not_drop_the_history_of_another_library():
+    foreign = FromTorch([1, 2])
+    for call in (
+        lambda: F.maximum(floats(2), foreign),
+        lambda: F.where(floats(2) > 0, foreign, floats(2)),
+        lambda: F.cat([floats(2), foreign]),
+        lambda: F.relu(foreign),
+    ):
+        with pytest.raises(DTypeError, match="FromTorch"):
+            call()
 
 
 def test_arrays_of_pytorch_itself():

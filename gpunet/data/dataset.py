@@ -7,6 +7,7 @@ to the active backend.
 from __future__ import annotations
 
 import math
+import numbers
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -193,7 +194,9 @@ def random_split(dataset: Dataset, lengths: Sequence[int] | Sequence[float], see
         ArgumentError: if a length is negative, or fractions do not add up to 1.
         DataError: if lengths do not add up to the size of the dataset.
     """
-    if not lengths or not all(length >= 0 for length in lengths):  # NaN, too
+    if not isinstance(lengths, Sequence | np.ndarray) or not all(isinstance(each, numbers.Real) for each in lengths):
+        raise ArgumentError(f"random_split expects a list of lengths or fractions, got {lengths!r}")
+    if not len(lengths) or not all(length >= 0 for length in lengths):  # NaN, too
         raise ArgumentError(f"random_split expects lengths or fractions of 0 or more, got {list(lengths)}")
     if all(isinstance(length, int | np.integer) for length in lengths):
         sizes = [int(length) for length in lengths]

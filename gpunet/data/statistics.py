@@ -6,7 +6,7 @@ import numpy as np
 
 from gpunet.data.checks import HostArray, checked_count
 from gpunet.data.dataset import Dataset
-from gpunet.errors import DataError, ShapeError
+from gpunet.errors import DataError, DTypeError, ShapeError
 
 __all__ = ["dataset_statistics"]
 
@@ -27,6 +27,7 @@ def dataset_statistics(dataset: Dataset, batch_size: int = 256) -> tuple[tuple[f
     Raises:
         ArgumentError: if the batch size is not positive.
         DataError: if the dataset is empty.
+        DTypeError: if it is none.
         ShapeError: if its items do not begin with images (C, H, W).
 
     Reference:
@@ -40,6 +41,8 @@ def dataset_statistics(dataset: Dataset, batch_size: int = 256) -> tuple[tuple[f
         (0.305, 0.376)
     """
     checked_count(batch_size, 1, "dataset_statistics: batch_size")
+    if not isinstance(dataset, Dataset):
+        raise DTypeError(f"dataset_statistics expects a gpunet.data.Dataset, got {type(dataset).__name__}")
     if not len(dataset):
         raise DataError("dataset_statistics got an empty dataset")
     count = 0

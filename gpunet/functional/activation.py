@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from gpunet.errors import ShapeError
-from gpunet.functional.checks import check_choice, check_float
+from gpunet.functional.checks import check_choice, check_float, number
 from gpunet.ops import activation
 from gpunet.ops import softmax as softmax_ops
-from gpunet.tensor import Tensor, apply
+from gpunet.tensor import Tensor, apply, dimension
 
 __all__ = ["gelu", "leaky_relu", "log_softmax", "relu", "sigmoid", "silu", "softmax", "tanh"]
 
@@ -42,7 +42,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01) -> Tensor:
         Maas, Hannun and Ng, "Rectifier nonlinearities improve neural network acoustic models", 2013.
     """
     check_float(input, "leaky_relu")
-    return apply(activation.LeakyReLU(float(negative_slope)), input)
+    return apply(activation.LeakyReLU(number(negative_slope, "negative_slope", "leaky_relu")), input)
 
 
 def sigmoid(input: Tensor) -> Tensor:
@@ -138,6 +138,7 @@ def log_softmax(input: Tensor, dim: int = -1) -> Tensor:
 
 def _softmax_axis(input: Tensor, dim: int, layer: str) -> int:
     check_float(input, layer)
+    dim = dimension(dim, layer)
     if not -input.ndim <= dim < input.ndim or input.shape[dim] == 0:
         raise ShapeError(
             f"{layer}: dim {dim} must be a dimension of the input with at least one element, got {input.shape}"

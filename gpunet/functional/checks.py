@@ -20,7 +20,10 @@ __all__ = [
     "check_images",
     "check_probabilities",
     "check_same_dtype",
+    "check_tensor",
     "check_window_fits",
+    "flag",
+    "number",
     "pair",
     "probability",
     "whole_number",
@@ -30,15 +33,32 @@ IntPair: TypeAlias = int | Sequence[int]
 """One number for rows and columns alike, or the two of them."""
 
 
-def whole_number(value: Any, name: str, layer: str, minimum: int) -> int:
-    """The value as an int that is at least `minimum`."""
+def whole_number(value: Any, name: str, layer: str, minimum: int | None = None) -> int:
+    """The value as an int that is at least `minimum`, where there is one."""
     try:
         number = operator.index(value)
     except TypeError:
         raise ArgumentError(f"{layer}: {name} must be a whole number, got {value!r}") from None
-    if isinstance(value, bool) or number < minimum:
-        raise ArgumentError(f"{layer}: {name} must be {minimum} or more, got {value!r}")
+    if isinstance(value, bool) or (minimum is not None and number < minimum):
+        expected = "a whole number" if minimum is None else f"{minimum} or more"
+        raise ArgumentError(f"{layer}: {name} must be {expected}, got {value!r}")
     return number
+
+
+def number(value: Any, name: str, layer: str) -> float:
+    """The value as a float."""
+    if type(value) is float:  # the usual case
+        return value
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise ArgumentError(f"{layer}: {name} must be a number, got {value!r}")
+    return float(value)
+
+
+def flag(value: Any, name: str, layer: str) -> bool:
+    """The value, having made sure that it is True or False: a word such as "no" would count as True."""
+    if not isinstance(value, bool):
+        raise ArgumentError(f"{layer}: {name} must be True or False, got {value!r}")
+    return value
 
 
 def pair(value: IntPair, name: str, layer: str, minimum: int) -> Pair:
@@ -65,14 +85,19 @@ def check_choice(value: str, choices: Sequence[str], name: str, layer: str) -> N
         raise ArgumentError(f"{layer}: {name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
+def check_tensor(x: Any, layer: str, name: str = "input") -> None:
+    """Make sure that the value is a Tensor."""
+    if not isinstance(x, Tensor):
+        raise DTypeError(f"{layer}: {name} must be a Tensor, got {type(x).__name__}; make one with gpunet.tensor(...)")
+
+
 def check_float(x: Any, layer: str, name: str = "input") -> None:
     """Make sure that the value is a Tensor of floats on the active backend."""
     if isinstance(x, Tensor):
         array = x._array
         if isinstance(array, (xp.ndarray, Waiting)) and array.dtype.kind == "f":  # the usual case
             return
-    if not isinstance(x, Tensor):
-        raise DTypeError(f"{layer}: {name} must be a Tensor, got {type(x).__name__}; make one with gpunet.tensor(...)")
+    check_tensor(x, layer, name)
     check_active(x.array, f"{layer}: {name}")
     if not x.is_floating_point():
         raise DTypeError(f"{layer}: {name} must hold floats, got {x.dtype}; convert with .float()")

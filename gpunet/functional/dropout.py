@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gpunet.errors import ShapeError
-from gpunet.functional.checks import check_float, probability
+from gpunet.functional.checks import check_float, flag, probability
 from gpunet.ops.dropout import Dropout
 from gpunet.tensor import Tensor, apply
 
@@ -19,14 +19,14 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
         any; the output has the same.
 
     Raises:
-        ArgumentError: if p lies outside [0, 1].
+        ArgumentError: if p lies outside [0, 1], or `training` is neither True nor False.
         DTypeError: if the input is not a Tensor of floats.
 
     Reference:
         Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014.
     """
     check_float(input, "dropout")
-    p = probability(p, "p", "dropout")
+    p, training = probability(p, "p", "dropout"), flag(training, "training", "dropout")
     return apply(Dropout(p, per_channel=False), input) if training and p > 0 else input
 
 
@@ -39,7 +39,7 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
         (N, C, H, W); the output has the same.
 
     Raises:
-        ArgumentError: if p lies outside [0, 1].
+        ArgumentError: if p lies outside [0, 1], or `training` is neither True nor False.
         ShapeError: if the input has fewer than 3 dimensions.
         DTypeError: if the input is not a Tensor of floats.
 
@@ -47,7 +47,7 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
         Tompson et al., "Efficient object localization using convolutional networks", 2015.
     """
     check_float(input, "dropout2d")
-    p = probability(p, "p", "dropout2d")
+    p, training = probability(p, "p", "dropout2d"), flag(training, "training", "dropout2d")
     if input.ndim < 3:
         raise ShapeError(f"dropout2d: input must have shape (N, C, H, W), got {input.shape}")
     return apply(Dropout(p, per_channel=True), input) if training and p > 0 else input

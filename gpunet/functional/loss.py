@@ -8,7 +8,14 @@ from gpunet.autocast import input_dtype
 from gpunet.backend import active_backend, xp
 from gpunet.errors import ArgumentError, DTypeError, LabelError, ShapeError
 from gpunet.functional.activation import log_softmax
-from gpunet.functional.checks import check_choice, check_float, check_probabilities, check_same_dtype, probability
+from gpunet.functional.checks import (
+    check_choice,
+    check_float,
+    check_probabilities,
+    check_same_dtype,
+    probability,
+    whole_number,
+)
 from gpunet.ops import loss as ops
 from gpunet.ops.operation import Operation
 from gpunet.tensor import Tensor, apply, own
@@ -242,6 +249,7 @@ def _label_target(
 ) -> tuple[Any, Any]:
     """The distribution that class labels stand for, and the weight of each row."""
     classes = input.shape[1]
+    whole_number(ignore_index, "ignore_index", layer)
     if not isinstance(target, Tensor) or target.dtype.kind not in "iu":
         given = f"a Tensor of {target.dtype}" if isinstance(target, Tensor) else type(target).__name__
         raise DTypeError(f"{layer}: target must be a Tensor of integer class labels, got {given}; convert with .long()")

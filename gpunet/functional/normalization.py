@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gpunet.errors import ArgumentError, ShapeError
-from gpunet.functional.checks import check_float
+from gpunet.functional.checks import check_float, number
 from gpunet.ops.batchnorm import BatchNorm, BatchNormInference, Running
 from gpunet.ops.writing import check_writable
 from gpunet.tensor import Tensor, apply
@@ -34,7 +34,7 @@ def batch_norm(
     Raises:
         ShapeError: for a wrong rank or length, an empty batch, or training on a single value per channel.
         ArgumentError: if there are no running statistics in evaluation, or only one of the two or of weight and bias,
-            or running statistics that are to move are read-only.
+            running statistics that are to move are read-only, or eps or momentum is not a number that makes sense.
         DTypeError: if the Tensors are not floats of one type; only the input may be float16 where weight and bias are
             float32.
 
@@ -43,6 +43,9 @@ def batch_norm(
         shift", 2015.
     """
     check_float(input, "batch_norm")
+    if not number(eps, "eps", "batch_norm") >= 0:
+        raise ArgumentError(f"batch_norm: eps must be 0 or more, got {eps}")
+    momentum = number(momentum, "momentum", "batch_norm")
     shape = input.shape
     if not 2 <= len(shape) <= 4:
         raise ShapeError(f"batch_norm: input must have shape (N, C), (N, C, L) or (N, C, H, W), got {shape}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gpunet import functional as F
 from gpunet.backend import xp
 from gpunet.errors import ShapeError
-from gpunet.functional.checks import check_float, whole_number
+from gpunet.functional.checks import check_float, number, whole_number
 from gpunet.nn import init
 from gpunet.nn.module import Module
 from gpunet.nn.parameter import Parameter
@@ -33,7 +33,8 @@ class _BatchNorm(Module):
     ) -> None:
         super().__init__()
         self.num_features = whole_number(num_features, "num_features", type(self).__name__, 1)
-        self.eps, self.momentum = eps, momentum
+        self.eps = number(eps, "eps", type(self).__name__)
+        self.momentum = None if momentum is None else number(momentum, "momentum", type(self).__name__)
         self.affine, self.track_running_stats = affine, track_running_stats
 
         def vector() -> Tensor:

@@ -6,11 +6,11 @@ The numbers are drawn on the host, so that a seed starts the same network on eve
 from __future__ import annotations
 
 import math
-
-import numpy as np
+from typing import Any
 
 from gpunet.backend import asarray, host_generator
 from gpunet.errors import ArgumentError, ShapeError
+from gpunet.functional.checks import check_tensor, number
 from gpunet.ops.writing import about_to_write
 from gpunet.tensor import Tensor
 
@@ -34,9 +34,7 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
     Shape:
         any.
     """
-    about_to_write(tensor.array)
-    tensor.array[...] = val
-    return tensor
+    return _fill(tensor, number(val, "val", "constant_"))
 
 
 def zeros_(tensor: Tensor) -> Tensor:
@@ -66,7 +64,8 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     Raises:
         ArgumentError: if a is larger than b.
     """
-    if not a <= b:
+    check_tensor(tensor, "uniform_", "what is filled")
+    if not number(a, "a", "uniform_") <= number(b, "b", "uniform_"):
         raise ArgumentError(f"uniform_: a must be at most b, got {a} and {b}")
     return _fill(tensor, host_generator().uniform(a, b, tensor.shape))
 
@@ -80,7 +79,9 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     Raises:
         ArgumentError: if the standard deviation is negative.
     """
-    if not std >= 0:
+    check_tensor(tensor, "normal_", "what is filled")
+    mean = number(mean, "mean", "normal_")
+    if not number(std, "std", "normal_") >= 0:
         raise ArgumentError(f"normal_: std must be 0 or more, got {std}")
     return _fill(tensor, host_generator().normal(mean, std, tensor.shape))
 
@@ -185,7 +186,8 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     return gains[nonlinearity]
 
 
-def _fill(tensor: Tensor, values: np.ndarray) -> Tensor:
+def _fill(tensor: Tensor, values: Any) -> Tensor:
+    check_tensor(tensor, "init", "what is filled")
     about_to_write(tensor.array)
     tensor.array[...] = asarray(values, tensor.dtype)
     return tensor
@@ -193,6 +195,7 @@ def _fill(tensor: Tensor, values: np.ndarray) -> Tensor:
 
 def _fans(tensor: Tensor) -> tuple[int, int]:
     """How many inputs each output sees, and how many outputs each input reaches."""
+    check_tensor(tensor, "init", "what is filled")
     if tensor.ndim < 2:
         raise ShapeError(f"init: fan_in and fan_out need a weight of at least two dimensions, got {tensor.shape}")
     window = math.prod(tensor.shape[2:])

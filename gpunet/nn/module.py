@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
-
 from gpunet.backend import Array, asarray, from_outside
 from gpunet.errors import ArgumentError, DTypeError, GpunetError, StateDictError
 from gpunet.nn.parameter import Parameter
 from gpunet.ops.writing import about_to_write
-from gpunet.tensor import Tensor, own
+from gpunet.tensor import Tensor, number_type, own
 
 __all__ = ["IncompatibleKeys", "Module"]
 
@@ -90,8 +88,11 @@ class Module:
         else:  # a buffer keeps its place when it is replaced, and so does a part that is set to None
             store = next((one for one in stores if name in one), None)
             if store is not None and not (value is None or (store is self._buffers and isinstance(value, Tensor))):
-                raise TypeError(
-                    f"{type(self).__name__}.{name} cannot be set to {type(value).__name__}; delete it first"
+                kinds = ("an nn.Parameter", "a Tensor", "a Module")
+                kind = next(kind for one, kind in zip(stores, kinds, strict=True) if one is store)
+                raise DTypeError(
+                    f"{type(self).__name__}.{name} cannot be set to {type(value).__name__}: it is {kind}; make one of "
+                    f"the value, or delete it first"
                 )
         if store is None:
             object.__setattr__(self, name, value)
@@ -195,9 +196,15 @@ class Module:
     # ------------------------------------------------------------------ modes and changes
 
     def train(self: Self, mode: bool = True) -> Self:
-        """Switch to training (dropout drops, batch norm uses the batch), or with False to evaluation."""
+        """Switch to training (dropout drops, batch norm uses the batch), or with False to evaluation.
+
+        Raises:
+            ArgumentError: if `mode` is neither True nor False.
+        """
+        if not isinstance(mode, bool):
+            raise ArgumentError(f"{type(self).__name__}.train expects True or False, got {mode!r}")
         for module in self.modules():
-            object.__setattr__(module, "training", bool(mode))
+            object.__setattr__(module, "training", mode)
         return self
 
     def eval(self: Self) -> Self:
@@ -229,8 +236,9 @@ class Module:
         Raises:
             DTypeError: if the type is not one of floats.
         """
-        if np.dtype(dtype).kind != "f":
-            raise DTypeError(f"{type(self).__name__}.to expects a type of floats, got {np.dtype(dtype)}")
+        dtype = number_type(dtype)
+        if dtype.kind != "f":
+            raise DTypeError(f"{type(self).__name__}.to expects a type of floats, got {dtype}")
         return self._convert(lambda array: array.astype(dtype) if array.dtype.kind == "f" else array)
 
     def float(self: Self) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpunet import functional as F
 from gpunet.nn.module import Module
 from gpunet.tensor import Tensor
 
@@ -38,7 +39,7 @@ class Flatten(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Join the dimensions."""
-        return input.flatten(self.start_dim, self.end_dim)
+        return F.flatten(input, self.start_dim, self.end_dim)
 
     def extra_repr(self) -> str:
         """The settings."""

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from gpunet.data import FOLDER
-from gpunet.errors import FileError
+from gpunet.errors import ArgumentError, FileError
 from gpunet.nn import Module
 from gpunet.train import files
 from gpunet.version import __version__
@@ -46,9 +46,14 @@ class RunFolder:
 
     Args:
         path: the folder.
+
+    Raises:
+        ArgumentError: if it is no path.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not isinstance(path, str | os.PathLike):
+            raise ArgumentError(f"a run is a folder, whose path was expected, got {type(path).__name__}")
         self.path = path = Path(path)
         self.config_path = path / "config.json"
         self.metrics_path = path / "metrics.jsonl"

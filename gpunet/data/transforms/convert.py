@@ -58,8 +58,11 @@ class Normalize:
     """
 
     def __init__(self, mean: float | Sequence[float], std: float | Sequence[float]) -> None:
-        self.mean = np.asarray(mean, dtype=np.float32).reshape(-1, 1, 1)  # (C or 1, 1, 1)
-        self.std = np.asarray(std, dtype=np.float32).reshape(-1, 1, 1)
+        try:
+            self.mean = np.asarray(mean, dtype=np.float32).reshape(-1, 1, 1)  # (C or 1, 1, 1)
+            self.std = np.asarray(std, dtype=np.float32).reshape(-1, 1, 1)
+        except (TypeError, ValueError):
+            raise ArgumentError(f"Normalize expects numbers, got {mean!r} and {std!r}") from None
         if not np.isfinite(self.mean).all():
             raise ArgumentError(f"Normalize expects finite means, got {mean!r}")
         if not (np.isfinite(self.std).all() and (self.std > 0).all()):
