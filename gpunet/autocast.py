@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.arguments import flag
 from gpunet.errors import ArgumentError
 from gpunet.mode import Mode, ModeSwitch
 from gpunet.ops.operation import Operation
@@ -71,9 +72,7 @@ class autocast(ModeSwitch):
                 f"autocast knows device_type 'cuda' and dtype float16, whatever the backend, got {device_type!r} and "
                 f"{dtype!r}; write autocast()"
             )
-        if not isinstance(enabled, bool):
-            raise ArgumentError(f"autocast: enabled must be True or False, got {enabled!r}")
-        super().__init__(_mode, enabled)
+        super().__init__(_mode, flag(enabled, "autocast: enabled"))
 
 
 def input_dtype(operation: Operation | type[Operation], dtype: Any) -> Any:

@@ -16,6 +16,17 @@ from weakref import ref
 import numpy as np
 
 from gpunet import tape
+from gpunet.arguments import (
+    DType,
+    axes_of,
+    axis_of,
+    check_broadcast,
+    check_fits,
+    check_numbers,
+    flag,
+    number_type,
+    sizes_of,
+)
 from gpunet.autocast import input_dtype, is_autocast_enabled
 from gpunet.backend import (
     Array,
@@ -48,23 +59,11 @@ from gpunet.ops.shaping import Cast, Expand, Index, Permute, Reshape
 from gpunet.ops.waiting import Waiting, hand_out, is_handed_out, is_waiting
 from gpunet.ops.writing import about_to_write
 
-__all__ = [
-    "Extreme",
-    "Tensor",
-    "apply",
-    "as_tensor",
-    "check_broadcast",
-    "check_fits",
-    "dimension",
-    "number_type",
-    "operand",
-    "own",
-    "tensor",
-]
+__all__ = ["Extreme", "Tensor", "apply", "as_tensor", "operand", "own", "tensor"]
 
 Number: TypeAlias = bool | int | float
-DType: TypeAlias = Any
-"""Whatever NumPy takes for a type of number: `numpy.float32`, `gpunet.float32`, "float32"."""
+
+_KEEPDIM = "keepdim (several dimensions are dim=(0, 1))"
 
 
 class Extreme(NamedTuple):
@@ -154,7 +153,7 @@ class Tensor:
 
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the size of one dimension."""
-        return self.shape if dim is None else self.shape[_axis(dim, self.ndim, "size")]
+        return self.shape if dim is None else self.shape[axis_of(dim, self.ndim, "size")]
 
     def dim(self) -> int:
         """The number of dimensions."""
@@ -202,8 +201,7 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, wanted: bool) -> None:
-        if not isinstance(wanted, bool):
-            raise ArgumentError(f"requires_grad must be True or False, got {wanted!r}")
+        wanted = flag(wanted, "requires_grad")
         if isinstance(self._node, tape.Node):
             if not wanted:
                 raise GradientError("requires_grad of a computed Tensor cannot be turned off; use detach()")
@@ -666,18 +664,22 @@ class Tensor:
 
     def any(self, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
         """Whether any value is not 0: of all, or along one or several dimensions."""
-        return own(xp.asarray((self.array != 0).any(axis=_axes(dim, self.ndim, "any"), keepdims=_flag(keepdim))))
+        return own(
+            xp.asarray((self.array != 0).any(axis=axes_of(dim, self.ndim, "any"), keepdims=flag(keepdim, _KEEPDIM)))
+        )
 
     def all(self, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
         """Whether no value is 0: of all, or along one or several dimensions."""
-        return own(xp.asarray((self.array != 0).all(axis=_axes(dim, self.ndim, "all"), keepdims=_flag(keepdim))))
+        return own(
+            xp.asarray((self.array != 0).all(axis=axes_of(dim, self.ndim, "all"), keepdims=flag(keepdim, _KEEPDIM)))
+        )
 
     # ------------------------------------------------------------------ reductions
 
     def sum(self, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
         """The sum of all values, or along one or several dimensions."""
         summed = self.long() if self.dtype.kind in "bu" else self  # NumPy would make uint64 of uint8
-        return apply(Sum(_axes(dim, self.ndim, "sum"), _flag(keepdim)), summed)
+        return apply(Sum(axes_of(dim, self.ndim, "sum"), flag(keepdim, _KEEPDIM)), summed)
 
     def mean(self, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
         """The mean of all values, or along one or several dimensions.
@@ -687,14 +689,14 @@ class Tensor:
         """
         if not self.is_floating_point():
             raise DTypeError(f"mean expects floats, got {self.dtype}; convert with .float()")
-        return apply(Mean(_axes(dim, self.ndim, "mean"), _flag(keepdim)), self)
+        return apply(Mean(axes_of(dim, self.ndim, "mean"), flag(keepdim, _KEEPDIM)), self)
 
     def var(self, dim: int | Sequence[int] | None = None, correction: int = 1, keepdim: bool = False) -> Tensor:
         """The variance: `sum (x - mean)^2 / (n - correction)`; correction 0 is the biased one of batch norm.
 
         NaN or infinite where there are no more than `correction` values.
         """
-        axes = _axes(dim, self.ndim, "var")
+        axes = axes_of(dim, self.ndim, "var")
         count = math.prod(self.shape[axis] for axis in axes)
         deviation = self - self.mean(axes, keepdim=True)
         return (deviation * deviation).sum(axes, keepdim=keepdim) / max(0, count - correction)
@@ -711,9 +713,9 @@ class Tensor:
         name = "max" if largest else "min"
         if dim is None:
             self._check_not_empty(range(self.ndim), name)
-            return apply(Extremum(_axes(None, self.ndim, name), _flag(keepdim), largest), self)
+            return apply(Extremum(axes_of(None, self.ndim, name), flag(keepdim, _KEEPDIM), largest), self)
         indices = self.argmax(dim, keepdim=True) if largest else self.argmin(dim, keepdim=True)
-        values = self._take_along(indices, _axis(dim, self.ndim, name))
+        values = self._take_along(indices, axis_of(dim, self.ndim, name))
         return Extreme(values, indices) if keepdim else Extreme(values.squeeze(dim), indices.squeeze(dim))
 
     def _take_along(self, indices: Tensor, axis: int) -> Tensor:
@@ -733,10 +735,10 @@ class Tensor:
         if dim is None:
             self._check_not_empty(range(self.ndim), name)
             return own(xp.asarray(find(self.array)))
-        axis = _axis(dim, self.ndim, name)
+        axis = axis_of(dim, self.ndim, name)
         self._check_not_empty([axis], name)
         found = xp.asarray(find(self.array, axis=axis))
-        return own(xp.expand_dims(found, axis) if _flag(keepdim) else found)
+        return own(xp.expand_dims(found, axis) if flag(keepdim, _KEEPDIM) else found)
 
     def _check_not_empty(self, axes: Iterable[int], name: str) -> None:
         if any(self.shape[axis] == 0 for axis in axes):
@@ -750,7 +752,7 @@ class Tensor:
         Raises:
             ShapeError: if the number of elements differs.
         """
-        wanted = _flat(shape, "reshape")
+        wanted = sizes_of(shape, "reshape")
         known = 1
         for size in wanted:
             known *= size if size != -1 else 1
@@ -773,7 +775,7 @@ class Tensor:
         """
         if not self.ndim:
             return self.reshape(1)
-        start, end = _axis(start_dim, self.ndim, "flatten"), _axis(end_dim, self.ndim, "flatten")
+        start, end = axis_of(start_dim, self.ndim, "flatten"), axis_of(end_dim, self.ndim, "flatten")
         if start > end:
             raise ArgumentError(f"flatten expects start_dim before end_dim, got {start_dim} and {end_dim}")
         joined = 1
@@ -787,7 +789,7 @@ class Tensor:
         Raises:
             ShapeError: if not each dimension is named once.
         """
-        axes = tuple(_axis(dim, self.ndim, "permute") for dim in _flat(dims, "permute"))
+        axes = tuple(axis_of(dim, self.ndim, "permute") for dim in sizes_of(dims, "permute"))
         if sorted(axes) != list(range(self.ndim)):
             raise ShapeError(f"permute expects each of {self.ndim} dimensions once, got {dims}")
         return apply(Permute(axes), self)
@@ -795,7 +797,7 @@ class Tensor:
     def transpose(self, dim0: int, dim1: int) -> Tensor:
         """Two dimensions exchanged."""
         axes = list(range(self.ndim))
-        first, second = _axis(dim0, self.ndim, "transpose"), _axis(dim1, self.ndim, "transpose")
+        first, second = axis_of(dim0, self.ndim, "transpose"), axis_of(dim1, self.ndim, "transpose")
         axes[first], axes[second] = second, first
         return apply(Permute(tuple(axes)), self)
 
@@ -805,7 +807,7 @@ class Tensor:
         Raises:
             ShapeError: if a size that is not 1 would change.
         """
-        wanted = _flat(shape, "expand")
+        wanted = sizes_of(shape, "expand")
         added = len(wanted) - self.ndim
         sizes = tuple(
             self.shape[axis - added] if size == -1 and axis >= added else size for axis, size in enumerate(wanted)
@@ -823,12 +825,12 @@ class Tensor:
         """Without its dimensions of size 1, or without one of them."""
         if dim is None:
             return self.reshape(tuple(size for size in self.shape if size != 1))
-        axis = _axis(dim, self.ndim, "squeeze")
+        axis = axis_of(dim, self.ndim, "squeeze")
         return self.reshape(self.shape[:axis] + self.shape[axis + 1 :]) if self.shape[axis] == 1 else self
 
     def unsqueeze(self, dim: int) -> Tensor:
         """With a new dimension of size 1 in front of `dim`."""
-        axis = _axis(dim, self.ndim + 1, "unsqueeze")
+        axis = axis_of(dim, self.ndim + 1, "unsqueeze")
         return self.reshape(*self.shape[:axis], 1, *self.shape[axis:])
 
     def __getitem__(self, key: Any) -> Tensor:
@@ -984,7 +986,7 @@ def tensor(data: Any, dtype: DType = None, requires_grad: bool = False) -> Tenso
         data = data.array
     elif hasattr(data, "dtype"):
         data = from_outside(data, "tensor")
-        _check_numbers(data.dtype)
+        check_numbers(data.dtype)
     else:
         data = _from_python(data, dtype)
         if dtype is None and data.dtype == np.float64:
@@ -1007,48 +1009,11 @@ def _from_python(data: Any, dtype: Any) -> np.ndarray[Any, Any]:
     largest = np.iinfo(np.int64).max
     if array.dtype == np.uint64 or (array.dtype == object and all(isinstance(one, int) for one in array.flat)):
         raise ArgumentError(f"a Tensor holds whole numbers from {-largest - 1} to {largest}, got {data!r:.60}")
-    _check_numbers(array.dtype)
+    check_numbers(array.dtype)
     if dtype is not None:
         for number in (array.min().item(), array.max().item()) if array.size else ():  # NaN if there is one
             check_fits(number, dtype)
     return array
-
-
-def _check_numbers(dtype: Any) -> None:
-    if not is_real(dtype):
-        raise DTypeError(f"a Tensor holds real numbers (of at most 64 bits) or booleans, got data of type {dtype}")
-
-
-def check_fits(number: Any, dtype: Any) -> None:
-    """Make sure that a number of Python is one that whole numbers of this type can express, but for a fraction.
-
-    Raises:
-        ArgumentError: if it is not.
-    """
-    if dtype.kind not in "iu" or isinstance(number, bool):
-        return
-    low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
-    if not (math.isfinite(number) and low <= int(number) <= high):
-        raise ArgumentError(f"{number} does not fit {dtype}, which goes from {low} to {high}; convert with .to(dtype)")
-
-
-def number_type(dtype: DType) -> Any:
-    """The type of number that somebody has named, in the order of bytes of this machine.
-
-    Raises:
-        DTypeError: if it names none that a Tensor can hold.
-    """
-    try:
-        named = None if dtype is None else np.dtype(dtype).newbyteorder("=")
-    except (TypeError, ValueError):
-        named = None
-    if named is None:
-        raise DTypeError(
-            f"{dtype!r} is no type of number; write one of NumPy's, such as 'float32' or gpunet.int64 (the device is "
-            f"that of the active backend: gpunet.use_backend)"
-        )
-    _check_numbers(named)
-    return named
 
 
 def _handed_in(data: Any) -> Array:
@@ -1060,7 +1025,7 @@ def _handed_in(data: Any) -> Array:
     if not is_array(data) or not data.dtype.isnative:
         got = f"one of {data.dtype}" if is_array(data) else type(data).__name__
         raise DTypeError(f"Tensor(data) holds an array as it is, got {got}; gpunet.tensor(data) makes a copy")
-    _check_numbers(data.dtype)
+    check_numbers(data.dtype)
     data = np.asarray(data) if isinstance(data, np.ndarray | np.generic) else data  # a matrix has a * of its own
     hand_out(data)
     return data
@@ -1152,62 +1117,6 @@ def _compare(compare: Callable[..., Any], a: Tensor, b: Any) -> Any:
         check_active(other.array, "the right-hand side of a comparison")
         other = other.array
     return own(xp.asarray(compare(a.array, other)))
-
-
-def check_broadcast(a: tuple[int, ...], b: tuple[int, ...], what: str) -> None:
-    """Make sure that two shapes broadcast.
-
-    Raises:
-        ShapeError: if they do not; `what` names the operation in the message.
-    """
-    if a == b:
-        return
-    for left, right in zip(reversed(a), reversed(b), strict=False):
-        if left != right and left != 1 and right != 1:
-            raise ShapeError(f"{what} cannot broadcast shapes {a} and {b}: {left} and {right} differ and neither is 1")
-
-
-def _flat(sizes: tuple[Any, ...], what: str) -> tuple[int, ...]:
-    """The sizes of `f(2, 3)` and of `f((2, 3))` alike."""
-    if len(sizes) == 1 and isinstance(sizes[0], list | tuple):
-        sizes = tuple(sizes[0])
-    return tuple(dimension(size, what) for size in sizes)
-
-
-def dimension(value: Any, what: str) -> int:
-    """The number of a dimension, or its size, as an int; it may be negative.
-
-    Raises:
-        ArgumentError: if it is no whole number.
-    """
-    try:
-        if not isinstance(value, bool):
-            return operator.index(value)
-    except TypeError:
-        pass
-    raise ArgumentError(f"{what} expects dimensions and sizes as whole numbers, got {value!r}")
-
-
-def _axis(dim: int, ndim: int, what: str) -> int:
-    dim = dimension(dim, what)
-    if not -ndim <= dim < ndim:
-        raise ShapeError(f"{what} got dimension {dim} of a Tensor with {ndim} dimension(s)")
-    return dim % ndim
-
-
-def _axes(dim: int | Sequence[int] | None, ndim: int, what: str) -> tuple[int, ...]:
-    """The dimensions that a reduction goes over; all where none is named, neither by None nor by (), as in PyTorch."""
-    dims = dim if isinstance(dim, list | tuple) else () if dim is None else (dim,)
-    axes = tuple(_axis(one, ndim, what) for one in dims or range(ndim))
-    if len(set(axes)) != len(axes):
-        raise ArgumentError(f"{what} got a dimension twice: {dim}")
-    return axes
-
-
-def _flag(keepdim: Any) -> bool:
-    if not isinstance(keepdim, bool | np.bool_):
-        raise ArgumentError(f"keepdim must be True or False, got {keepdim!r}; several dimensions are dim=(0, 1)")
-    return bool(keepdim)
 
 
 def _as_key(key: Any) -> tuple[Any, ...]:

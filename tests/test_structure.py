@@ -23,6 +23,7 @@ ORDER = [
     "backend",
     "ops",
     "tape",
+    "arguments",
     "autocast",
     "tensor",
     "functional",

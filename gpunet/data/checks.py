@@ -9,7 +9,7 @@ import numpy as np
 from gpunet.backend import is_real
 from gpunet.errors import ArgumentError, DTypeError, ShapeError
 
-__all__ = ["HostArray", "check_images", "checked_count", "checked_flag", "checked_numbers"]
+__all__ = ["HostArray", "check_images", "checked_count", "checked_numbers"]
 
 HostArray: TypeAlias = np.ndarray[Any, Any]
 """An array in the memory of the host, whatever the active backend."""
@@ -20,13 +20,6 @@ def checked_count(value: Any, smallest: int, what: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < smallest:
         raise ArgumentError(f"{what} is expected to be a whole number of {smallest} or more, got {value!r}")
     return int(value)
-
-
-def checked_flag(value: Any, what: str) -> bool:
-    """Return the value, having made sure that it is True or False: a word such as "no" would count as True."""
-    if not isinstance(value, bool):
-        raise ArgumentError(f"{what} is expected to be True or False, got {value!r}")
-    return value
 
 
 def checked_numbers(array: HostArray, what: str) -> HostArray:

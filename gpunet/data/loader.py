@@ -14,8 +14,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
+from gpunet.arguments import flag
 from gpunet.backend import HostToBackend, as_nchw, from_outside, host_generator
-from gpunet.data.checks import HostArray, checked_count, checked_flag
+from gpunet.data.checks import HostArray, checked_count
 from gpunet.data.dataset import Dataset
 from gpunet.data.mixup import BatchTransform
 from gpunet.errors import ArgumentError, DataError, DTypeError
@@ -80,8 +81,8 @@ class DataLoader:
             raise DataError("DataLoader got an empty dataset")
         self.dataset = dataset
         self.batch_size = checked_count(batch_size, 1, "DataLoader: batch_size")
-        self.shuffle = checked_flag(shuffle, "DataLoader: shuffle")
-        self.drop_last = checked_flag(drop_last, "DataLoader: drop_last")
+        self.shuffle = flag(shuffle, "DataLoader: shuffle")
+        self.drop_last = flag(drop_last, "DataLoader: drop_last")
         self.prefetch = checked_count(prefetch, 0, "DataLoader: prefetch")
         self.seed = (
             int(host_generator().integers(2**63)) if seed is None else checked_count(seed, 0, "DataLoader: seed")

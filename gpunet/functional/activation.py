@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from gpunet.arguments import dimension
 from gpunet.errors import ShapeError
 from gpunet.functional.checks import check_choice, check_float, number
 from gpunet.ops import activation
 from gpunet.ops import softmax as softmax_ops
-from gpunet.tensor import Tensor, apply, dimension
+from gpunet.tensor import Tensor, apply
 
 __all__ = ["gelu", "leaky_relu", "log_softmax", "relu", "sigmoid", "silu", "softmax", "tanh"]
 

@@ -22,7 +22,6 @@ __all__ = [
     "check_same_dtype",
     "check_tensor",
     "check_window_fits",
-    "flag",
     "number",
     "pair",
     "probability",
@@ -52,13 +51,6 @@ def number(value: Any, name: str, layer: str) -> float:
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise ArgumentError(f"{layer}: {name} must be a number, got {value!r}")
     return float(value)
-
-
-def flag(value: Any, name: str, layer: str) -> bool:
-    """The value, having made sure that it is True or False: a word such as "no" would count as True."""
-    if not isinstance(value, bool):
-        raise ArgumentError(f"{layer}: {name} must be True or False, got {value!r}")
-    return value
 
 
 def pair(value: IntPair, name: str, layer: str, minimum: int) -> Pair:

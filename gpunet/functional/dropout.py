@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from gpunet.arguments import flag
 from gpunet.errors import ShapeError
-from gpunet.functional.checks import check_float, flag, probability
+from gpunet.functional.checks import check_float, probability
 from gpunet.ops.dropout import Dropout
 from gpunet.tensor import Tensor, apply
 
@@ -26,7 +27,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
         Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014.
     """
     check_float(input, "dropout")
-    p, training = probability(p, "p", "dropout"), flag(training, "training", "dropout")
+    p, training = probability(p, "p", "dropout"), flag(training, "dropout: training")
     return apply(Dropout(p, per_channel=False), input) if training and p > 0 else input
 
 
@@ -47,7 +48,7 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
         Tompson et al., "Efficient object localization using convolutional networks", 2015.
     """
     check_float(input, "dropout2d")
-    p, training = probability(p, "p", "dropout2d"), flag(training, "training", "dropout2d")
+    p, training = probability(p, "p", "dropout2d"), flag(training, "dropout2d: training")
     if input.ndim < 3:
         raise ShapeError(f"dropout2d: input must have shape (N, C, H, W), got {input.shape}")
     return apply(Dropout(p, per_channel=True), input) if training and p > 0 else input

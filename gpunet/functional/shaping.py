@@ -6,12 +6,13 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from gpunet.arguments import check_broadcast, check_fits, dimension
 from gpunet.errors import ArgumentError, DTypeError, ShapeError
 from gpunet.functional.checks import check_choice, check_tensor, number, whole_number
 from gpunet.ops.arithmetic import Maximum, Minimum, Where
 from gpunet.ops.operation import Operation
 from gpunet.ops.shaping import Concatenate, Pad
-from gpunet.tensor import Tensor, apply, as_tensor, check_broadcast, check_fits, dimension, operand
+from gpunet.tensor import Tensor, apply, as_tensor, operand
 
 __all__ = ["cat", "flatten", "maximum", "minimum", "pad", "stack", "where"]
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
+from gpunet.arguments import flag, number_type
 from gpunet.backend import Array, asarray, from_outside
 from gpunet.errors import ArgumentError, DTypeError, GpunetError, StateDictError
 from gpunet.nn.parameter import Parameter
 from gpunet.ops.writing import about_to_write
-from gpunet.tensor import Tensor, number_type, own
+from gpunet.tensor import Tensor, own
 
 __all__ = ["IncompatibleKeys", "Module"]
 
@@ -201,8 +202,7 @@ class Module:
         Raises:
             ArgumentError: if `mode` is neither True nor False.
         """
-        if not isinstance(mode, bool):
-            raise ArgumentError(f"{type(self).__name__}.train expects True or False, got {mode!r}")
+        mode = flag(mode, f"{type(self).__name__}.train: mode")
         for module in self.modules():
             object.__setattr__(module, "training", mode)
         return self
