@@ -1,4 +1,4 @@
-"""Networks: the papers' numbers, torchvision's names, slow references, records of PyTorch, one training step each."""
+"""Networks: slow references, records of PyTorch, one training step each. Their sizes: test_model_sizes.py."""
 
 import json
 import math
@@ -24,9 +24,7 @@ from gpunet.models import (
     plain8,
     plain20,
     resnet8,
-    resnet18,
     resnet20,
-    resnet50,
     summary,
 )
 from gpunet.models.blocks import projection_shortcut
@@ -65,89 +63,6 @@ def randomize(module):
 
 # ------------------------------------------------------------------------------------------------- size and structure
 
-SIZES = [
-    *[("lenet5", {}, 61_706)],
-    *[("resnet20", {}, 269_722), ("resnet20", {"shortcut": "B"}, 272_474), ("resnet32", {}, 464_154)],
-    *[("resnet44", {}, 658_586), ("resnet56", {}, 853_018), ("resnet110", {}, 1_727_962)],
-    *[("plain20", {}, 269_722), ("plain56", {}, 853_018)],
-    *[("resnet18", {}, 11_689_512), ("resnet34", {}, 21_797_672), ("resnet50", {}, 25_557_032)],
-]
-
-
-@pytest.mark.parametrize(("name", "settings", "parameters"), SIZES)
-def test_parameter_counts_are_those_of_the_papers(name, settings, parameters):
-    assert count(MODELS[name](**settings)) == parameters
-
-
-@pytest.mark.parametrize("depth", [8, 20, 32, 44, 56, 110])
-def test_small_networks_have_as_many_weighted_layers_as_their_name_says(depth):
-    for kind in ("resnet", "plain"):
-        model = MODELS[f"{kind}{depth}"]()
-        assert sum(isinstance(module, Conv2d | Linear) for module in model.modules()) == depth
-        assert [len(stage) for stage in (model.layer1, model.layer2, model.layer3)] == [(depth - 2) // 6] * 3
-
-
-def torchvision_names(layers, bottleneck):
-    """The state_dict of torchvision's ResNet, from its definition."""
-
-    def norm(name):
-        parts = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-        return [f"{name}.{part}" for part in parts]
-
-    names = ["conv1.weight", *norm("bn1")]
-    for stage, blocks in enumerate(layers, start=1):
-        for block in range(blocks):
-            path = f"layer{stage}.{block}"
-            for number in (1, 2, 3) if bottleneck else (1, 2):
-                names += [f"{path}.conv{number}.weight", *norm(f"{path}.bn{number}")]
-            if block == 0 and (stage > 1 or bottleneck):
-                names += [f"{path}.downsample.0.weight", *norm(f"{path}.downsample.1")]
-    return [*names, "fc.weight", "fc.bias"]
-
-
-@pytest.mark.parametrize(("name", "entries"), [("resnet18", 122), ("resnet34", 218), ("resnet50", 320)])
-def test_large_networks_have_the_names_of_torchvision(name, entries):
-    names = torchvision_names(LARGE[name], bottleneck=name == "resnet50")
-    assert len(names) == entries
-    assert list(MODELS[name]().state_dict()) == names
-
-
-@pytest.mark.parametrize(
-    ("name", "shapes"),
-    [
-        (
-            "resnet18",
-            {
-                "conv1.weight": (64, 3, 7, 7),
-                "layer2.0.conv1.weight": (128, 64, 3, 3),
-                "layer2.0.downsample.0.weight": (128, 64, 1, 1),
-                "layer4.1.conv2.weight": (512, 512, 3, 3),
-                "fc.weight": (1000, 512),
-            },
-        ),
-        (
-            "resnet50",
-            {
-                "layer1.0.conv1.weight": (64, 64, 1, 1),
-                "layer1.0.conv3.weight": (256, 64, 1, 1),
-                "layer1.0.downsample.0.weight": (256, 64, 1, 1),
-                "layer2.0.conv1.weight": (128, 256, 1, 1),
-                "layer2.0.conv2.weight": (128, 128, 3, 3),
-                "layer4.2.bn3.running_var": (2048,),
-                "fc.weight": (1000, 2048),
-            },
-        ),
-    ],
-)
-def test_large_networks_have_the_shapes_of_torchvision(name, shapes):
-    state = MODELS[name]().state_dict()
-    assert {key: state[key].shape for key in shapes} == shapes
-
-
-def test_the_bottleneck_has_its_stride_on_the_3x3():
-    block = resnet50().layer2[0]
-    assert (block.conv1.stride, block.conv2.stride, block.conv3.stride) == (1, 2, 1)
-
 
 @pytest.mark.parametrize(
     ("name", "size", "stages"),
@@ -163,14 +78,6 @@ def test_output_shapes(name, size, stages):
     with no_grad(), observe(model.eval(), lambda path, module, inputs, output: shapes.update({path: output.shape})):
         assert model(tensor(np.zeros((2, 2, *size), np.float32))).shape == (2, 7)
     assert [shapes[f"layer{stage}"] for stage in range(1, len(stages) + 1)] == [(2, *stage) for stage in stages]
-
-
-def test_filters_start_from_the_normal_distribution_of_he():
-    for model, name, fan_out in ((resnet18(), "layer3.0.conv1", 256 * 9), (resnet20(), "layer3.0.conv1", 64 * 9)):
-        values = dict(model.named_modules())[name].weight.numpy()
-        assert abs(values.std() / math.sqrt(2 / fan_out) - 1) < 0.02
-        assert abs(values.mean()) < 1e-3
-        assert np.abs(values).max() > 3 * values.std()  # which a uniform distribution never is
 
 
 @pytest.mark.parametrize("depth", [2, 7, 9, 18, 51, -4, 20.0, "20", None])
@@ -369,11 +276,18 @@ def torch_resnet(torch, state, layers, bottleneck, x):
     return functional.linear(x.mean((2, 3)), state["fc.weight"], state["fc.bias"])
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+@pytest.mark.parametrize(
+    ("backend", "name"),
+    [
+        *[("numpy", "resnet18"), ("numpy", "resnet50"), ("emulated", "resnet18")],
+        *[pytest.param("cupy", name, marks=pytest.mark.gpu) for name in ("resnet18", "resnet50")],
+    ],
+    indirect=["backend"],
+)
 def test_large_networks_compute_what_pytorch_computes(name, rng):
     torch = pytest.importorskip("torch")
     model = MODELS[name](num_classes=5).double()
-    x, labels = rng.standard_normal((2, 3, 64, 64)), np.array([3, 0])
+    x, labels = rng.standard_normal((2, 3, 40, 40)), np.array([3, 0])
     state = {key: torch.tensor(value.numpy(), requires_grad=True) for key, value in model.named_parameters()}
     expected = torch_resnet(torch, state, LARGE[name], name == "resnet50", torch.from_numpy(x))
     torch.nn.functional.cross_entropy(expected, torch.from_numpy(labels)).backward()
@@ -382,16 +296,24 @@ def test_large_networks_compute_what_pytorch_computes(name, rng):
     np.testing.assert_allclose(logits.numpy(), expected.detach().numpy(), rtol=1e-8)
     for key, parameter in model.named_parameters():
         gradient = state[key].grad.numpy()
-        largest = np.abs(gradient).max()
-        np.testing.assert_allclose(parameter.grad.numpy(), gradient, 1e-6, 1e-8 * largest, err_msg=key)
+        assert np.abs(parameter.grad.numpy() - gradient).max() <= 1e-8 * np.abs(gradient).max(), key
 
 
 # ----------------------------------------------------------------------------------------------------------- training
 
-STEPS = dict.fromkeys(MODELS, 1) | dict.fromkeys(("lenet5", "resnet8", "resnet20", "plain8", "plain20", "resnet18"), 5)
+SMALLEST = ("lenet5", "resnet8", "plain8")  # the others have more of the same
+STEPS = dict.fromkeys(MODELS, 1) | dict.fromkeys((*SMALLEST, "resnet20", "plain20", "resnet18"), 5)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    ("backend", "name"),
+    [
+        *[("numpy", name) for name in MODELS],
+        *[("emulated", name) for name in SMALLEST],
+        *[pytest.param("cupy", name, marks=pytest.mark.gpu) for name in MODELS],
+    ],
+    indirect=["backend"],
+)
 def test_every_network_learns_a_batch_with_all_its_parameters(name, rng):
     side = 32 if name in ("lenet5", *LARGE) else 8
     model = create_model(name, 3, 2)
@@ -487,14 +409,6 @@ def test_summary_prints_a_table():
         "---------------------------------------------------------\n"
         "total                                4,000         12,000"
     )
-
-
-@pytest.mark.parametrize(("make", "multiply_adds"), [(resnet18, 1_814_073_344), (resnet50, 4_089_184_256)])
-def test_multiply_adds_are_those_of_the_literature(make, multiply_adds):
-    model = make()
-    result = summary(model, (3, 224, 224))
-    assert result.multiply_adds == multiply_adds
-    assert result.parameters == sum(layer.parameters for layer in result.layers) == count(model)
 
 
 def test_multiply_adds_of_small_networks():
