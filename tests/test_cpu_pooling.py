@@ -1,5 +1,7 @@
 """The CPU kernels of pooling, against loops in float64 and, where nothing is rounded, to the bit against the page."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -110,20 +112,26 @@ def test_max_pool_remembers_winners_of_large_windows(channels, rng):
     np.testing.assert_allclose(dx, won * np.float64(np.float32(0.1)), rtol=1e-6)
 
 
+def divisor_of(window, count_include_pad, override, size, spans):
+    """By how much the sum of a window is divided."""
+    rows, columns = (range(-p, length + p) for (p, _), length in zip(window.padding, size, strict=True))
+
+    @functools.cache  # it is asked for each image and channel anew
+    def divisor(row, column, inside):
+        if override or not count_include_pad:
+            return override or inside
+        return sum(i in rows and j in columns for i in spans[0][row] for j in spans[1][column])
+
+    return divisor
+
+
 @pytest.mark.parametrize("channels", CHANNELS)
 @pytest.mark.parametrize("rule", [(True, None), (False, None), (True, 3)], ids=["padded", "inside", "override"])
 @pytest.mark.parametrize("window", WINDOWS.values(), ids=WINDOWS)
 def test_avg_pool(window, rule, channels, rng):
-    count_include_pad, override = rule
-
-    def divisor(row, column, inside):
-        if override or not count_include_pad:
-            return override or inside
-        ranges = [range(-p, length + p) for (p, _), length in zip(window.padding, size, strict=True)]
-        return sum(i in ranges[0] and j in ranges[1] for i in spans[0][row] for j in spans[1][column])
-
     for size in SIZES:
         x, spans = rng.standard_normal((2, *size, channels)).astype(np.float32), covered(size, window)
+        divisor = divisor_of(window, *rule, size, spans)
         y = kernel(pooling.avg_pool2d_forward, x, window, *rule)
         close(y, reference.avg_pool(nchw(x), *spans, divisor))
         grad = rng.standard_normal(y.shape).astype(np.float32)

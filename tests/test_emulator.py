@@ -270,7 +270,7 @@ FAULTS = {
     ),
     "barriers in two branches": (
         "if (t == 0) { __syncthreads(); }\n else { __syncthreads(); } // HERE",
-        "divergent barrier: thread 1 waits at this __syncthreads, thread 0 at the one in line 5",
+        "divergent barrier: thread 1 waits at this __syncthreads, thread 0 at the one in line BEFORE",
     ),
     "loops of different lengths": (
         "for (int i = 0; i <= t / 32; ++i) { __syncthreads(); } // HERE",
@@ -344,25 +344,34 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("flavour", [Flavour.CHECKED, Flavour.PORTABLE])
+@pytest.fixture(scope="module", params=[Flavour.CHECKED, Flavour.PORTABLE])
+def faulty(request: pytest.FixtureRequest) -> tuple[Module, list[str]]:
+    """The kernels broken0, broken1, ... of all faults, compiled together, and the lines of their source."""
+    source = """
+    __device__ __noinline__ int deeper(int n) { volatile int room[999]; room[0] = n; return deeper(n + 1) + room[0]; }
+    """
+    for number, (body, _) in enumerate(FAULTS.values()):
+        source += f"""
+        extern "C" __global__ void broken{number}(const float* x, float* y, int n) {{
+            const int t = threadIdx.x;
+            {body.replace("HERE", f"HERE {number}")}
+        }}"""
+    return Module(source, flavour=request.param), source.splitlines()
+
+
 @pytest.mark.parametrize("fault", FAULTS)
-def test_fault_is_reported_with_kernel_and_line(fault: str, flavour: Flavour) -> None:
-    body, message = FAULTS[fault]
-    source = f"""
-    __device__ __noinline__ int deeper(int n) {{ volatile int room[999]; room[0] = n; return deeper(n + 1) + room[0]; }}
-    extern "C" __global__ void broken(const float* x, float* y, int n) {{
-        const int t = threadIdx.x;
-        {body}
-    }}"""
-    line = 1 + next(i for i, text in enumerate(source.splitlines()) if "// HERE" in text)
+def test_fault_is_reported_with_kernel_and_line(fault: str, faulty: tuple[Module, list[str]]) -> None:
+    module, lines = faulty
+    number = [*FAULTS].index(fault)
+    line = 1 + next(i for i, text in enumerate(lines) if text.endswith(f"// HERE {number}"))
+    message = FAULTS[fault][1].replace("BEFORE", str(line - 1))
     if fault == "recursion without end":
         line = 2
-    module = Module(source, flavour=flavour)
     storage = np.zeros((2, 80), np.float32)
     x, y = storage[0, 8:72], storage[1, 8:72]
     assert x.ctypes.data % 16 == 0
-    with pytest.raises(KernelError, match=rf"kernel broken, kernel\.cu:{line}: (.*)({message})"):
-        module.launch("broken", (1, 1, 1), (64, 1, 1), [x, y, np.int32(64)], 4 * 64 if "dynamic" in fault else 0)
+    with pytest.raises(KernelError, match=rf"kernel broken{number}, kernel\.cu:{line}: (.*)({message})"):
+        module.launch(f"broken{number}", (1, 1, 1), (64, 1, 1), [x, y, np.int32(64)], 256 if "dynamic" in fault else 0)
 
 
 def test_the_emulator_works_after_a_fault() -> None:
