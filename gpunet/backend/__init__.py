@@ -14,7 +14,7 @@ from gpunet.backend.active import (
 )
 from gpunet.backend.device import allow_tf32, set_memory_limit
 from gpunet.backend.foreign import from_outside, is_array, is_real
-from gpunet.backend.layout import address, as_nchw, as_nhwc, elementwise, sees_channels_last, to_nhwc
+from gpunet.backend.layout import address, as_nchw, as_nhwc, elementwise, memory_order, sees_channels_last, to_nhwc
 from gpunet.backend.numerics import quiet
 from gpunet.backend.probe import CupyProbe, probe_cupy
 from gpunet.backend.random import host_generator, manual_seed, random_state, set_random_state, uniform
@@ -43,6 +43,7 @@ __all__ = [
     "is_array",
     "is_real",
     "manual_seed",
+    "memory_order",
     "probe_cupy",
     "quiet",
     "random_state",

@@ -16,7 +16,16 @@ import numpy as np
 
 from gpunet.backend.active import Array, active_backend, xp
 
-__all__ = ["address", "as_nchw", "as_nhwc", "elementwise", "in_memory_order", "sees_channels_last", "to_nhwc"]
+__all__ = [
+    "address",
+    "as_nchw",
+    "as_nhwc",
+    "elementwise",
+    "in_memory_order",
+    "memory_order",
+    "sees_channels_last",
+    "to_nhwc",
+]
 
 
 def to_nhwc(x: Array) -> Array:
@@ -81,6 +90,11 @@ def elementwise(function: Callable[..., Array]) -> Callable[..., Array]:
         return as_nchw(function(*map(as_nhwc, operands), **views))
 
     return in_memory_order
+
+
+def memory_order(array: Array) -> list[int]:
+    """The axes from the one whose neighbours lie furthest apart in memory to the one where they lie closest."""
+    return sorted(range(array.ndim), key=lambda axis: -array.strides[axis])
 
 
 def address(array: Array) -> int:

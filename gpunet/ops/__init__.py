@@ -10,6 +10,7 @@ from gpunet.ops import cpu_depthwise  # noqa: F401
 from gpunet.ops import (  # noqa: F401
     cpu_batchnorm,
     cpu_conv,
+    cpu_descent,
     cpu_elementwise,
     cpu_linear,
     cpu_pooling,

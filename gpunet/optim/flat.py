@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, TypeAlias
 
-from gpunet.backend import Array, address, xp
+from gpunet.backend import Array, address, memory_order, xp
 from gpunet.tensor import Tensor
 
 __all__ = ["Alone", "Formula", "Options", "State", "Together", "arrange"]
@@ -54,7 +54,7 @@ class Together:
     def __init__(self, params: Sequence[Tensor], states: Sequence[State]) -> None:
         self.params, self._states = params, states
         self._arrays = [param.array for param in params]
-        self._orders = [_memory_order(array) for array in self._arrays]
+        self._orders = [memory_order(array) for array in self._arrays]
         self._lines = self._as_lines(self._arrays)  # views
         ends = [0]
         for array in self._arrays:
@@ -144,7 +144,7 @@ def _fits_in(param: Tensor, state: State) -> bool:
     array = param.array
     return (
         array.size < LARGE
-        and array.transpose(_memory_order(array)).flags.c_contiguous
+        and array.transpose(memory_order(array)).flags.c_contiguous
         and all(isinstance(value, int) or value.shape == array.shape for value in state.values())
     )
 
@@ -164,8 +164,3 @@ def _apart(params: list[Tensor]) -> set[Tensor]:
 def _kinds(state: State) -> frozenset[Any]:
     """What a state holds: whole numbers by their value, arrays by the type of their numbers."""
     return frozenset((name, value if isinstance(value, int) else value.dtype) for name, value in state.items())
-
-
-def _memory_order(array: Array) -> list[int]:
-    """The axes from the one whose neighbours lie furthest apart in memory to the one where they lie closest."""
-    return sorted(range(array.ndim), key=lambda axis: -array.strides[axis])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gpunet.backend import Array, xp
 from gpunet.errors import ArgumentError
+from gpunet.ops.descent import Descent, descend
 from gpunet.optim.checks import not_negative
 from gpunet.optim.optimizer import Optimizer, Options, Params, State
 
@@ -69,17 +70,9 @@ class SGD(Optimizer):
         return {"momentum_buffer"}
 
     def _update(self, param: Array, grad: Array, state: State, group: Options) -> None:
-        momentum = group["momentum"]
-        step = grad
-        if group["weight_decay"]:
-            step = group["weight_decay"] * param + grad
-        if momentum:
-            if "momentum_buffer" not in state:
-                state["momentum_buffer"] = xp.array(step, dtype=param.dtype)
-            else:
-                buffer = state["momentum_buffer"]
-                buffer *= momentum
-                buffer += (1 - group["dampening"]) * step if group["dampening"] else step
-            buffer = state["momentum_buffer"]
-            step = momentum * buffer + step if group["nesterov"] else buffer
-        param -= group["lr"] * step
+        momentum, dampening = group["momentum"], group["dampening"]
+        if momentum and "momentum_buffer" not in state:
+            state["momentum_buffer"], dampening = xp.zeros_like(param), 0.0
+        velocity = state["momentum_buffer"] if momentum else None
+        how = Descent(group["lr"], momentum, dampening, group["weight_decay"], group["nesterov"])
+        descend(param, grad, velocity, how, True)

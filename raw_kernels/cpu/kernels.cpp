@@ -5,6 +5,7 @@
 #include "batchnorm.h"
 #include "convolution.h"
 #include "depthwise.h"
+#include "descent.h"
 #include "elementwise.h"
 #include "peak.h"
 #include "pooling.h"
