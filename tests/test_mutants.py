@@ -215,8 +215,8 @@ MUTANTS = [
     Mutant(
         "uninitialised shared memory",
         "batchnorm.cu",
-        "part[thread] = mine;",
-        "if (thread >= lanes) part[thread] = mine;",
+        "part[thread] = merged;\n    __syncthreads();",
+        "if (thread < lanes) part[thread] = merged;\n    __syncthreads();",
         "emulator",
     ),
     Mutant(
