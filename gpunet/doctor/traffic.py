@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -37,7 +38,7 @@ def traffic(shape: Shape = DEFAULT_SHAPE) -> list[Case]:
         ArgumentError: for a shape that is too large, or smaller than a window.
         BackendError: if the emulator has no C++ compiler, or one that does not show every access.
     """
-    if min(shape[:2]) < 1 or min(shape[2:]) < 2 or np.prod(shape, dtype=object) > MOST_VALUES:
+    if min(shape[:2]) < 1 or min(shape[2:]) < 2 or math.prod(shape) > MOST_VALUES:
         raise ArgumentError(
             f"kernels: the images must have at least 2x2 pixels, and {MOST_VALUES} values in all at most, got {shape}"
         )
