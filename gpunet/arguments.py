@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gpunet.backend import is_real
+from gpunet.backend import is_real, native
 from gpunet.errors import ArgumentError, DTypeError, ShapeError
 
 __all__ = [
@@ -63,7 +63,7 @@ def number_type(dtype: DType) -> Any:
         DTypeError: if it names none that a Tensor can hold.
     """
     try:
-        named = None if dtype is None else np.dtype(dtype).newbyteorder("=")
+        named = None if dtype is None else native(np.dtype(dtype))
     except (TypeError, ValueError):
         named = None
     if named is None:

@@ -13,7 +13,7 @@ from gpunet.backend.active import (
     xp,
 )
 from gpunet.backend.device import allow_tf32, set_memory_limit
-from gpunet.backend.foreign import from_outside, is_array, is_real
+from gpunet.backend.foreign import from_outside, is_array, is_real, native
 from gpunet.backend.layout import address, as_nchw, as_nhwc, elementwise, memory_order, sees_channels_last, to_nhwc
 from gpunet.backend.numerics import quiet
 from gpunet.backend.probe import CupyProbe, probe_cupy
@@ -44,6 +44,7 @@ __all__ = [
     "is_real",
     "manual_seed",
     "memory_order",
+    "native",
     "probe_cupy",
     "quiet",
     "random_state",

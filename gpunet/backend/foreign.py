@@ -13,7 +13,7 @@ import numpy as np
 from gpunet.backend.active import Array, backend_of
 from gpunet.errors import DTypeError
 
-__all__ = ["from_outside", "is_array", "is_real"]
+__all__ = ["from_outside", "is_array", "is_real", "native"]
 
 
 def is_array(value: Any) -> bool:
@@ -26,6 +26,11 @@ def is_array(value: Any) -> bool:
 def is_real(dtype: Any) -> bool:
     """Whether gpunet computes with numbers of this type: booleans, whole numbers, floats of at most 64 bits."""
     return dtype.kind in "biuf" and dtype.itemsize <= 8
+
+
+def native(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The same type in this machine's order of bytes, as the one object that NumPy has for it."""
+    return np.dtype(dtype.type)
 
 
 def from_outside(value: Any, what: str) -> Array:
@@ -42,7 +47,7 @@ def from_outside(value: Any, what: str) -> Array:
     """
     array = value if is_array(value) else _through_numpy(value, what)
     if not array.dtype.isnative:
-        array = array.astype(array.dtype.newbyteorder("="))
+        array = array.astype(native(array.dtype))
     return array
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gpunet.backend import Array, memory_order, xp
 from gpunet.backend.cpu_kernels import MOVED, CpuKernel, launch
 from gpunet.ops.descent import Descent, descend
@@ -15,15 +13,13 @@ DESCEND = CpuKernel(
 )
 
 
-def _takes(w: Array, grad: Array, v: Array | None, *others: Any) -> bool:
+def _takes(w: Array, grad: Array, v: Array | None, how: Descent) -> bool:
     """Weights without gaps, in any order of their axes."""
     return is_float32(w, grad, v) and bool(w.transpose(memory_order(w)).flags.c_contiguous)
 
 
 @descend.on("cpu", takes=_takes)
-def _(w: Array, grad: Array, v: Array | None, how: Descent, in_place: bool = False) -> tuple[Array, Array | None]:
-    if not in_place:
-        w, v = w.copy(order="K"), None if v is None else v.copy(order="K")
+def _(w: Array, grad: Array, v: Array | None, how: Descent) -> tuple[Array, Array | None]:
     order = memory_order(w)
     grads, weights, velocities = (
         None if each is None else xp.ascontiguousarray(each.transpose(order)) for each in (grad, w, v)

@@ -25,7 +25,7 @@ def _lie_alike(*arrays: Any) -> bool:
     """Whether these are float32 arrays without gaps, equal in shape and in how they lie in memory."""
     first = arrays[0]
     return all(
-        type(each) is np.ndarray and each.size >= SMALLEST and each.dtype is FLOAT32
+        type(each) is np.ndarray and each.size >= SMALLEST and (each.dtype is FLOAT32 or each.dtype == FLOAT32)
         and each.shape == first.shape and each.strides == first.strides
         for each in arrays
     ) and in_memory_order(first).flags.c_contiguous  # fmt: skip

@@ -28,10 +28,8 @@ class Descent(NamedTuple):
 
 
 @Pass
-def descend(w: Array, grad: Array, v: Array | None, how: Descent, in_place: bool = False) -> tuple[Array, Array | None]:
-    """The weights and the velocity after a step; v is None where there is no momentum."""
-    if not in_place:
-        w, v = w.copy(), None if v is None else v.copy()
+def descend(w: Array, grad: Array, v: Array | None, how: Descent) -> tuple[Array, Array | None]:
+    """Take a step, in place; v is None where there is no momentum."""
     step = how.decay * w + grad if how.decay else grad
     if v is not None:
         v *= how.momentum

@@ -75,4 +75,4 @@ class SGD(Optimizer):
             state["momentum_buffer"], dampening = xp.zeros_like(param), 0.0
         velocity = state["momentum_buffer"] if momentum else None
         how = Descent(group["lr"], momentum, dampening, group["weight_decay"], group["nesterov"])
-        descend(param, grad, velocity, how, True)
+        descend(param, grad, velocity, how)

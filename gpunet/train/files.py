@@ -22,7 +22,7 @@ import numpy as np
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
-from gpunet.backend import to_cpu
+from gpunet.backend import native, to_cpu
 from gpunet.errors import DTypeError, FileError
 from gpunet.nn import Module
 
@@ -329,7 +329,7 @@ def _array_of(dtype: str, shape: list[int], data: bytes) -> np.ndarray:
     array = np.frombuffer(data, _TYPES[dtype])
     if dtype == "BF16":  # the upper half of the bits of a float32
         array = (array.astype("<u4") << 16).view("<f4")
-    return array.reshape(shape).astype(array.dtype.newbyteorder("="), copy=False)
+    return array.reshape(shape).astype(native(array.dtype), copy=False)
 
 
 def bytes_of(model: Module) -> int:

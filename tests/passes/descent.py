@@ -13,7 +13,7 @@ HOW = [
 ]
 
 
-@cases("descend")
+@cases("descend", in_place=True)
 def descend(rng):
     for how in HOW:
         for shape in ((1,), (17,), (300, 7), (8, 3, 3, 5)):
