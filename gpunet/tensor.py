@@ -901,6 +901,8 @@ def apply(operation: Operation, *inputs: Any) -> Tensor:
                 check_active(array, f"an input of {type(operation).__name__}")
             arrays.append(array)
             nodes.append(value._node if recording else None)
+        elif hasattr(value, "dtype") and not is_array(value):
+            raise DTypeError(f"{type(operation).__name__}: {_not_a_tensor(value)}")
         else:
             arrays.append(value)
             nodes.append(None)
@@ -1073,9 +1075,13 @@ def operand(value: Any) -> Any:
     if isinstance(value, np.generic) and is_real(value.dtype):
         return value.item()
     if hasattr(value, "dtype") and not is_array(value):
-        kind = f"{type(value).__module__}.{type(value).__qualname__}"
-        raise DTypeError(f"a Tensor and a {kind} do not go together; gpunet.tensor(...) makes a Tensor of its values")
+        raise DTypeError(_not_a_tensor(value))
     return as_tensor(value)
+
+
+def _not_a_tensor(value: Any) -> str:
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    return f"Tensors and a {kind} do not go together; gpunet.tensor(...) makes a Tensor of its values"
 
 
 def _as_float(value: Tensor) -> Tensor:

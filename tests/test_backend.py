@@ -63,6 +63,10 @@ class FakeArray:
     def shape(self):
         return self.values.shape
 
+    @property
+    def strides(self):
+        return self.values.strides
+
     def __getitem__(self, index):
         return self.values[index]
 

@@ -14,7 +14,8 @@ import pytest
 import gpunet.functional as F
 from gpunet.backend import asarray, use_backend
 from gpunet.errors import ArgumentError, BackendError, DTypeError, GradientError, ShapeError
-from gpunet.tensor import Tensor, as_tensor, tensor
+from gpunet.ops.arithmetic import Multiply
+from gpunet.tensor import Tensor, apply, as_tensor, tensor
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -405,6 +406,7 @@ def test_functions_do_not_drop_the_history_of_another_library():
         lambda: F.where(floats(2) > 0, foreign, floats(2)),
         lambda: F.cat([floats(2), foreign]),
         lambda: F.relu(foreign),
+        lambda: apply(Multiply(), floats(2), foreign),
     ):
         with pytest.raises(DTypeError, match="FromTorch"):
             call()
