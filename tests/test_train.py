@@ -734,6 +734,13 @@ def test_bfloat16_is_loaded_exactly(tmp_path):
     assert model.weight.tolist() == [[1.0, 3.140625, -9.98402083170343e-31, float("inf")]]
 
 
+@pytest.mark.parametrize("begin", [b"PK\3\4", b"\x80\2\x8a\nl\xfc"])
+def test_a_file_of_torch_save_is_called_one(tmp_path, begin):
+    (tmp_path / "weights.pth").write_bytes(begin + bytes(100) + b"\x7f")
+    with pytest.raises(FileError, match=r"torch\.save.*safetensors\.torch\.save_file"):
+        load_weights(tmp_path / "weights.pth", nn.Linear(4, 1))
+
+
 @pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2"])
 def test_numbers_that_cannot_be_read_are_named(tmp_path, dtype):
     path = as_file(tmp_path / "weights", dtype, [1, 4], bytes(4))

@@ -310,6 +310,11 @@ def parse_tensors(content: bytes, path: Path) -> dict[str, np.ndarray]:
     """
     header = int.from_bytes(content[:8], "little")
     if header > min(LARGEST_HEADER, len(content)):
+        if content.startswith((b"PK\3\4", b"\x80\2")):
+            raise FileError(
+                f"{path} is not a whole safetensors file, but one of torch.save, a pickle, which may run any program; "
+                f"where it is trusted, safetensors.torch.save_file(torch.load(path), new_path) writes one"
+            )
         raise FileError(
             f"{path} is not a whole safetensors file: it has {len(content):,} bytes and a header of {header:,}, "
             f"which may have {LARGEST_HEADER:,} at most"
