@@ -80,6 +80,16 @@ def tiny_runs(numpy_backend: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 @pytest.fixture
+def torch() -> Iterator[Any]:
+    """PyTorch on one thread: to wake another takes longer than what tests ask of it. Skipped where there is none."""
+    module = pytest.importorskip("torch")
+    before = module.get_num_threads()
+    module.set_num_threads(1)
+    yield module
+    module.set_num_threads(before)
+
+
+@pytest.fixture
 def processes() -> Iterator[Callable[..., subprocess.Popen[Any]]]:
     """Starts processes that Ctrl-C interrupts; none outlives the test."""
     started: list[subprocess.Popen[Any]] = []

@@ -13,11 +13,6 @@ from tests.reference import DIFFERENTIABLE, close, draw, upstream
 pytestmark = pytest.mark.usefixtures("backend")
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
 # --------------------------------------------------------------------------- a random configuration of each function:
 # the kind and shape of its inputs (see tests/reference.py), and its settings
 

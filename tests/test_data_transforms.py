@@ -41,8 +41,7 @@ def test_resize_against_a_loop(size):
 
 
 @pytest.mark.parametrize("size", [(3, 2), (14, 20), (9, 4)])
-def test_resize_like_pytorch(size):
-    torch = pytest.importorskip("torch")
+def test_resize_like_pytorch(size, torch):
     batch = images()
     expected = torch.nn.functional.interpolate(torch.from_numpy(batch), size, mode="bilinear", antialias=True)
     np.testing.assert_allclose(Resize(size)(batch, RNG(0)), expected.numpy(), rtol=1e-5, atol=1e-6)

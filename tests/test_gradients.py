@@ -141,8 +141,7 @@ def torch_norms(torch, model, design, x, labels):
 
 
 @pytest.mark.parametrize("design", [*EVERY_DESIGN, Design(20, False, False, "sigmoid"), Design(20, True)], ids=str)
-def test_the_norms_are_those_of_pytorch(rng, design):
-    torch = pytest.importorskip("torch")
+def test_the_norms_are_those_of_pytorch(rng, design, torch):
     model = DeepNetwork(design)
     x, labels = images(rng, count=8), rng.integers(0, 10, 8)
     loss = cross_entropy(model(x), tensor(labels))

@@ -284,8 +284,7 @@ def torch_resnet(torch, state, layers, bottleneck, x):
     ],
     indirect=["backend"],
 )
-def test_large_networks_compute_what_pytorch_computes(name, rng):
-    torch = pytest.importorskip("torch")
+def test_large_networks_compute_what_pytorch_computes(name, rng, torch):
     model = MODELS[name](num_classes=5).double()
     x, labels = rng.standard_normal((2, 3, 40, 40)), np.array([3, 0])
     state = {key: torch.tensor(value.numpy(), requires_grad=True) for key, value in model.named_parameters()}

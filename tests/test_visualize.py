@@ -325,8 +325,7 @@ def test_bilinear_by_hand():
     np.testing.assert_allclose(resize_bilinear(maps, 2, 4), [[[0, 1, 3, 4], [0, 1, 3, 4]]])
 
 
-def test_bilinear_is_that_of_pytorch(rng):
-    torch = pytest.importorskip("torch")
+def test_bilinear_is_that_of_pytorch(rng, torch):
     maps = rng.standard_normal((2, 3, 5)).astype(np.float32)
     expected = torch.nn.functional.interpolate(torch.tensor(maps)[None], size=(7, 16), mode="bilinear")[0]
     np.testing.assert_allclose(resize_bilinear(maps, 7, 16), expected, atol=1e-6)

@@ -356,7 +356,15 @@ def test_saving_and_averaging_leave_the_weights_in_our_hands(rng):
     assert bits(y) == reference
 
 
-@pytest.mark.parametrize("name", ["resnet8", "plain8", "resnet18", "resnet50"])
+@pytest.mark.parametrize(
+    ("backend", "name"),
+    [
+        *[("numpy", name) for name in ("resnet8", "plain8", "resnet18", "resnet50")],
+        *[("emulated", name) for name in ("resnet8", "plain8")],
+        pytest.param("cupy", "resnet50", marks=pytest.mark.gpu),
+    ],
+    indirect=["backend"],
+)
 def test_networks_in_evaluation(rng, monkeypatch, name, convolutions):
     x = tensor(rng.standard_normal((2, 3, 32, 32)).astype(np.float32))
     model = with_statistics(models.create_model(name, 10, 3))
