@@ -47,6 +47,7 @@ class CpuKernel:
     Attributes:
         pointers: for each pointer its name, dtype, whether it is written to, and whether it may be null.
         numbers: the names of the numbers.
+        wanted: what `launch` looks at of each pointer: its dtype, the size of a number, and whether it may be null.
         pack: makes the struct of addresses and numbers, as C++ sees it.
     """
 
@@ -55,6 +56,7 @@ class CpuKernel:
         fields = [field.strip() for field in signature.split(",")]
         self.pointers = [_pointer(field) for field in fields if "*" in field]
         self.numbers = [field.split()[1] for field in fields if "*" not in field]
+        self.wanted = [(dtype, dtype.itemsize, may_be_null) for _, dtype, _, may_be_null in self.pointers]
         self.written = [place for place, (_, _, written, _) in enumerate(self.pointers) if written]
         kinds = "".join("d" if field.startswith("double") else "q" for field in fields if "*" not in field)
         self.pack = struct.Struct(f"{len(self.pointers)}Q{kinds}").pack
@@ -108,31 +110,34 @@ def launch(kernel: CpuKernel, *arguments: Any, items: int, work: int) -> None:
     count = len(kernel.pointers)
     if len(arguments) != count + len(kernel.numbers):
         raise ArgumentError(f"{kernel.name} takes {kernel.signature}; got {len(arguments)} arguments")
-    arrays, numbers = arguments[:count], arguments[count:]
+    numbers = arguments[count:]
     addresses = []
     ends = []
-    for array, (name, dtype, written, may_be_null) in zip(arrays, kernel.pointers, strict=False):
+    for array, (dtype, size, may_be_null) in zip(arguments, kernel.wanted):  # noqa: B905  (and `strict` takes time)
         if array is None and may_be_null:
             addresses.append(0)
             ends.append(0)
             continue
-        if type(array) is not np.ndarray or array.dtype is not dtype:
-            _check_type(kernel, array, name, dtype)
         try:
             address = _address_of(_memory_of(array))  # of what is contiguous and can be written to
-        except (TypeError, ValueError):
-            address = _address_of_other(kernel, array, name, written)
-        if address % dtype.itemsize:
+            fits = array.dtype is dtype
+        except (AttributeError, TypeError, ValueError):
+            fits = False
+        if not fits:
+            address = _address_of_other(kernel, array, len(addresses))
+        if address % size:
+            name = kernel.pointers[len(addresses)][0]
             raise ShapeError(f"{kernel.name}: {name} must begin at a multiple of the size of its numbers")
         addresses.append(address)
         ends.append(address + array.nbytes)
     for out in kernel.written:
         start, end = addresses[out], ends[out]
-        for other, address in enumerate(addresses):
-            if address < end and start < ends[other] and other != out:
-                raise ArgumentError(
-                    f"{kernel.name}: {kernel.pointers[out][0]} overlaps with {kernel.pointers[other][0]}"
-                )
+        met = 0
+        for address, its_end in zip(addresses, ends):  # noqa: B905
+            if address < end and start < its_end:
+                met += 1
+        if met > 1:  # more than itself
+            raise _overlap(kernel, out, addresses, ends)
     try:
         packed = kernel.pack(*addresses, *numbers)
     except struct.error as error:
@@ -148,14 +153,12 @@ _memory_of = ctypes.c_char.from_buffer
 _address_of = ctypes.addressof
 
 
-def _check_type(kernel: CpuKernel, array: Any, name: str, dtype: np.dtype[Any]) -> None:
+def _address_of_other(kernel: CpuKernel, array: Any, place: int) -> int:
+    """The address of an array that may only be read, or is empty; of anything else the error."""
+    name, dtype, written, _ = kernel.pointers[place]
     if not isinstance(array, np.ndarray) or array.dtype != dtype:
         got = f"{array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
         raise DTypeError(f"{kernel.name}: {name} must be an array of {dtype}, got {got}")
-
-
-def _address_of_other(kernel: CpuKernel, array: Any, name: str, written: bool) -> int:
-    """The address of an array that may only be read, or is empty."""
     if not array.flags.c_contiguous:
         raise ShapeError(
             f"{kernel.name}: {name} must be C-contiguous, got shape {array.shape}, strides {array.strides}"
@@ -163,3 +166,13 @@ def _address_of_other(kernel: CpuKernel, array: Any, name: str, written: bool) -
     if written and not array.flags.writeable:
         raise ShapeError(f"{kernel.name}: {name} is written to, got a read-only array")
     return int(array.ctypes.data)
+
+
+def _overlap(kernel: CpuKernel, out: int, addresses: list[int], ends: list[int]) -> ArgumentError:
+    """The error that says which array lies where the kernel writes another."""
+    others = (
+        name
+        for place, (name, *_) in enumerate(kernel.pointers)
+        if place != out and addresses[place] < ends[out] and addresses[out] < ends[place]
+    )
+    return ArgumentError(f"{kernel.name}: {kernel.pointers[out][0]} overlaps with {next(others)}")
