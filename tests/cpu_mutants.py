@@ -82,8 +82,8 @@ EXPLAINED: dict[str, str] = {
     ),
     "softmax.h: if (bests[lane] > best || bests[lane] != bests[lane]) best = bests[lane]; -> "
     "if (bests[lane] >= best || bests[lane] != bests[lane]) best = bests[lane];": "equal values are equal",
-    "batchnorm.h: moments[channels + c] = variance < 0 ? 0 : variance; -> "
-    "moments[channels + c] = variance < 0 ? 1 : variance;": (
+    "batchnorm.h: partial[width + c] = variance < 0 ? 0 : variance; -> "
+    "partial[width + c] = variance < 0 ? 1 : variance;": (
         "a guard: where rounding could make it negative the sums are taken again about the mean, and it is not"
     ),
 }
