@@ -81,7 +81,7 @@ def kernels_of_depthwise(monkeypatch):
     monkeypatch.setattr(
         gpunet.ops.cpu_depthwise,
         "launch",
-        lambda kernel, *rest, **more: launched.append(kernel) or launch(kernel, *rest, **more),
+        lambda prepared, *arrays: launched.append(prepared.kernel) or launch(prepared, *arrays),
     )
     yield
     assert gpunet.ops.cpu_depthwise.DEPTHWISE in launched

@@ -21,9 +21,9 @@ def launched(monkeypatch):
     """The kernels that ran; however small the arrays are, they do."""
     launched = []
 
-    def launch(kernel, *arguments, **work):
-        launched.append(kernel.name)
-        return real(kernel, *arguments, **work)
+    def launch(prepared, *arrays):
+        launched.append(prepared.kernel.name)
+        return real(prepared, *arrays)
 
     real = cpu_elementwise.launch
     monkeypatch.setattr(cpu_elementwise, "launch", launch)

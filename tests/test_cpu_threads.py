@@ -27,7 +27,7 @@ def rectified(seed, size):
     inside = slice(size, 2 * size)
     right = numbers[1].copy()
     right[inside] = np.maximum(numbers[0, inside], 0)
-    launch(RELU, numbers[0, inside], numbers[1, inside], items=size, work=MUCH)
+    launch(RELU.prepare(items=size, work=MUCH), numbers[0, inside], numbers[1, inside])
     return numbers[1], right
 
 

@@ -1,5 +1,9 @@
 """Launching the CPU kernels of raw_kernels/cpu/: one wrapper for all of them, which checks what C++ does not.
 
+    RELU = CpuKernel("relu_forward", "const float* x, float* y")     its fields, as the source declares them
+    prepared = RELU.prepare(items=x.size, work=MOVED * x.size)       all but the arrays; a launcher keeps it for a shape
+    launch(prepared, x, y)
+
 A kernel gets addresses. Handed a transposed view, an array of float64 or one that is too short, it would read and
 write whatever lies there. `launch` compares every argument with the kernel's declared signature first; its errors are
 mistakes in gpunet, never in a user's program. It alone touches addresses, and it holds the arrays until the kernel has
@@ -11,7 +15,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import struct
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +23,7 @@ from gpunet.backend.cpu_library import library
 from gpunet.backend.tiles import get_num_threads
 from gpunet.errors import ArgumentError, BackendError, DTypeError, ShapeError
 
-__all__ = ["KERNELS", "MOVED", "CpuKernel", "launch"]
+__all__ = ["KERNELS", "MOVED", "CpuKernel", "Launch", "launch"]
 
 _DTYPES: dict[str, np.dtype[Any]] = {
     "float": np.dtype(np.float32),
@@ -46,22 +50,37 @@ class CpuKernel:
 
     Attributes:
         pointers: for each pointer its name, dtype, whether it is written to, and whether it may be null.
-        numbers: the names of the numbers.
         wanted: what `launch` looks at of each pointer: its dtype, the size of a number, and whether it may be null.
-        pack: makes the struct of addresses and numbers, as C++ sees it.
+        pack_addresses: makes the beginning of the struct that C++ sees. Every field has 8 bytes.
+        pack_numbers: makes the rest of it.
     """
 
     def __init__(self, name: str, signature: str) -> None:
         self.name, self.signature = name, signature
         fields = [field.strip() for field in signature.split(",")]
         self.pointers = [_pointer(field) for field in fields if "*" in field]
-        self.numbers = [field.split()[1] for field in fields if "*" not in field]
         self.wanted = [(dtype, dtype.itemsize, may_be_null) for _, dtype, _, may_be_null in self.pointers]
         self.written = [place for place, (_, _, written, _) in enumerate(self.pointers) if written]
         kinds = "".join("d" if field.startswith("double") else "q" for field in fields if "*" not in field)
-        self.pack = struct.Struct(f"{len(self.pointers)}Q{kinds}").pack
+        self.pack_addresses = struct.Struct(f"{len(self.pointers)}Q").pack
+        self.pack_numbers = struct.Struct(kinds).pack
         self._address: int | None = None
         KERNELS.setdefault(name, self)
+
+    def prepare(self, *numbers: Any, items: int, work: int) -> Launch:
+        """All of a launch but its arrays.
+
+        Args:
+            items: how many items the kernel's work has; which, its source says.
+            work: roughly how many multiply-adds all of it takes; a number that is only moved counts as `MOVED`.
+
+        Raises:
+            ArgumentError: for a wrong number of numbers, or one that is none or not whole.
+        """
+        try:
+            return Launch(self, self.pack_numbers(*numbers), items, work)
+        except struct.error as error:
+            raise ArgumentError(f"{self.name} takes {self.signature}; got the numbers {numbers}") from error
 
     def address(self) -> int:
         """Where the kernel lies in the library, looked up at the first launch.
@@ -72,6 +91,15 @@ class CpuKernel:
         if self._address is None:
             self._address = ctypes.cast(_entry(self.name), ctypes.c_void_p).value or 0
         return self._address
+
+
+class Launch(NamedTuple):
+    """All of a launch but its arrays; see `CpuKernel.prepare`."""
+
+    kernel: CpuKernel
+    numbers: bytes
+    items: int
+    work: int
 
 
 def _entry(name: str) -> Any:
@@ -95,25 +123,20 @@ def _pointer(field: str) -> tuple[str, np.dtype[Any], bool, bool]:
     return name, dtype, not kind.startswith("const "), kind.endswith("?")
 
 
-def launch(kernel: CpuKernel, *arguments: Any, items: int, work: int) -> None:
+def launch(prepared: Launch, *arrays: Any) -> None:
     """Run a kernel on all its items, on several threads where the work is worth it.
 
-    Args:
-        items: how many items the kernel's work has; which, its source says.
-        work: roughly how many multiply-adds all of it takes; a number that is only moved counts as `MOVED`.
-
     Raises:
-        ArgumentError: for a wrong number of arguments, a number that is none or not whole, or arrays that overlap.
+        ArgumentError: for a wrong number of arrays, or arrays that overlap.
         DTypeError: for an array of another type of number.
         ShapeError: for an array that is not C-contiguous or not aligned, or read-only where it is written to.
     """
-    count = len(kernel.pointers)
-    if len(arguments) != count + len(kernel.numbers):
-        raise ArgumentError(f"{kernel.name} takes {kernel.signature}; got {len(arguments)} arguments")
-    numbers = arguments[count:]
+    kernel, numbers, items, work = prepared
+    if len(arrays) != len(kernel.wanted):
+        raise ArgumentError(f"{kernel.name} takes {kernel.signature}; got {len(arrays)} arrays")
     addresses = []
     ends = []
-    for array, (dtype, size, may_be_null) in zip(arguments, kernel.wanted):  # noqa: B905  (and `strict` takes time)
+    for array, (dtype, size, may_be_null) in zip(arrays, kernel.wanted):  # noqa: B905  (and `strict` takes time)
         if array is None and may_be_null:
             addresses.append(0)
             ends.append(0)
@@ -138,14 +161,9 @@ def launch(kernel: CpuKernel, *arguments: Any, items: int, work: int) -> None:
                 met += 1
         if met > 1:  # more than itself
             raise _overlap(kernel, out, addresses, ends)
-    try:
-        packed = kernel.pack(*addresses, *numbers)
-    except struct.error as error:
-        named = dict(zip(kernel.numbers, numbers, strict=True))
-        raise ArgumentError(f"{kernel.name} takes {kernel.signature}; got {named}") from error
     threads = get_num_threads()
     parts = min(items, threads * PARTS, work // LEAST_WORK)
-    _run_on_threads()(kernel.address(), packed, items, parts, threads)
+    _run_on_threads()(kernel.address(), kernel.pack_addresses(*addresses) + numbers, items, parts, threads)
 
 
 # An array's own `ctypes.data` takes 2 us. This asks for the same memory through the buffer protocol, in 0.3 us.

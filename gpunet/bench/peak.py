@@ -34,7 +34,8 @@ def arithmetic_peak(size: int | None = None, repeats: int = 7, clock: Clock = ti
 def _in_registers(repeats: int, clock: Clock) -> float:
     threads = get_num_threads()
     sums = xp.empty((threads, 16), dtype=xp.float32)
-    seconds = quickest(lambda: launch(MULTIPLY_ADD_PEAK, sums, items=threads, work=threads * ITEM), repeats, clock)
+    prepared = MULTIPLY_ADD_PEAK.prepare(items=threads, work=threads * ITEM)
+    seconds = quickest(lambda: launch(prepared, sums), repeats, clock)
     return 2 * threads * ITEM / seconds
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 
 from gpunet.backend import Array, xp
-from gpunet.backend.cpu_kernels import MOVED, CpuKernel, launch
+from gpunet.backend.cpu_kernels import MOVED, CpuKernel, Launch, launch
 from gpunet.ops import batchnorm
 from gpunet.ops.batchnorm import Channels, Running, Sums
 from gpunet.ops.cpu_reduction import VECTOR, Cut, cut
@@ -61,12 +62,12 @@ def _moments(
     how = cut(x.size // channels, channels)
     partial = xp.empty((how.chunks, 2, how.width), dtype=np.float64)
     mean, var = partial[0, :, :channels]
-    numbers = (x.size, how.width, channels, how.chunk_rows, how.chunks, *settings)
+    prepared = _over_chunks(MOMENTS, x.size, channels, *settings)
 
     def lost_digits(center: Array | None) -> bool:
         state = xp.zeros(2, dtype=xp.int32)
         arrays = (x, center, *vectors, partial, known, state)
-        launch(MOMENTS, *arrays, *numbers, items=how.chunks, work=MOVED * x.size)
+        launch(prepared, *arrays)
         return bool(state[1])
 
     if lost_digits(None):  # the mean is so large that sums of x^2 do not say the variance
@@ -77,9 +78,8 @@ def _moments(
 @batchnorm.normalise.on("cpu", takes=is_float32)
 def _(x: Array, known: Channels, residual: Array | None = None, relu: bool = False) -> Array:
     how, y = cut(x.size // x.shape[-1], x.shape[-1]), xp.empty_like(x)
-    vectors, period = _whole_vectors((known.center, known.scale, known.shift), how)
-    numbers = (x.size, how.width, period, int(relu))
-    launch(NORMALISE, x, *vectors, residual, y, *numbers, items=how.rows, work=MOVED * x.size)
+    vectors = _whole_vectors((known.center, known.scale, known.shift), how)
+    launch(_over_rows(NORMALISE, x.size, x.shape[-1], int(relu)), x, *vectors, residual, y)
     return y
 
 
@@ -90,25 +90,36 @@ def _(grad: Array, x: Array, known: Channels, relu_output: Array | None = None) 
     partial = xp.empty((how.chunks, 2, how.width), dtype=np.float64)
     sums = xp.empty((4, channels), dtype=np.float32)
     arrays = (grad, x, relu_output, _repeat(known.center, how), known.inverse_std, partial, sums)
-    numbers = (x.size, how.width, channels, how.chunk_rows, how.chunks)
-    launch(SUMS, *arrays, xp.zeros(1, dtype=xp.int32), *numbers, items=how.chunks, work=MOVED * x.size)
+    launch(_over_chunks(SUMS, x.size, channels), *arrays, xp.zeros(1, dtype=xp.int32))
     return Sums(*sums)
 
 
 @batchnorm.input_gradient.on("cpu", takes=is_float32)
 def _(grad: Array, x: Array, known: Channels, sums: Sums, relu_output: Array | None = None) -> Array:
     how, dx = cut(x.size // x.shape[-1], x.shape[-1]), xp.empty_like(x)
-    vectors, period = _whole_vectors((known.center, sums.mean_gradient, sums.slope, known.scale), how)
+    vectors = _whole_vectors((known.center, sums.mean_gradient, sums.slope, known.scale), how)
     arrays = (grad, x, relu_output, *vectors, dx)
-    launch(INPUT_GRADIENT, *arrays, x.size, how.width, period, items=how.rows, work=MOVED * x.size)
+    launch(_over_rows(INPUT_GRADIENT, x.size, x.shape[-1]), *arrays)
     return dx
 
 
-def _whole_vectors(known: tuple[Array, ...], how: Cut) -> tuple[tuple[Array, ...], int]:
-    """What is known of the channels, and after how many numbers it begins anew: never within a vector."""
-    if len(known[0]) % VECTOR == 0:
-        return known, len(known[0])
-    return tuple([_repeat(each, how) for each in known]), how.width
+@functools.lru_cache(maxsize=1024)
+def _over_chunks(kernel: CpuKernel, size: int, channels: int, *settings: float) -> Launch:
+    how = cut(size // channels, channels)
+    numbers = (size, how.width, channels, how.chunk_rows, how.chunks, *settings)
+    return kernel.prepare(*numbers, items=how.chunks, work=MOVED * size)
+
+
+@functools.lru_cache(maxsize=1024)
+def _over_rows(kernel: CpuKernel, size: int, channels: int, *settings: int) -> Launch:
+    how = cut(size // channels, channels)
+    period = channels if channels % VECTOR == 0 else how.width
+    return kernel.prepare(size, how.width, period, *settings, items=how.rows, work=MOVED * size)
+
+
+def _whole_vectors(known: tuple[Array, ...], how: Cut) -> tuple[Array, ...]:
+    """What is known of the channels, so that it begins anew never within a vector."""
+    return known if len(known[0]) % VECTOR == 0 else tuple([_repeat(each, how) for each in known])
 
 
 def _repeat(vector: Array | None, how: Cut) -> Array | None:

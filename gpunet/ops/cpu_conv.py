@@ -7,13 +7,13 @@ import math
 from typing import Any, NamedTuple
 
 from gpunet.backend import Array, xp
-from gpunet.backend.cpu_kernels import CpuKernel, launch
+from gpunet.backend.cpu_kernels import CpuKernel, Launch, launch
 from gpunet.ops.batchnorm import Channels
 from gpunet.ops.conv import Shape, convolve, convolve_back_input, convolve_normalise
 from gpunet.ops.passes import is_float32
 from gpunet.ops.window import Window
 
-__all__ = ["CONVOLUTION", "Launch", "cut"]
+__all__ = ["CONVOLUTION", "cut"]
 
 CONVOLUTION = CpuKernel(
     "convolution",
@@ -31,14 +31,6 @@ TILE_NUMBERS = 1 << 18  # of x and y, that belong to a tile of pixels
 SMALLEST_TILE = 48  # pixels: for fewer, the filters are not worth being copied
 TILE_STEP = 24  # pixels: a whole number of blocks of every build
 ITEMS = 8  # at least, where there is that much to do
-
-
-class Launch(NamedTuple):
-    """What a launch needs besides the arrays."""
-
-    numbers: tuple[int, ...]
-    items: int
-    work: int
 
 
 def _takes(x: Array, weight: Array, *others: Any) -> bool:
@@ -75,11 +67,10 @@ def _forward(
     residual: Array | None,
     relu: bool,
 ) -> Array:
-    shape, (numbers, items, work) = _forward_launch(x.shape, len(weight), window, groups)
+    shape, prepared = _forward_launch(x.shape, len(weight), window, groups, relu)
     y = xp.empty(shape, dtype=x.dtype)
     bias = None if bias is None else xp.ascontiguousarray(bias)
-    arrays = (x, _filters(weight), bias, *normalise, residual, y)
-    launch(CONVOLUTION, *arrays, *numbers, 1, int(relu), items=items, work=work)
+    launch(prepared, x, _filters(weight), bias, *normalise, residual, y)
     return y
 
 
@@ -87,8 +78,8 @@ def _forward(
 def _convolve_back_input(grad: Array, weight: Array, window: Window, groups: int, shape: Shape) -> Array:
     dx = xp.empty(shape, dtype=grad.dtype)
     filters = _filters(weight)
-    for numbers, items, work in _back_launches(grad.shape, shape, window, groups):
-        launch(CONVOLUTION, grad, filters, *[None] * 5, dx, *numbers, 0, 0, items=items, work=work)
+    for prepared in _back_launches(grad.shape, shape, window, groups):
+        launch(prepared, grad, filters, *[None] * 5, dx)
     return dx
 
 
@@ -98,7 +89,7 @@ def _filters(weight: Array) -> Array:
 
 
 @functools.lru_cache(maxsize=1024)
-def _forward_launch(x: Shape, outputs: int, window: Window, groups: int) -> tuple[Shape, Launch]:
+def _forward_launch(x: Shape, outputs: int, window: Window, groups: int, relu: bool) -> tuple[Shape, Launch]:
     """The shape of y, and the launch that makes it."""
     n, height, width, all_channels = x
     rows, columns = window.output_size(height, width)
@@ -107,7 +98,7 @@ def _forward_launch(x: Shape, outputs: int, window: Window, groups: int) -> tupl
     pixels = (n, rows, columns, rows, columns, 0, 0, 1, 1)
     steps = (0, kw * channels * outputs, channels * outputs, outputs, 1, outputs // groups)
     per_pixel = all_channels * math.prod(window.stride)
-    return (n, rows, columns, outputs), cut((*geometry, *pixels, *steps), per_pixel)
+    return (n, rows, columns, outputs), cut((*geometry, *pixels, *steps), per_pixel, padded=True, relu=relu)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -128,7 +119,7 @@ def _back_launches(grad: Shape, x: Shape, window: Window, groups: int) -> list[L
             pixels = (n, down.pixels, right.pixels, height, width, down.start, right.start, *window.stride)
             first = down.last * by_row + right.last * by_column
             steps = (first, -down.step * by_row, -right.step * by_column, 1, outputs, outputs // groups)
-            launches.append(cut((*geometry, *pixels, *steps), outputs))
+            launches.append(cut((*geometry, *pixels, *steps), outputs, padded=False))
     return launches
 
 
@@ -161,7 +152,7 @@ def _phases(axis: int, size: int, window: Window) -> list[_Phase]:
     return phases
 
 
-def cut(numbers: tuple[int, ...], per_pixel: int) -> Launch:
+def cut(numbers: tuple[int, ...], per_pixel: int, padded: bool, relu: bool = False) -> Launch:
     """With the size of a tile: pixels that have `per_pixel` numbers of x each."""
     _, _, channels, groups, outputs, kh, kw, *_ = numbers
     n, rows, columns = numbers[13:16]
@@ -170,4 +161,5 @@ def cut(numbers: tuple[int, ...], per_pixel: int) -> Launch:
     number = max(1, round(pixels / max(most, SMALLEST_TILE)))
     tile = max(1, -(-pixels // (number * TILE_STEP))) * TILE_STEP
     items = -(-pixels // tile) * parts
-    return Launch((*numbers, tile), items, pixels * outputs * groups * channels * kh * kw)
+    work = pixels * outputs * groups * channels * kh * kw
+    return CONVOLUTION.prepare(*numbers, tile, int(padded), int(relu), items=items, work=work)

@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 from gpunet.backend import Array, xp
-from gpunet.backend.cpu_kernels import CpuKernel, launch
+from gpunet.backend.cpu_kernels import CpuKernel, Launch, launch
 from gpunet.ops.batchnorm import Channels
 from gpunet.ops.conv import Shape, convolve, convolve_back_filters, convolve_back_input, convolve_normalise
 from gpunet.ops.cpu_tiles import SUM_OVER_PIXELS, WINDOW, sum_in_chunks, window_numbers
@@ -64,9 +64,8 @@ def _forward(
 ) -> Array:
     x = _repeated(x, len(weight))
     y = xp.empty((len(x), *window.output_size(*x.shape[1:3]), len(weight)), dtype=x.dtype)
-    numbers, work = _numbers(x.shape, y.shape, window)
-    arrays = (x, _filters(weight), bias, *normalise, residual, y)
-    launch(DEPTHWISE, *arrays, *numbers, int(relu), 0, items=len(y) * y.shape[1], work=work)
+    prepared = _launch(x.shape, y.shape, window, int(relu), 0, len(y) * y.shape[1])
+    launch(prepared, x, _filters(weight), bias, *normalise, residual, y)
     return y
 
 
@@ -78,8 +77,8 @@ def _takes_gradient(grad: Array, weight: Array, window: Window, groups: int, sha
 def _convolve_back_input(grad: Array, weight: Array, window: Window, groups: int, shape: Shape) -> Array:
     outputs = len(weight)
     dx = xp.empty((*shape[:3], outputs), dtype=grad.dtype)
-    numbers, work = _numbers(dx.shape, grad.shape, window)
-    launch(DEPTHWISE, grad, _filters(weight), *[None] * 5, dx, *numbers, 0, 1, items=shape[0] * shape[1], work=work)
+    prepared = _launch(dx.shape, grad.shape, window, 0, 1, shape[0] * shape[1])
+    launch(prepared, grad, _filters(weight), *[None] * 5, dx)
     return dx if outputs == groups else dx.reshape(*shape, -1).sum(axis=4)
 
 
@@ -95,9 +94,9 @@ def _convolve_back_filters(x: Array, grad: Array, window: Window, groups: int) -
 
 
 @functools.lru_cache(maxsize=1024)
-def _numbers(x: Shape, y: Shape, window: Window) -> tuple[tuple[int, ...], int]:
-    """The numbers of the kernel, and its work."""
-    return window_numbers(x, y, window, x[3]), math.prod(y) * math.prod(window.kernel)
+def _launch(x: Shape, y: Shape, window: Window, relu: int, back: int, rows: int) -> Launch:
+    work = math.prod(y) * math.prod(window.kernel)
+    return DEPTHWISE.prepare(*window_numbers(x, y, window, x[3]), relu, back, items=rows, work=work)
 
 
 def _filters(weight: Array) -> Array:

@@ -25,7 +25,7 @@ def _(w: Array, grad: Array, v: Array | None, how: Descent) -> tuple[Array, Arra
         None if each is None else xp.ascontiguousarray(each.transpose(order)) for each in (grad, w, v)
     )
     numbers = (int(how.nesterov), how.rate, how.momentum, 1 - how.dampening, how.decay)
-    launch(DESCEND, grads, weights, velocities, *numbers, items=w.size, work=MOVED * w.size)
+    launch(DESCEND.prepare(*numbers, items=w.size, work=MOVED * w.size), grads, weights, velocities)
     if v is not None and not xp.may_share_memory(v, velocities):  # it lay in another order
         v.transpose(order)[...] = velocities
     return w, v

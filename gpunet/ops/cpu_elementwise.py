@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 
 from gpunet.backend import Array, xp
-from gpunet.backend.cpu_kernels import MOVED, CpuKernel, launch
+from gpunet.backend.cpu_kernels import MOVED, CpuKernel, Launch, launch
 from gpunet.backend.layout import in_memory_order
 from gpunet.ops.activation import rectify, rectify_back
 from gpunet.ops.arithmetic import add
@@ -19,6 +20,11 @@ ADD = CpuKernel("add", "const float* a, const float* b, float* y")
 ADD_TO = CpuKernel("add_to", "const float* a, float* y")
 
 SMALLEST = 1 << 12  # numbers; fewer are done before a kernel is launched
+
+
+@functools.lru_cache(maxsize=1024)
+def _over(kernel: CpuKernel, size: int) -> Launch:
+    return kernel.prepare(items=size, work=MOVED * size)
 
 
 def _lie_alike(*arrays: Any) -> bool:
@@ -34,16 +40,14 @@ def _lie_alike(*arrays: Any) -> bool:
 @rectify.on("cpu", takes=_lie_alike)
 def _(x: Array) -> Array:
     y = xp.empty_like(x)
-    launch(RELU, in_memory_order(x), in_memory_order(y), items=x.size, work=MOVED * x.size)
+    launch(_over(RELU, x.size), in_memory_order(x), in_memory_order(y))
     return y
 
 
 @rectify_back.on("cpu", takes=_lie_alike)
 def _(grad: Array, y: Array) -> Array:
     dx = xp.empty_like(y)
-    launch(
-        RELU_GRADIENT, in_memory_order(grad), in_memory_order(y), in_memory_order(dx), items=y.size, work=MOVED * y.size
-    )
+    launch(_over(RELU_GRADIENT, y.size), in_memory_order(grad), in_memory_order(y), in_memory_order(dx))
     return dx
 
 
@@ -51,7 +55,7 @@ def _(grad: Array, y: Array) -> Array:
 def _(a: Array, b: Array, out: Array | None = None) -> Array:
     if out is None:
         y = xp.empty_like(b)
-        launch(ADD, in_memory_order(a), in_memory_order(b), in_memory_order(y), items=b.size, work=MOVED * b.size)
+        launch(_over(ADD, b.size), in_memory_order(a), in_memory_order(b), in_memory_order(y))
         return y
-    launch(ADD_TO, in_memory_order(a), in_memory_order(out), items=b.size, work=MOVED * b.size)
+    launch(_over(ADD_TO, b.size), in_memory_order(a), in_memory_order(out))
     return out

@@ -6,8 +6,8 @@ import functools
 from typing import Any
 
 from gpunet.backend import Array, xp
-from gpunet.backend.cpu_kernels import launch
-from gpunet.ops.cpu_conv import CONVOLUTION, Launch, cut
+from gpunet.backend.cpu_kernels import Launch, launch
+from gpunet.ops.cpu_conv import cut
 from gpunet.ops.linear import linear, linear_back_input
 from gpunet.ops.passes import is_float32
 
@@ -28,11 +28,11 @@ def _linear_back_input(grad: Array, weight: Array) -> Array:
     return _multiply(grad, weight, None, inputs, _launch(len(grad), outputs, inputs, inputs, 1))
 
 
-def _multiply(x: Array, weight: Array, bias: Array | None, columns: int, how: Launch) -> Array:
+def _multiply(x: Array, weight: Array, bias: Array | None, columns: int, prepared: Launch) -> Array:
     y = xp.empty((len(x), columns), dtype=x.dtype)
     bias = None if bias is None else xp.ascontiguousarray(bias)
     arrays = (xp.ascontiguousarray(x), xp.ascontiguousarray(weight), bias, None, None, None, None, y)
-    launch(CONVOLUTION, *arrays, *how.numbers, 1, 0, items=how.items, work=how.work)
+    launch(prepared, *arrays)
     return y
 
 
@@ -40,4 +40,4 @@ def _multiply(x: Array, weight: Array, bias: Array | None, columns: int, how: La
 def _launch(rows: int, inputs: int, outputs: int, by_input: int, by_output: int) -> Launch:
     geometry = (1, rows, inputs, 1, outputs, 1, 1, 1, 1, 0, 0, 1, 1)
     pixels = (1, 1, rows, 1, rows, 0, 0, 1, 1)
-    return cut((*geometry, *pixels, 0, 0, 0, by_input, by_output, 0), inputs)
+    return cut((*geometry, *pixels, 0, 0, 0, by_input, by_output, 0), inputs, padded=True)

@@ -101,7 +101,7 @@ def _adaptive_max_pool2d_backward(grad: Array, winner: Array, shape: Shape) -> A
 
 def _launch_rows(kernel: CpuKernel, arrays: tuple[Array | None, ...], result: Array, work: int, *settings: int) -> None:
     """An item is a row of the result."""
-    launch(kernel, *arrays, *settings, items=result.shape[0] * result.shape[1], work=MOVED * work)
+    launch(kernel.prepare(*settings, items=result.shape[0] * result.shape[1], work=MOVED * work), *arrays)
 
 
 def _window(window: Window, shape: Shape, out_shape: Shape) -> tuple[int, ...]:

@@ -51,7 +51,7 @@ def _(x: Array, factor: None = None) -> Array:
     how, matrices = cut(rows, columns), math.prod(outer)
     partial = xp.empty((matrices, how.chunks, how.width), dtype=np.float64)
     numbers = (rows * columns, how.width, how.chunk_rows, how.chunks)
-    launch(SUM_ROWS, x, partial, *numbers, items=matrices * how.chunks, work=MOVED * x.size)
+    launch(SUM_ROWS.prepare(*numbers, items=matrices * how.chunks, work=MOVED * x.size), x, partial)
     if how.width == columns and how.chunks == 1:
         return partial.reshape(*outer, columns)
     return partial.reshape(*outer, how.chunks * how.width // columns, columns).sum(axis=-2)

@@ -26,7 +26,8 @@ def _launcher(kernel: CpuKernel) -> Callable[..., Array]:
         arrays = [xp.ascontiguousarray(array) for array in args[:-1]]
         result = xp.empty_like(arrays[0])
         classes = result.shape[-1]
-        launch(kernel, *arrays, result, classes, items=result.size // classes, work=result.size * WORK)
+        prepared = kernel.prepare(classes, items=result.size // classes, work=result.size * WORK)
+        launch(prepared, *arrays, result)
         return result
 
     return run

@@ -6,7 +6,7 @@ import functools
 import math
 
 from gpunet.backend import Array, xp
-from gpunet.backend.cpu_kernels import MOVED, CpuKernel, launch
+from gpunet.backend.cpu_kernels import MOVED, CpuKernel, Launch, launch
 from gpunet.ops.window import Window
 
 __all__ = ["SUM_OVER_PIXELS", "WINDOW", "sum_in_chunks", "window_numbers"]
@@ -29,24 +29,25 @@ CHUNK_WORK = 1 << 21  # multiply-adds that are worth a partial result of their o
 
 def sum_in_chunks(kernel: CpuKernel, x: Array, grad: Array, window: Window, groups: int, ranges: int) -> Array:
     """The sum over all pixels that a kernel makes chunk by chunk, each with so many ranges of channels as its items."""
-    numbers, chunks, work = _cut(x.shape, grad.shape, window, groups, ranges)
+    prepared, chunks = _cut(kernel, x.shape, grad.shape, window, groups, ranges)
     dfilters = xp.empty((*window.kernel, x.shape[3] // groups, grad.shape[3]), dtype=x.dtype)
-    if work == 0:  # of no image, the sums are 0
+    if prepared.work == 0:  # of no image, the sums are 0
         dfilters[...] = 0
     elif chunks == 1:
-        launch(kernel, x, grad, dfilters, *numbers, items=ranges, work=work)
+        launch(prepared, x, grad, dfilters)
     else:
         partial = xp.empty((chunks, dfilters.size), dtype=x.dtype)
-        launch(kernel, x, grad, partial, *numbers, items=chunks * ranges, work=work)
-        launch(ADD_CHUNKS, partial, dfilters, chunks, dfilters.size, items=dfilters.size, work=MOVED * partial.size)
+        launch(prepared, x, grad, partial)
+        size = dfilters.size
+        launch(ADD_CHUNKS.prepare(chunks, size, items=size, work=MOVED * partial.size), partial, dfilters)
     return dfilters.transpose(3, 2, 0, 1)
 
 
 @functools.lru_cache(maxsize=1024)
 def _cut(
-    x: tuple[int, ...], grad: tuple[int, ...], window: Window, groups: int, ranges: int
-) -> tuple[tuple[int, ...], int, int]:
-    """The numbers of the kernel, how many chunks the tiles make, and the work of all.
+    kernel: CpuKernel, x: tuple[int, ...], grad: tuple[int, ...], window: Window, groups: int, ranges: int
+) -> tuple[Launch, int]:
+    """The launch, and how many chunks the tiles make.
 
     It depends on the shapes alone, and so do the bits of the result.
     """
@@ -57,7 +58,8 @@ def _cut(
     tiles = -(-n // images) * -(-out_height // rows) * -(-out_width // columns)
     work = math.prod(grad) * math.prod(window.kernel) * x[3] // groups
     chunks = max(1, min(tiles, CHUNKS // ranges, work // CHUNK_WORK))
-    return (*window_numbers(x, grad, window, groups), images, rows, columns, chunks), chunks, work
+    numbers = (*window_numbers(x, grad, window, groups), images, rows, columns, chunks)
+    return kernel.prepare(*numbers, items=chunks * ranges, work=work), chunks
 
 
 def window_numbers(x: tuple[int, ...], y: tuple[int, ...], window: Window, groups: int) -> tuple[int, ...]:
