@@ -50,7 +50,7 @@ class CpuKernel:
 
     Attributes:
         pointers: for each pointer its name, dtype, whether it is written to, and whether it may be null.
-        wanted: what `launch` looks at of each pointer: its dtype, the size of a number, and whether it may be null.
+        wanted: what `launch` looks at: the same but for the name, and the size of a number.
         pack_addresses: makes the beginning of the struct that C++ sees. Every field has 8 bytes.
         pack_numbers: makes the rest of it.
     """
@@ -59,8 +59,7 @@ class CpuKernel:
         self.name, self.signature = name, signature
         fields = [field.strip() for field in signature.split(",")]
         self.pointers = [_pointer(field) for field in fields if "*" in field]
-        self.wanted = [(dtype, dtype.itemsize, may_be_null) for _, dtype, _, may_be_null in self.pointers]
-        self.written = [place for place, (_, _, written, _) in enumerate(self.pointers) if written]
+        self.wanted = [(dtype, dtype.itemsize, written, may_be_null) for _, dtype, written, may_be_null in self.pointers]
         kinds = "".join("d" if field.startswith("double") else "q" for field in fields if "*" not in field)
         self.pack_addresses = struct.Struct(f"{len(self.pointers)}Q").pack
         self.pack_numbers = struct.Struct(kinds).pack
@@ -135,11 +134,11 @@ def launch(prepared: Launch, *arrays: Any) -> None:
     if len(arrays) != len(kernel.wanted):
         raise ArgumentError(f"{kernel.name} takes {kernel.signature}; got {len(arrays)} arrays")
     addresses = []
-    ends = []
-    for array, (dtype, size, may_be_null) in zip(arrays, kernel.wanted):  # noqa: B905  (and `strict` takes time)
+    spans = []  # where each array begins and ends
+    outs = []  # of those that are written to
+    for array, (dtype, size, is_written, may_be_null) in zip(arrays, kernel.wanted):  # noqa: B905  (takes time)
         if array is None and may_be_null:
             addresses.append(0)
-            ends.append(0)
             continue
         try:
             address = _address_of(_memory_of(array))  # of what is contiguous and can be written to
@@ -151,16 +150,18 @@ def launch(prepared: Launch, *arrays: Any) -> None:
         if address % size:
             name = kernel.pointers[len(addresses)][0]
             raise ShapeError(f"{kernel.name}: {name} must begin at a multiple of the size of its numbers")
+        span = address, address + array.nbytes
         addresses.append(address)
-        ends.append(address + array.nbytes)
-    for out in kernel.written:
-        start, end = addresses[out], ends[out]
+        spans.append(span)
+        if is_written:
+            outs.append(span)
+    for start, end in outs:
         met = 0
-        for address, its_end in zip(addresses, ends):  # noqa: B905
-            if address < end and start < its_end:
+        for first, last in spans:
+            if first < end and start < last:
                 met += 1
         if met > 1:  # more than itself
-            raise _overlap(kernel, out, addresses, ends)
+            raise _overlap(kernel, arrays)
     threads = get_num_threads()
     parts = min(items, threads * PARTS, work // LEAST_WORK)
     _run_on_threads()(kernel.address(), kernel.pack_addresses(*addresses) + numbers, items, parts, threads)
@@ -186,11 +187,13 @@ def _address_of_other(kernel: CpuKernel, array: Any, place: int) -> int:
     return int(array.ctypes.data)
 
 
-def _overlap(kernel: CpuKernel, out: int, addresses: list[int], ends: list[int]) -> ArgumentError:
+def _overlap(kernel: CpuKernel, arrays: tuple[Any, ...]) -> ArgumentError:
     """The error that says which array lies where the kernel writes another."""
-    others = (
-        name
-        for place, (name, *_) in enumerate(kernel.pointers)
-        if place != out and addresses[place] < ends[out] and addresses[out] < ends[place]
+    named = [(name, written, array) for (name, _, written, _), array in zip(kernel.pointers, arrays, strict=True)]
+    out, other = next(
+        (out, other)
+        for out, is_written, memory in named
+        for other, _, its_memory in named
+        if is_written and other != out and its_memory is not None and np.may_share_memory(memory, its_memory)
     )
-    return ArgumentError(f"{kernel.name}: {kernel.pointers[out][0]} overlaps with {next(others)}")
+    return ArgumentError(f"{kernel.name}: {out} overlaps with {other}")
