@@ -59,7 +59,9 @@ class CpuKernel:
         self.name, self.signature = name, signature
         fields = [field.strip() for field in signature.split(",")]
         self.pointers = [_pointer(field) for field in fields if "*" in field]
-        self.wanted = [(dtype, dtype.itemsize, written, may_be_null) for _, dtype, written, may_be_null in self.pointers]
+        self.wanted = [
+            (dtype, dtype.itemsize, written, may_be_null) for _, dtype, written, may_be_null in self.pointers
+        ]
         kinds = "".join("d" if field.startswith("double") else "q" for field in fields if "*" not in field)
         self.pack_addresses = struct.Struct(f"{len(self.pointers)}Q").pack
         self.pack_numbers = struct.Struct(kinds).pack
