@@ -406,6 +406,16 @@ def test_probe_runs_once(cupy):
 # Arrays
 
 
+def test_a_tensor_is_read_as_an_array_on_numpy_alone(backend):
+    values = gpunet.tensor([1.0, 2.0])
+    if backend == "numpy":
+        assert to_cpu(values).tolist() == asarray(values).tolist() == [1, 2]
+    else:
+        for read in (to_cpu, asarray):
+            with pytest.raises(BackendError, match=r"t\.numpy\(\) copies its values"):
+                read(values)
+
+
 def test_to_cpu_and_asarray(backend):
     array = asarray([[1, 2], [3, 4]], dtype="float32")
     assert isinstance(array, xp.ndarray)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
+from gpunet import nn
 from gpunet.backend import to_cpu
 from gpunet.errors import ArgumentError, BackendError, NonFiniteError, StateDictError
 from gpunet.optim import SGD, Adam, AdamW, Optimizer, clip_grad_norm_, lr_scheduler
@@ -798,6 +799,11 @@ def test_clip_grad_norm_as_recorded(case):
     for i, (param, array) in enumerate(zip(params, arrays, strict=True)):
         assert param.grad.data is array
         np.testing.assert_allclose(to_cpu(array), RECORDED[f"clips/{case}/{i}"], rtol=1e-14)
+
+
+def test_clip_grad_norm_is_not_given_a_model():
+    with pytest.raises(ArgumentError, match=r"got Linear; of a model give model.parameters\(\)"):
+        clip_grad_norm_(nn.Linear(2, 3), 1.0)
 
 
 def test_clip_grad_norm_by_hand():

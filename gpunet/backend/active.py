@@ -165,8 +165,8 @@ def active_backend() -> str:
 
 def backend_of(array: Array) -> str:
     """The name of the backend that an array belongs to."""
-    package = type(array).__module__.partition(".")[0]
-    return "emulated" if package == "gpunet" else package
+    module = type(array).__module__
+    return "emulated" if module.startswith("gpunet.emulated") else module.partition(".")[0]
 
 
 def check_active(array: Array, what: str) -> None:

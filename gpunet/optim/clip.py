@@ -58,6 +58,10 @@ def clip_grad_norm_(
 
 
 def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Array]:
+    if not isinstance(parameters, Tensor | Iterable):
+        raise ArgumentError(
+            f"clip_grad_norm_ expects Tensors, got {type(parameters).__name__}; of a model give model.parameters()"
+        )
     grads = []
     for position, param in enumerate([parameters] if isinstance(parameters, Tensor) else parameters):
         if not isinstance(param, Tensor):
