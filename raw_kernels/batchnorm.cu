@@ -234,14 +234,15 @@ batch_norm_merge_moments(const double* __restrict__ chunk_mean, const double* __
 // Bytes: a few numbers a channel.
 template <typename T>
 __global__ void __launch_bounds__(BLOCK, RESIDENT)
-batch_norm_channels(const double* __restrict__ mean, const double* __restrict__ var,
+batch_norm_channels(const T* __restrict__ mean, const T* __restrict__ var,
                     const T* __restrict__ weight, const T* __restrict__ bias,
                     Arithmetic<T>* __restrict__ center, Arithmetic<T>* __restrict__ inverse_std,
                     Arithmetic<T>* __restrict__ scale, Arithmetic<T>* __restrict__ shift,
                     i64 channels, double eps, int affine) {
     const i64 c = thread_number();
     if (c >= channels) return;
-    describe_channel((int)c, mean[c], var[c], weight, bias, center, inverse_std, scale, shift, eps, affine);
+    describe_channel((int)c, (double)widen(mean[c]), (double)widen(var[c]), weight, bias,
+                     center, inverse_std, scale, shift, eps, affine);
 }
 
 // ----------------------------------------------------------------------------------------------------------- normalise

@@ -275,7 +275,7 @@ BATCH_NORM_CHANNELS = Kernel(
     "batchnorm",
     "batch_norm_channels",
     ("T",),
-    f"const double* mean, const double* var, const T* weight, const T* bias, {_MADE_OF_CHANNELS}, "
+    f"const T* mean, const T* var, const T* weight, const T* bias, {_MADE_OF_CHANNELS}, "
     "i64 channels, double eps, int affine",
     "makes the numbers of one channel that the other kernels need",
 )

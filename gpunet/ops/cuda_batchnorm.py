@@ -75,18 +75,28 @@ def _(x: Array) -> tuple[Array, Array]:
     return _moments(x, None, None, 0.0, Running())[:2]
 
 
-def _is_for_kernel(x: Array, weight: Array | None, bias: Array | None, eps: float, running: Running) -> bool:
+def _fit(x: Array, *vectors: Array | None) -> bool:
     """Whether all vectors are of one type, in which what x is computed in can be told, and lie in one piece."""
-    vectors = [each for each in (weight, bias, running.mean, running.var) if each is not None]
-    return (weight is None) == (bias is None) and all(
-        each.dtype == vectors[0].dtype
+    given = [each for each in vectors if each is not None]
+    return all(
+        each.dtype == given[0].dtype
         and arithmetic_dtype(each.dtype) == arithmetic_dtype(x.dtype)
         and each.flags.c_contiguous
-        for each in vectors
+        for each in given
     )
 
 
-@batchnorm.statistics.on("cuda", takes=_is_for_kernel)
+def _are_for_statistics(x: Array, weight: Array | None, bias: Array | None, eps: float, running: Running) -> bool:
+    return (weight is None) == (bias is None) and _fit(x, weight, bias, *running[:2])
+
+
+def _are_for_channels(
+    mean: Array, var: Array, weight: Array | None, bias: Array | None, eps: float, like: Array
+) -> bool:
+    return (weight is None) == (bias is None) and _fit(like, mean, var, weight, bias)
+
+
+@batchnorm.statistics.on("cuda", takes=_are_for_statistics)
 def _(x: Array, weight: Array | None, bias: Array | None, eps: float, running: Running) -> tuple[Channels, Running]:
     """What normalising x (N, ..., C) by its own moments needs; and the running statistics, moved in place."""
     return _moments(x, weight, bias, eps, running)[2], running
@@ -112,15 +122,12 @@ def _moments(
     return mean, var, made
 
 
-@batchnorm.channels.on("cuda")
+@batchnorm.channels.on("cuda", takes=_are_for_channels)
 def _(mean: Array, var: Array, weight: Array | None, bias: Array | None, eps: float, like: Array) -> Channels:
     """What normalising by this mean and variance (C,) needs, for values of the type of `like`."""
     made = _empty_channels(len(mean), like)
-    affine = weight is not None and bias is not None
-    vectors = (weight, bias) if affine else (like, like)  # not looked at
-    vectors = tuple(xp.ascontiguousarray(vector) for vector in vectors)
-    statistics = (xp.ascontiguousarray(moment, dtype=xp.float64) for moment in (mean, var))
-    launch(BATCH_NORM_CHANNELS, *statistics, *vectors, *made, len(mean), eps, int(affine), threads=len(mean))
+    vectors = (mean, var) if weight is None else (weight, bias)  # not looked at
+    launch(BATCH_NORM_CHANNELS, mean, var, *vectors, *made, len(mean), eps, int(weight is not None), threads=len(mean))
     return made
 
 

@@ -52,6 +52,7 @@ def channels(rng):
         weight, bias = normal(rng, (count,), dtype), normal(rng, (count,), dtype)
         yield mean, var, weight, bias, 1e-5, weight
         yield mean.astype(np.float32), var.astype(np.float32), None, None, 1e-3, weight
+        yield mean.astype(dtype), var.astype(dtype), weight, bias, 1e-1, weight
 
 
 @cases("statistics", special=False, in_place=True)
