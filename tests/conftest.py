@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
@@ -27,6 +28,12 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Ite
     slow = len(terminalreporter.stats.get("deselected", [])) if by_speed_alone else 0
     if line := left_out(reasons, slow):
         terminalreporter.write_line(line)
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests, all there until the end, need not be searched for garbage again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
