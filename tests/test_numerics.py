@@ -47,7 +47,9 @@ def test_an_interrupt_at_any_moment_leaves_blas_as_it_was(usual):
     try:
         for strike in range(200):
             with contextlib.suppress(KeyboardInterrupt):
-                signal.setitimer(signal.ITIMER_REAL, 1e-4 + 1e-6 * strike, 1e-2)
+                signal.setitimer(
+                    signal.ITIMER_REAL, 1e-4 + 1e-6 * strike, 1.0
+                )  # and again, should it strike in __del__
                 while True:
                     with single_threaded_blas():
                         pass
