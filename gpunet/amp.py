@@ -28,6 +28,7 @@ from gpunet.errors import ArgumentError, DTypeError, GradientError, StateDictErr
 from gpunet.functional.checks import check_float, whole_number
 from gpunet.ops.writing import about_to_write
 from gpunet.optim import Optimizer
+from gpunet.optim.at_once import unscale
 from gpunet.optim.checks import checked_number, positive
 from gpunet.tensor import Tensor
 
@@ -137,9 +138,12 @@ class GradScaler:
         grads = _gradients(optimizer)
         about_to_write(*grads)
         with quiet():
-            for grad in grads:
-                grad *= 1 / self._scale
-        self._overflow[optimizer] = ~xp.stack([xp.isfinite(grad).all() for grad in grads]).all()
+            overflow = unscale(grads, 1 / self._scale)
+            if overflow is None:
+                for grad in grads:
+                    grad *= 1 / self._scale
+                overflow = ~xp.stack([xp.isfinite(grad).all() for grad in grads]).all()
+        self._overflow[optimizer] = overflow
 
     def step(self, optimizer: Optimizer) -> bool:
         """Make the step of an optimizer if all gradients are finite, having unscaled them unless that was done.

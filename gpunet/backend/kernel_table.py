@@ -18,6 +18,7 @@ import numpy as np
 from gpunet.errors import ArgumentError
 
 __all__ = [
+    "ADAM",
     "ADAPTIVE_AVG_POOL2D_BACKWARD",
     "ADAPTIVE_AVG_POOL2D_FORWARD",
     "ADAPTIVE_MAX_POOL2D_BACKWARD",
@@ -38,7 +39,9 @@ __all__ = [
     "MAX_POOL2D_FORWARD",
     "PACK_BYTES",
     "RELU_GRADIENT",
+    "SGD",
     "TEMPLATE_DTYPES",
+    "UNSCALE",
     "Instance",
     "Kernel",
     "Parameter",
@@ -46,6 +49,7 @@ __all__ = [
 ]
 
 PACK_BYTES = 16  # what one thread can load or store at once
+TABLE_BYTES = 3840  # of a table of arrays, at most: TABLE_BYTES in optimizer.cu
 
 _C_NAMES: dict[np.dtype[Any], str] = {
     np.dtype(np.float16): "half_t",
@@ -73,6 +77,29 @@ class Parameter:
     name: str
     type: str  # T, W, Arithmetic<T>, or a C type
     is_pointer: bool
+    columns: int = 0  # of a table of arrays of this type, `Tensors<T, 3>`; 0 for anything else
+
+    @property
+    def most(self) -> int:
+        """How many rows a table has room for: MOST in optimizer.cu."""
+        return TABLE_BYTES // (8 * self.columns + 12)
+
+    @functools.cached_property
+    def table(self) -> np.dtype[Any]:
+        """A table as it lies in memory: the struct Tensors of optimizer.cu, with addresses as whole numbers."""
+        fields = [
+            ("at", np.uint64, (self.columns, self.most)),
+            ("size", np.int64, self.most),
+            ("first_block", np.int32, self.most),
+            ("count", np.int32),
+        ]
+        return np.dtype(fields, align=True)
+
+    def bytes(self, bound: dict[str, np.dtype[Any]]) -> int:
+        """Its size among the parameters of a launch."""
+        if self.columns:
+            return self.table.itemsize
+        return 8 if self.is_pointer else self.dtype(bound).itemsize
 
     def dtype(self, bound: dict[str, np.dtype[Any]]) -> np.dtype[Any]:
         """The dtype of the array or number, where the template parameters are bound to these."""
@@ -106,12 +133,12 @@ class Instance:
     def parameter_bytes(self) -> tuple[int, ...]:
         """The size of each parameter."""
         bound = self.kernel.bind(self.dtypes)
-        return tuple(8 if each.is_pointer else each.dtype(bound).itemsize for each in self.kernel.parameters)
+        return tuple(each.bytes(bound) for each in self.kernel.parameters)
 
 
 @dataclass(frozen=True, eq=False)
 class Kernel:
-    """A kernel as its source file declares it: first its arrays, then its numbers.
+    """A kernel as its source file declares it: a table of arrays if it has one, its arrays, its numbers.
 
     Args:
         source: the file in raw_kernels/, without its ending.
@@ -130,12 +157,12 @@ class Kernel:
     @functools.cached_property
     def parameters(self) -> tuple[Parameter, ...]:
         """The parameters one by one."""
-        return tuple(_parameter(declaration) for declaration in self.signature.split(","))
+        return tuple(_parameter(declaration) for declaration in re.split(r",(?![^<]*>)", self.signature))
 
     @functools.cached_property
     def arrays(self) -> int:
-        """How many of the parameters are arrays."""
-        return sum(each.is_pointer for each in self.parameters)
+        """How many of the parameters are arrays, or tables of them."""
+        return sum(each.is_pointer or each.columns > 0 for each in self.parameters)
 
     def bind(self, dtypes: Sequence[np.dtype[Any]]) -> dict[str, np.dtype[Any]]:
         """What T and W stand for, given their dtypes in the order of the template."""
@@ -155,6 +182,8 @@ class Kernel:
 
 
 def _parameter(declaration: str) -> Parameter:
+    if table := re.fullmatch(r"\s*Tensors<(\w+), (\d+)> (\w+)\s*", declaration):
+        return Parameter(table[3], table[1], False, int(table[2]))
     parts = re.fullmatch(r"\s*(?:const )?([\w<> ]+?)(\*?) (\w+)\s*", declaration)
     if parts is None:
         raise ArgumentError(f"cannot read the kernel parameter {declaration!r}")
@@ -325,6 +354,31 @@ RELU_GRADIENT = Kernel(
     "hands on a pack of a gradient, without what a ReLU has cut off",
 )
 
+# ------------------------------------------------------------------------------------------------------- optimizer.cu
+
+SGD = Kernel(
+    "optimizer",
+    "sgd",
+    ("T",),
+    "Tensors<T, 3> tensors, double rate, double momentum, double kept, double decay, int moving, int nesterov",
+    "makes a few numbers of the weights and velocities of one parameter",
+)
+ADAM = Kernel(
+    "optimizer",
+    "adam",
+    ("T",),
+    "Tensors<T, 5> tensors, double rate, double beta1, double kept1, double beta2, double kept2, double root, "
+    "double eps, double decay, double shrink, int amsgrad",
+    "makes a few numbers of the weights and running means of one parameter",
+)
+UNSCALE = Kernel(
+    "optimizer",
+    "unscale",
+    ("T",),
+    "Tensors<T, 1> tensors, int* not_finite, double factor",
+    "divides a few numbers of one gradient; its block notes whether one is not finite",
+)
+
 KERNELS = (
     MAX_POOL2D_FORWARD,
     MAX_POOL2D_BACKWARD,
@@ -344,5 +398,8 @@ KERNELS = (
     BATCH_NORM_MERGE_SUMS,
     BATCH_NORM_INPUT_GRADIENT,
     RELU_GRADIENT,
+    SGD,
+    ADAM,
+    UNSCALE,
 )
 """All kernels, in the order of their source files."""

@@ -15,6 +15,7 @@ import importlib.resources
 import math
 import operator
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -31,17 +32,22 @@ if TYPE_CHECKING:
 __all__ = [
     "BLOCK",
     "OPTIONS",
+    "blocks_of",
     "device",
     "enabled",
     "kernel_names",
     "kernel_source",
     "kernels_in_use",
     "launch",
+    "launch_on_table",
     "vector_width",
 ]
 
 BLOCK = 256
 """Threads of a block: BLOCK in common.cuh."""
+
+CHUNK = 4 * BLOCK
+"""Numbers of an array in a table that a block works on: CHUNK in optimizer.cu."""
 
 OPTIONS = ("--std=c++17",)
 """What CuPy is asked to compile with, beside its own options."""
@@ -139,17 +145,8 @@ def launch(kernel: Kernel, *arguments: Any, threads: int, vector: int = 1) -> No
     if len(arguments) != len(kernel.parameters):
         raise ArgumentError(f"{kernel.name} takes {len(kernel.parameters)} arguments, got {len(arguments)}")
     arrays, numbers = arguments[: kernel.arrays], arguments[kernel.arrays :]
-    ndarray = xp.ndarray
     for parameter, array in zip(kernel.parameters, arrays, strict=False):
-        if not isinstance(array, ndarray):
-            raise BackendError(
-                f"{kernel.name}: {parameter.name} must be an array of {active_backend()}, got {_describe(array)}"
-            )
-        if not array.flags.c_contiguous:
-            raise ShapeError(
-                f"{kernel.name}: {parameter.name} must be C-contiguous, got shape {array.shape} with strides "
-                f"{array.strides}; copy it with xp.ascontiguousarray"
-            )
+        _check_array(kernel, parameter, array)
     what = (kernel, active_backend(), tuple([array.dtype for array in arrays]), threads, vector, *numbers)
     try:
         prepared = _prepare(*what)
@@ -157,6 +154,78 @@ def launch(kernel: Kernel, *arguments: Any, threads: int, vector: int = 1) -> No
         prepared = _prepare.__wrapped__(*what)
     if prepared.blocks:
         prepared.function((prepared.blocks,), (BLOCK,), arrays + prepared.numbers)
+
+
+def _check_array(kernel: Kernel, parameter: Parameter, array: Any) -> None:
+    if not isinstance(array, xp.ndarray):
+        raise BackendError(
+            f"{kernel.name}: {parameter.name} must be an array of {active_backend()}, got {_describe(array)}"
+        )
+    if not array.flags.c_contiguous:
+        raise ShapeError(
+            f"{kernel.name}: {parameter.name} must be C-contiguous, got shape {array.shape} with strides "
+            f"{array.strides}; copy it with xp.ascontiguousarray"
+        )
+
+
+def blocks_of(size: int) -> int:
+    """How many blocks work on an array of a table."""
+    return -(-size // CHUNK)
+
+
+def launch_on_table(
+    kernel: Kernel, columns: Sequence[Sequence[Array] | None], *arguments: Any, per_block: Array | None = None
+) -> None:
+    """Run a kernel that takes a table of arrays, on all of its rows: once, or where they are many several times.
+
+    Args:
+        columns: the arrays of each column of the table, all of one type, those of a row of one size; None where the
+            kernel will not look. Each must be C-contiguous: views of others in the order of their memory.
+        arguments: the numbers.
+        per_block: the array behind the table, if the kernel has one: a number for each block of all launches.
+
+    Raises:
+        As `launch`; and ShapeError where the arrays of a row differ in size.
+    """
+    parameter = kernel.parameters[0]
+    for column in columns:
+        for array in column or ():
+            _check_array(kernel, parameter, array)
+    if per_block is not None:
+        _check_array(kernel, kernel.parameters[1], per_block)
+    dtypes = {array.dtype for column in columns for array in column or ()}
+    if len(dtypes) > 1:
+        raise DTypeError(f"{kernel.name}: {parameter.name} must be of one type, got {sorted(map(str, dtypes))}")
+    begin = 0
+    for table, blocks in _tables(kernel, parameter, columns):
+        arrays = [] if per_block is None else [per_block[begin : begin + blocks]]
+        begin += blocks
+        kinds = (*dtypes, *(array.dtype for array in arrays))
+        prepared = _prepare(kernel, active_backend(), kinds, blocks * BLOCK, 1, *arguments)
+        if prepared.blocks:
+            prepared.function((prepared.blocks,), (BLOCK,), (table, *arrays, *prepared.numbers))
+
+
+def _tables(
+    kernel: Kernel, parameter: Parameter, columns: Sequence[Sequence[Array] | None]
+) -> Iterator[tuple[np.ndarray[Any, Any], int]]:
+    """The rows in as many tables as they need, each with its number of blocks."""
+    rows = next(column for column in columns if column is not None)
+    for first in range(0, len(rows), parameter.most):
+        part = slice(first, first + parameter.most)
+        table = np.zeros((), parameter.table)
+        sizes = [array.size for array in rows[part]]
+        for k, column in enumerate(columns):
+            if column is None:
+                continue
+            if [array.size for array in column[part]] != sizes:
+                raise ShapeError(f"{kernel.name}: the arrays of a row of {parameter.name} must be of one size")
+            table["at"][k, : len(sizes)] = [array.data.ptr for array in column[part]]
+        ends = np.cumsum([blocks_of(size) for size in sizes])
+        table["size"][: len(sizes)] = sizes
+        table["first_block"][1 : len(sizes)] = ends[:-1]
+        table["count"] = len(sizes)
+        yield table, int(ends[-1])
 
 
 class _Prepared(NamedTuple):

@@ -359,7 +359,7 @@ def fresh(values: Any) -> ndarray:
     if values.dtype.kind not in _KINDS:
         raise ValueError(f"Unsupported dtype {values.dtype}")
     array = object.__new__(ndarray)
-    array._allocation = Allocation(values.nbytes)
+    array._allocation = Allocation(values.__array_interface__["data"][0], values.nbytes)
     array._values = values
     array.base = None
     return array

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["Allocation", "MemoryPool", "OutOfMemoryError", "PinnedMemoryPointer", "alloc_pinned_memory", "pool"]
+import weakref
+
+__all__ = [
+    "Allocation",
+    "MemoryPool",
+    "OutOfMemoryError",
+    "PinnedMemoryPointer",
+    "alloc_pinned_memory",
+    "allocations_at",
+    "pool",
+]
 
 _UNIT = 512  # CuPy hands out memory in multiples of this
 
@@ -69,16 +79,26 @@ pool = MemoryPool()
 class Allocation:
     """The memory of one array, shared by its views; it counts as used while anybody refers to this object."""
 
-    __slots__ = ("size",)
+    __slots__ = ("__weakref__", "begin", "nbytes", "size")
 
-    def __init__(self, nbytes: int) -> None:
+    def __init__(self, begin: int, nbytes: int) -> None:
         self.size = 0  # nothing to give back if the pool refuses
         rounded = -(-nbytes // _UNIT) * _UNIT
         pool.take(rounded)
         self.size = rounded
+        self.begin, self.nbytes = begin, nbytes
+        _alive.add(self)
 
     def __del__(self) -> None:
         pool.give_back(self.size)
+
+
+_alive: weakref.WeakSet[Allocation] = weakref.WeakSet()
+
+
+def allocations_at(addresses: set[int]) -> list[Allocation]:
+    """Those alive that these addresses point into: what a kernel may reach that is told addresses in a struct."""
+    return [each for each in _alive if any(0 <= address - each.begin < each.nbytes for address in addresses)]
 
 
 class PinnedMemoryPointer(bytearray):

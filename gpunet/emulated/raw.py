@@ -12,7 +12,8 @@ import numpy as np
 
 from gpunet.emulated.array import ndarray
 from gpunet.emulated.counters import counters
-from gpunet.emulator import Module
+from gpunet.emulated.memory import allocations_at
+from gpunet.emulator import ByValue, Module
 
 __all__ = ["CUDADriverError", "RawKernel", "RawModule"]
 
@@ -131,7 +132,8 @@ def _argument(value: Any) -> Any:
                 f"You are trying to pass a numpy.ndarray of shape {value.shape} as a kernel parameter; "
                 f"pass a device array instead"
             )
-        return value.reshape(())[()]
+        bare = value.reshape(())[()]
+        return _by_value(bare) if isinstance(bare, np.void) else bare
     if isinstance(value, bool):
         return np.bool_(value)
     if isinstance(value, int):
@@ -139,3 +141,11 @@ def _argument(value: Any) -> Any:
     if isinstance(value, float):
         return np.float64(value)
     raise TypeError(f"Unsupported type {type(value)}")
+
+
+def _by_value(struct: np.void) -> ByValue:
+    """A struct, with the arrays that lie where one of its words of 8 bytes points to."""
+    data = struct.tobytes()
+    words = np.frombuffer(data[: len(data) // 8 * 8], np.uint64)
+    reached = allocations_at(set(words.tolist()))
+    return ByValue(data, [(each.begin, each.nbytes) for each in reached])

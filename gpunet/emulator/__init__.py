@@ -10,12 +10,13 @@ there is `find_races`.
 """
 
 from gpunet.emulator.compiler import Flavour, compiler_command
-from gpunet.emulator.module import Module, Parameter, record_traffic, thread_order
+from gpunet.emulator.module import ByValue, Module, Parameter, record_traffic, thread_order
 from gpunet.emulator.thread_sanitizer import find_races
 from gpunet.emulator.traffic import ArrayTraffic, Traffic
 
 __all__ = [
     "ArrayTraffic",
+    "ByValue",
     "Flavour",
     "Module",
     "Parameter",

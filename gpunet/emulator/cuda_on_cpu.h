@@ -334,9 +334,13 @@ constexpr char type_code(unsigned long long*) { return 'Q'; }
 constexpr char type_code(float*) { return 'f'; }
 constexpr char type_code(double*) { return 'd'; }
 
-template <class T> struct Parameter {  // by value: "i"
+template <class T> struct Parameter {  // by value: "i", or of a struct its bytes, too: "V2056"
     GPUNET_NOT_FOLLOWED static char* describe(char* out) {
-        *out++ = type_code((typename Bare<T>::type*)nullptr);
+        const char code = type_code((typename Bare<T>::type*)nullptr);
+        *out++ = code;
+        Size unit = 1;
+        while (sizeof(T) / unit >= 10) unit *= 10;
+        for (; code == 'V' && unit; unit /= 10) *out++ = (char)('0' + sizeof(T) / unit % 10);
         return out;
     }
 };

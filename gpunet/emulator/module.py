@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import itertools
 import math
 import re
 import shutil
@@ -21,7 +22,7 @@ from gpunet.emulator.source import kernel_names, translation_unit
 from gpunet.emulator.traffic import RECORDED, Traffic, measure
 from gpunet.errors import ArgumentError, BackendError, KernelError
 
-__all__ = ["Module", "Parameter", "record_traffic", "thread_order"]
+__all__ = ["ByValue", "Module", "Parameter", "record_traffic", "thread_order"]
 
 _THREADS = 1024  # that a block can have
 _ORDERS = ("forward", "backward", "shuffled")
@@ -33,9 +34,11 @@ class Parameter(NamedTuple):
     code: str
     pointer: bool
     const: bool
+    size: int = 0  # of a struct, in bytes
 
     def __str__(self) -> str:
-        return f"{'const ' * self.const}{_C_NAMES[self.code]}{'*' * self.pointer}"
+        size = f" of {self.size} bytes" if self.size else ""
+        return f"{'const ' * self.const}{_C_NAMES[self.code]}{size}{'*' * self.pointer}"
 
 
 _C_NAMES = {
@@ -53,6 +56,18 @@ _C_NAMES = {
     "d": "double",
     "V": "struct",
 }
+
+
+class ByValue(NamedTuple):
+    """An argument that is a struct, and the memory that addresses in it lead to."""
+
+    data: bytes
+    reached: Sequence[tuple[int, int]]
+    """Where each piece begins, and its bytes."""
+
+    def tobytes(self) -> bytes:
+        """What the kernel gets."""
+        return self.data
 
 
 class _Argument(ctypes.Structure):
@@ -223,22 +238,28 @@ class Module:
             )
         count = len(arguments)
         values = np.zeros((max(1, count), 2), np.uint64)  # 16 bytes for each value
-        known = _argument_list(max(1, count))()
+        reached = [piece for each in arguments if isinstance(each, ByValue) for piece in each.reached]
+        known = _argument_list(max(1, count + len(reached)))()
+        known[count : count + len(reached)] = list(itertools.starmap(_Argument, reached))
+        places = values.ctypes.data + 16 * np.arange(max(1, count), dtype=np.uint64)
+        structs = []  # kept while the kernel runs
         for i, (parameter, argument) in enumerate(zip(parameters, arguments, strict=True)):
             if argument is None:
                 continue
             if parameter.pointer:
                 values[i, 0] = argument.ctypes.data
                 known[i] = _Argument(argument.ctypes.data, argument.nbytes)
+            elif isinstance(argument, ByValue):
+                structs.append(np.frombuffer(argument.data, np.uint8).copy())
+                places[i] = structs[-1].ctypes.data
             else:
                 bits = np.frombuffer(argument.tobytes(), np.uint8)
                 values[i].view(np.uint8)[: bits.size] = bits
-        places = values.ctypes.data + 16 * np.arange(max(1, count), dtype=np.uint64)
         launch = _Launch(
             self._kernels[name],
             places.ctypes.data,
             known,
-            count,
+            count + len(reached),
             _Sizes(*grid),
             _Sizes(*block),
             shared_mem,
@@ -302,10 +323,11 @@ def _source_line(library: Path, address: int) -> str:
 def _parameters(describe: int) -> tuple[Parameter, ...]:
     text = ctypes.create_string_buffer(4096)
     ctypes.CFUNCTYPE(None, ctypes.c_char_p)(describe)(text)
-    return tuple(
-        Parameter(word.removeprefix("const ").rstrip("*"), word.endswith("*"), word.startswith("const "))
-        for word in text.value.decode().split(",")[:-1]
-    )
+    found = []
+    for word in text.value.decode().split(",")[:-1]:
+        code, size, pointer = re.fullmatch(r"(?:const )?(.)(\d*)(\*?)", word).groups()  # type: ignore[union-attr]
+        found.append(Parameter(code, bool(pointer), word.startswith("const "), int(size or 0)))
+    return tuple(found)
 
 
 def _check_arguments(name: str, parameters: tuple[Parameter, ...], arguments: Sequence[Any]) -> None:
@@ -328,6 +350,10 @@ def _check_arguments(name: str, parameters: tuple[Parameter, ...], arguments: Se
                     f"{what} an array that is not contiguous (shape {argument.shape}, strides {argument.strides}); "
                     f"a kernel does not see strides"
                 )
+        elif parameter.code == "V" or isinstance(argument, ByValue):
+            size = len(argument.data) if isinstance(argument, ByValue) else None
+            if parameter.code != "V" or size != parameter.size:
+                raise KernelError(f"{what} {type(argument).__name__ if size is None else f'a struct of {size} bytes'}")
         elif not isinstance(argument, np.generic):
             raise KernelError(f"{what} {type(argument).__name__} instead of a NumPy scalar")
         elif parameter.code != argument.dtype.char and not _same_integer(parameter.code, argument.dtype):

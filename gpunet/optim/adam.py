@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 from gpunet.backend import Array, xp
 from gpunet.errors import ArgumentError
+from gpunet.optim import at_once
 from gpunet.optim.checks import below_one, not_negative
 from gpunet.optim.optimizer import Optimizer, Options, Params, State
 
@@ -70,6 +72,8 @@ class Adam(Optimizer):
         """Apply the weight decay, and return the gradient that the running means take in."""
         return group["weight_decay"] * param + grad if group["weight_decay"] else grad
 
+    _at_once = staticmethod(at_once.adam)
+
     def _update(self, param: Array, grad: Array, state: State, group: Options) -> None:
         if not state:
             state.update(step=0, exp_avg=xp.zeros_like(param), exp_avg_sq=xp.zeros_like(param))
@@ -125,6 +129,8 @@ class AdamW(Adam):
         amsgrad: bool = False,
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad)
+
+    _at_once = staticmethod(functools.partial(at_once.adam, decoupled=True))
 
     def _decay(self, param: Array, grad: Array, group: Options) -> Array:
         param *= 1 - group["lr"] * group["weight_decay"]

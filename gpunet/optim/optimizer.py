@@ -6,15 +6,18 @@ is updated together; see `flat`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any, TypeAlias
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
 from gpunet.backend import Array, asarray, check_active, quiet, to_cpu, xp
+from gpunet.backend.kernels import enabled
 from gpunet.errors import ArgumentError, StateDictError
 from gpunet.functional.checks import whole_number
 from gpunet.ops.writing import about_to_write
+from gpunet.optim.at_once import Row, fitting
 from gpunet.optim.checks import not_negative
 from gpunet.optim.flat import Alone, Options, State, Together, arrange
 from gpunet.tensor import Tensor
@@ -81,6 +84,10 @@ class Optimizer:
         """
         raise NotImplementedError
 
+    _at_once: ClassVar[staticmethod[[Sequence[Row], Options], None] | None] = None
+    """What makes the step of `_update` for many parameters in one launch on a GPU. Each class names its own: the
+    formula of a subclass may be another."""
+
     # ------------------------------------------------------------------ training
 
     def step(self) -> None:
@@ -90,14 +97,22 @@ class Optimizer:
             ArgumentError: if a setting in `param_groups` has been changed to one that makes no sense.
             BackendError: if a parameter, its gradient or its state belongs to another backend than the active one.
         """
-        updates = []
+        updates, at_once = [], []
         for number, group in enumerate(self.param_groups):
             options = self._checked_options(group)
             grads = self._gradients(group["params"])
+            if enabled() and (launcher := vars(type(self)).get("_at_once")):
+                rows = [Row(param.array, grad, self.state.setdefault(param, {})) for param, grad in grads.items()]
+                fits = fitting(rows)
+                at_once.append((launcher, list(itertools.compress(rows, fits)), options))
+                grads = {param: grad for (param, grad), fit in zip(grads.items(), fits, strict=True) if not fit}
             for part in self._arrange(number, list(grads)):
                 updates.append((part, [grads[param] for param in part.params], options))
         about_to_write(*(param.array for part, _, _ in updates for param in part.params))
+        about_to_write(*(row.param for _, its_rows, _ in at_once for row in its_rows))
         with quiet():
+            for launcher, its_rows, options in at_once:
+                launcher(its_rows, options)
             for part, its_grads, options in updates:
                 part.update(self._update, its_grads, options)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gpunet.backend import Array, xp
 from gpunet.errors import ArgumentError
 from gpunet.ops.descent import Descent, descend
+from gpunet.optim import at_once
 from gpunet.optim.checks import not_negative
 from gpunet.optim.optimizer import Optimizer, Options, Params, State
 
@@ -68,6 +69,8 @@ class SGD(Optimizer):
 
     def _state_names(self, options: Options) -> set[str]:
         return {"momentum_buffer"}
+
+    _at_once = staticmethod(at_once.sgd)
 
     def _update(self, param: Array, grad: Array, state: State, group: Options) -> None:
         momentum, dampening = group["momentum"], group["dampening"]
