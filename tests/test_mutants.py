@@ -24,6 +24,7 @@ from gpunet.doctor.nvrtc import compile_instances, find_nvrtc
 from gpunet.emulator import Module, find_races, thread_order
 from gpunet.errors import BackendError, KernelError
 from tests import test_kernels as suite
+from tests import test_optimizer_kernels as optimizer_suite
 
 pytestmark = [pytest.mark.slow, *([suite.pytestmark] if suite.compiler_is_missing() else [])]
 
@@ -296,6 +297,47 @@ MUTANTS = [
     Mutant("NaN is cut off", "elementwise.cu", "if (output[v] <= 0)", "if (!(output[v] > 0))", "reference"),
     Mutant("the other way round", "elementwise.cu", "if (output[v] <= 0)", "if (output[v] > 0)", "reference"),
     Mutant("grad of the first pack", "elementwise.cu", "(grad + item * V)", "(grad + item)", "emulator"),
+    # ------------------------------------------------------------------------------------------------- optimizer.cu
+    Mutant(
+        "chunk of the array before",
+        "optimizer.cu",
+        "tensors.first_block[middle] <=",
+        "tensors.first_block[middle] <",
+        "reference",
+    ),
+    Mutant(
+        "chunk beyond its array",
+        "optimizer.cu",
+        "min(tensors.size[row], chunk.begin + CHUNK)",
+        "chunk.begin + CHUNK",
+        "emulator",
+    ),
+    Mutant(
+        "every block begins at the first chunk",
+        "optimizer.cu",
+        "tensors.first_block[row]) * CHUNK",
+        "tensors.first_block[row]) * 0",
+        "reference",
+    ),
+    Mutant(
+        "numbers of the chunk left out",
+        "optimizer.cu",
+        "const A w = widen(weights[i]);",
+        "const A w = widen(weights[i]);\n        if (i == CHUNK - 1) continue;",
+        "reference",
+    ),
+    Mutant("look-ahead forgotten", "optimizer.cu", "nesterov ? (A)momentum * v + step : v", "v", "reference"),
+    Mutant("dampening forgotten", "optimizer.cu", "(A)kept * step;", "step;", "reference"),
+    Mutant(
+        "eps under the root",
+        "optimizer.cu",
+        "(sqrt(square) / (A)root + (A)eps)",
+        "(sqrt(square + (A)eps) / (A)root)",
+        "reference",
+    ),
+    Mutant("weights do not shrink", "optimizer.cu", "w *= (A)shrink;", "", "reference"),
+    Mutant("infinity passes for finite", "optimizer.cu", "g - g != 0", "g != g", "reference"),
+    Mutant("one thread notes for its block", "optimizer.cu", "__syncthreads_or(met)", "met", "reference"),
 ]
 
 
@@ -339,12 +381,21 @@ def check_elementwise(rng):
         suite.test_relu_gradient(shape, "float32", rng)
 
 
+def check_optimizer(rng):
+    for kind in optimizer_suite.SETTINGS:
+        optimizer_suite.test_a_step_is_that_of_the_page_in_one_launch(kind, "float32")
+    optimizer_suite.test_more_arrays_than_a_table_holds_take_several_launches()
+    for bad in (None, np.nan, np.inf):
+        optimizer_suite.test_gradients_are_unscaled_and_the_one_that_is_not_finite_is_found(bad)
+
+
 CHECKS = {
     "pooling": check_pooling,
     "adaptive_pooling": check_adaptive_pooling,
     "im2col": check_im2col,
     "batchnorm": check_batchnorm,
     "elementwise": check_elementwise,
+    "optimizer": check_optimizer,
 }
 
 
@@ -360,6 +411,8 @@ def one_step(source):
         suite.im2col_there_and_back(x, suite.WINDOWS["3x3 overlapping"], 2)
     elif source == "elementwise":
         suite.relu_gradient(x, x)
+    elif source == "optimizer":
+        optimizer_suite.steps("emulated", *optimizer_suite.SETTINGS["momentum"], "float32", [(3,), (1500,)], 1)
     else:
         suite.batch_norm(x, x, x[0, 0, 0], x[0, 0, 1], x, relu=True)
 

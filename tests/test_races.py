@@ -7,12 +7,15 @@ same element of an array meet as well. Shapes are small, but every kernel runs i
 import numpy as np
 import pytest
 
+from gpunet import optim
 from gpunet.backend import xp
 from gpunet.backend.kernel_table import KERNELS
 from gpunet.emulator import Module, find_races
 from gpunet.errors import BackendError
 from gpunet.ops import cuda_batchnorm
 from gpunet.ops.batchnorm import Running, channels, statistics
+from gpunet.optim import at_once
+from gpunet.tensor import tensor
 from tests import test_kernels as suite
 
 pytestmark = [pytest.mark.slow, suite.pytestmark]
@@ -48,9 +51,24 @@ def elementwise(x):
     return suite.relu_gradient(x, x[::-1])
 
 
+def optimizer(x):
+    def made(x, grad):
+        flat = x.reshape(-1)
+        states = [{name: xp.zeros_like(each) for name in ("exp_avg", "exp_avg_sq")} for each in (x, flat)]
+        rows = [at_once.Row(x.copy(), grad, states[0]), at_once.Row(flat.copy(), grad.reshape(-1), states[1])]
+        at_once.adam(rows, optim.Adam([tensor([1.0], requires_grad=True)]).param_groups[0])
+        momentum = optim.SGD([tensor([1.0], requires_grad=True)], lr=0.1, momentum=0.9).param_groups[0]
+        at_once.sgd([row._replace(state={}) for row in rows], momentum)
+        unscaled = [x.copy(), flat.copy()]
+        overflow = at_once.unscale(unscaled, 0.5)
+        return *(row.param for row in rows), *unscaled, overflow
+
+    return suite.on_device(made, x, x[::-1].copy())
+
+
 @pytest.mark.parametrize("channels", [3, 8], ids=["one value a thread", "packs"])
 @pytest.mark.parametrize(
-    "steps", [pooling, adaptive_pooling, im2col, batchnorm, elementwise], ids=lambda steps: steps.__name__
+    "steps", [pooling, adaptive_pooling, im2col, batchnorm, elementwise, optimizer], ids=lambda steps: steps.__name__
 )
 def test_no_kernel_races(steps, channels, rng, monkeypatch):
     monkeypatch.setattr(cuda_batchnorm, "FEWEST_ROWS", 1)  # many chunks of few rows

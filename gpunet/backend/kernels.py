@@ -185,7 +185,9 @@ def launch_on_table(
         per_block: the array behind the table, if the kernel has one: a number for each block of all launches.
 
     Raises:
-        As `launch`; and ShapeError where the arrays of a row differ in size.
+        BackendError: as `launch`.
+        DTypeError: as `launch`, and where the arrays are of several types.
+        ShapeError: as `launch`, and where the arrays of a row differ in size.
     """
     parameter = kernel.parameters[0]
     for column in columns:

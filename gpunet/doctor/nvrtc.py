@@ -122,14 +122,14 @@ def _read(expression: str, arch: str, name: str, log: str, ptx: str) -> Compiled
     def number(pattern: str) -> int:
         return sum(map(int, re.findall(pattern, report[1])))
 
-    bits = re.findall(r"\.param (?:\.align \d+ )?\.[busf](\d+)", declared[1])
+    parameters = re.findall(r"\.param (?:\.align \d+ )?\.[busf](\d+) \w+(?:\[(\d+)\])?", declared[1])
     return Compiled(
         expression,
         arch,
         number(r"Used (\d+) registers"),
         number(r"(\d+) bytes smem"),
         number(r"(\d+) bytes spill"),  # stores and loads
-        tuple(int(each) // 8 for each in bits),
+        tuple(int(bits) // 8 * int(count or 1) for bits, count in parameters),
     )
 
 

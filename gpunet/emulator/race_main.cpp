@@ -52,6 +52,13 @@ int main(int, char** names) {
         read(value.data, value.bytes);
         pointers.push_back(value.is_array ? (void*)&value.data : (void*)value.data);
     }
+    for (std::uint64_t moved = number(); moved; --moved) {  // addresses in structs, of arrays that lie elsewhere here
+        char* const structure = values[number()].data;
+        const std::uint64_t place = number();
+        char* const target = values[number()].data;
+        char* const address = target + number();
+        std::memcpy(structure + place, &address, sizeof address);
+    }
     std::fclose(file);
     asked.values = pointers.data();
     gpunet_launch(&asked);

@@ -6,6 +6,8 @@ It takes a program of its own, because the sanitizer must be in charge of the wh
 
 from __future__ import annotations
 
+import ctypes
+import itertools
 import math
 import os
 import platform
@@ -13,13 +15,13 @@ import shutil
 import struct
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from gpunet.emulator.compiler import Flavour, build
-from gpunet.emulator.module import Module
+from gpunet.emulator.module import ByValue, Module
 from gpunet.errors import ArgumentError, BackendError, KernelError
 
 __all__ = ["find_races"]
@@ -52,10 +54,16 @@ def find_races(
     with tempfile.TemporaryDirectory(prefix="gpunet-races-") as folder:
         path = os.path.join(folder, "launch")
         with open(path, "wb") as file:
-            file.write(struct.pack("<9Q", module.names.index(name), *grid, *block, shared_mem, len(arguments)))
+            reached = [piece for each in arguments if isinstance(each, ByValue) for piece in each.reached]
+            count = len(arguments) + len(reached)
+            file.write(struct.pack("<9Q", module.names.index(name), *grid, *block, shared_mem, count))
             for argument in arguments:
                 data = b"" if argument is None else argument.tobytes()
                 file.write(struct.pack("<2Q", isinstance(argument, np.ndarray), len(data)) + data)
+            for begin, size in reached:
+                file.write(struct.pack("<2Q", True, size) + ctypes.string_at(begin, size))
+            moved = list(_moved(arguments, reached))
+            file.write(struct.pack(f"<{1 + 4 * len(moved)}Q", len(moved), *itertools.chain(*moved)))
         done = _run([str(program), path])
         if done.returncode == _FAULT:
             raise KernelError(f"kernel {name}, {done.stderr.strip()}")
@@ -66,7 +74,21 @@ def find_races(
                 if isinstance(argument, np.ndarray):
                     values = np.frombuffer(file.read(argument.nbytes), argument.dtype)
                     argument[...] = values.reshape(argument.shape)
+            for begin, size in reached:
+                ctypes.memmove(begin, file.read(size), size)
     return done.stderr if done.returncode == _RACES else ""
+
+
+def _moved(arguments: Sequence[Any], reached: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int, int, int]]:
+    """Each address in a struct: the struct's number and the place in it, the array's number and the place in that."""
+    for number, argument in enumerate(arguments):
+        if not isinstance(argument, ByValue):
+            continue
+        words = np.frombuffer(argument.data[: len(argument.data) // 8 * 8], np.uint64).tolist()
+        for place, word in enumerate(words):
+            for other, (begin, size) in enumerate(reached):
+                if 0 <= word - begin < size:
+                    yield number, 8 * place, len(arguments) + other, word - begin
 
 
 def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
