@@ -158,3 +158,30 @@ def test_a_struct_of_another_size_is_refused():
 @pytest.fixture(params=suite.DTYPES)
 def dtype(request):
     return request.param
+
+
+def students(name, *arguments):
+    """Run what a student would write for a kernel on arrays of 5 numbers: the arrays afterwards."""
+    with use_backend("emulated"):
+        source, text = suite.STUDENTS[name]
+        text = text.replace(f" {name}(", f" students_{name}(")
+        module = xp.RawModule(code=kernels.kernel_source(source) + text, name_expressions=[f"students_{name}<float>"])
+        given = [xp.asarray(each) if isinstance(each, np.ndarray) else each for each in arguments]
+        module.get_function(f"students_{name}<float>")((1,), (256,), tuple(given))
+        return [each.get() for each in given if isinstance(each, xp.ndarray)]
+
+
+def test_what_a_student_would_write(rng):
+    f, count = np.float32, np.int64(5)
+    w, g, mean, square = (np.abs(rng.standard_normal(5)).astype(f) for _ in range(4))
+    made = students("sgd", w, g, mean, count, f(0.1), f(0.9))
+    np.testing.assert_allclose(made[2], 0.9 * mean + g, rtol=1e-5)
+    np.testing.assert_allclose(made[0], w - 0.1 * (0.9 * mean + g), rtol=1e-5, atol=1e-6)
+    made = students("adam", w, g, mean, square, count, f(0.1), f(0.9), f(0.8), f(0.7), f(1e-3))
+    m, s = 0.9 * mean + 0.1 * g, 0.8 * square + 0.2 * g * g
+    np.testing.assert_allclose(made[0], w - 0.1 * m / (np.sqrt(s) / 0.7 + 1e-3), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(made[2:], [m, s], rtol=1e-5)
+    g[2] = np.inf
+    made = students("unscale", g, np.zeros(1, np.int32), count, f(0.5))
+    np.testing.assert_array_equal(made[0], g / 2)
+    assert made[1] == 1
