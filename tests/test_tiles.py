@@ -12,7 +12,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from gpunet.backend import get_num_threads, run_tiles, set_num_threads, sum_over_tiles, tiles, use_backend
-from gpunet.backend.tiles import CPU_TILE_BYTES
+from gpunet.backend.tiles import CPU_TILE_BYTES, _threads
 from gpunet.errors import ArgumentError
 
 
@@ -293,3 +293,21 @@ else:
 """
     done = run_python(code)
     assert done.stdout == "child 0 parent True\n", done.stderr
+
+
+def test_an_interrupt_while_the_number_of_threads_changes_leaves_helpers_for_all_tiles(threads, monkeypatch):
+    threads(4)
+    assert run_tiles(abs, [-1, -2, -3, -4]) == [1, 2, 3, 4]  # three helpers run
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_threads, "forget", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        set_num_threads(4)
+    monkeypatch.undo()
+    results = []
+    again = threading.Thread(target=lambda: results.extend(run_tiles(abs, [-1, -2, -3, -4])), daemon=True)
+    again.start()
+    again.join(20)
+    assert results == [1, 2, 3, 4]  # nobody waits for a tile that no helper takes

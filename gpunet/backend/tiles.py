@@ -114,7 +114,8 @@ _inside_worker = _InsideWorker()
 class _Threads:
     """The number of threads, and the helpers that are started when they are first needed.
 
-    They wait at a queue, which hands over work in a quarter of the time that an executor and its futures take.
+    They wait at a queue, which hands over work in a quarter of the time that an executor and its futures take. Ctrl-C
+    may strike between any two lines: there may then be helpers that nobody counts, but never work that nobody takes.
     """
 
     def __init__(self) -> None:
@@ -130,14 +131,15 @@ class _Threads:
             self._jobs.put(job)
 
     def resize(self, count: int) -> None:
-        for _ in range(self._running):
-            self._jobs.put(None)
-        self.forget()
         self.count = count
+        jobs, running = self._jobs, self._running
+        self.forget()
+        for _ in range(running):
+            jobs.put(None)
 
     def forget(self) -> None:
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._running = 0
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
 
 
 def _help(jobs: queue.SimpleQueue[Callable[[], None] | None]) -> None:
