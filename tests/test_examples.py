@@ -33,24 +33,14 @@ def load(name: str) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize(("name", "epochs", "target"), [("digits_cnn", 3, 0.93), ("digits_resnet", 4, 0.7)])
-def test_a_shortened_example_learns(name, epochs, target):
-    assert load(name).main(epochs=epochs, target=target) >= target
+def test_a_shortened_example_learns():
+    assert load("digits_cnn").main(epochs=3, target=0.93) >= 0.93
 
 
 @pytest.mark.parametrize("name", ["digits_cnn", "digits_resnet"])
 def test_an_example_that_misses_its_target_fails(name):
     with pytest.raises(SystemExit, match="expected at least"):
         load(name).main(epochs=1, target=1.1)
-
-
-def test_gradients_vanish_in_a_shortened_example(tmp_path, capsys):
-    pytest.importorskip("matplotlib")
-    module = load("vanishing_gradient")
-    module.main(Experiment((8, 14), steps=0, degradation_steps=60), str(tmp_path))
-    assert capsys.readouterr().out.count("first layer 0.0e+00") == 2  # the plain networks in float16
-    assert (tmp_path / "gradients.json").is_file()
-    assert (tmp_path / "gradients.png").is_file()
 
 
 def test_where_nothing_degrades_the_example_fails(tmp_path):
@@ -149,6 +139,8 @@ def test_an_example_reaches_its_target(name):
 def test_gradients_vanish_in_the_example(tmp_path):
     pytest.importorskip("matplotlib")
     load("vanishing_gradient").main(Experiment(), str(tmp_path))
+    assert (tmp_path / "gradients.json").is_file()
+    assert (tmp_path / "gradients.png").is_file()
 
 
 @pytest.mark.slow

@@ -58,7 +58,7 @@ def test_training_goes_through_the_kernels_and_ends_where_numpy_ends(counters, t
     expected |= {f"adaptive_avg_pool2d_{each}": STEPS for each in ("forward", "backward")}
     # Rows are made on the way there and once more for the gradient by the filters; nobody needs that by the images.
     expected |= {"im2col": STEPS * CONVOLUTIONS * 2, "col2im": STEPS * (CONVOLUTIONS - 1)}
-    expected |= {"relu_gradient": STEPS * BLOCKS}
+    expected |= {"relu_gradient": STEPS * BLOCKS, "sgd": STEPS}
     assert counters.launches_of == expected
     assert_agree(weights, trained("numpy", tmp_path))
 
@@ -67,7 +67,7 @@ def test_max_and_average_pooling_go_through_the_kernels(counters, tmp_path):
     weights = trained("emulated", tmp_path, "lenet5")
     pools = {"avg_pool2d_forward": STEPS * 2, "avg_pool2d_backward": STEPS * 2}
     rows = {"im2col": STEPS * 2 * 2, "col2im": STEPS}  # of two convolutions
-    assert counters.launches_of == pools | rows
+    assert counters.launches_of == pools | rows | {"sgd": STEPS}
     assert_agree(weights, trained("numpy", tmp_path, "lenet5"))
 
 
