@@ -37,7 +37,7 @@ from gpunet.ops import (
     pooling,
 )
 from gpunet.ops.adaptive_pooling import AdaptiveAvgPool2d, AdaptiveMaxPool2d
-from gpunet.ops.batchnorm import BatchNorm, BatchNormInference
+from gpunet.ops.batchnorm import BatchNorm, BatchNormInference, Running
 from gpunet.ops.pooling import AvgPool2d, MaxPool2d
 from gpunet.ops.waiting import computed
 from gpunet.ops.window import Window
@@ -457,7 +457,7 @@ def vectors(rng, channels, dtype):
 def batch_norm(x, grad, weight, bias, residual=None, relu=False, eps=1e-5):
     def step(x, grad, weight, bias, residual):
         mean, var = batchnorm.moments(x)
-        known = batchnorm.channels(mean, var, weight, bias, eps, x)
+        known, _ = batchnorm.statistics(x, weight, bias, eps, Running())
         y = batchnorm.normalise(x, known, residual, relu)
         sums = batchnorm.backward_sums(grad, x, known, y if relu else None)
         dx = batchnorm.input_gradient(grad, x, known, sums, y if relu else None)
@@ -552,15 +552,18 @@ def test_sums_do_not_depend_on_how_rows_are_cut(most_blocks, monkeypatch, rng):
         np.testing.assert_allclose(one, other, 1e-12, 1e-12) if one is not None else None
 
 
-def test_batch_norm_inference(channels, dtype, rng):
-    x, (weight, bias) = draw(rng, (3, 5, 4, channels), dtype), vectors(rng, channels, dtype)
-    mean, var = draw(rng, channels, dtype), np.abs(draw(rng, channels, dtype)) + np.asarray(0.5, dtype)
-
+def batch_norm_inference(x, mean, var, weight, bias):
     def infer(x, mean, var, weight, bias):
         return (batchnorm.normalise(x, batchnorm.channels(mean, var, weight, bias, 1e-3, x)),)
 
+    return on_device(infer, x, mean, var, weight, bias)
+
+
+def test_batch_norm_inference(channels, dtype, rng):
+    x, (weight, bias) = draw(rng, (3, 5, 4, channels), dtype), vectors(rng, channels, dtype)
+    mean, var = draw(rng, channels, dtype), np.abs(draw(rng, channels, dtype)) + np.asarray(0.5, dtype)
     operation = BatchNormInference(1e-3, mean.astype(np.float64), var.astype(np.float64))
-    [y] = on_device(infer, x, mean, var, weight, bias)
+    [y] = batch_norm_inference(x, mean, var, weight, bias)
     np.testing.assert_allclose(y, on_numpy(operation, x, None, weight, bias)[0], *(4 * each for each in CLOSE[dtype]))
 
 

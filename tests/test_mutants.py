@@ -371,6 +371,7 @@ def check_batchnorm(rng):
         suite.test_batch_norm((5, 17, 9), channels, "float32", rng)
         for with_residual in (False, True):
             suite.test_batch_norm_with_residual_and_relu(with_residual, True, channels, "float32", rng)
+        suite.test_batch_norm_inference(channels, "float32", rng)
     suite.test_batch_norm((600,), 33, "float32", rng)  # several chunks, and a second group of lanes
     suite.test_relu_lets_nan_through_both_ways("float32")
     suite.test_moments_are_accurate_where_the_mean_is_large(255, 8, rng)
@@ -415,6 +416,7 @@ def one_step(source):
         optimizer_suite.steps("emulated", *optimizer_suite.SETTINGS["momentum"], "float32", [(3,), (1500,)], 1)
     else:
         suite.batch_norm(x, x, x[0, 0, 0], x[0, 0, 1], x, relu=True)
+        suite.batch_norm_inference(x, x[0, 0, 0], x[0, 0, 1] ** 2, x[0, 0, 2], x[0, 0, 3])
 
 
 def emulator_or_reference(sources):

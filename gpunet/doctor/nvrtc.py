@@ -122,7 +122,7 @@ def _read(expression: str, arch: str, name: str, log: str, ptx: str) -> Compiled
     def number(pattern: str) -> int:
         return sum(map(int, re.findall(pattern, report[1])))
 
-    parameters = re.findall(r"\.param (?:\.align \d+ )?\.[busf](\d+) \w+(?:\[(\d+)\])?", declared[1])
+    parameters = re.findall(r"\.param (?:\.align \d+ )?\.[busf](\d+)[^\[,)]*(?:\[(\d+)\])?", declared[1])
     return Compiled(
         expression,
         arch,
