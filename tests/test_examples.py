@@ -64,7 +64,7 @@ PICTURES = {
 @pytest.mark.slow  # half a minute
 def test_a_shortened_example_sees_the_figures_and_the_bowl(tmp_path):
     pytest.importorskip("matplotlib")
-    load("what_a_cnn_sees").main(tmp_path, epochs=(2, 2), depth=20, steps=5, target=0.7)
+    load("what_a_cnn_sees").main(tmp_path, epochs=(3, 2), depth=20, steps=5, target=0.7)
     assert {path.name for path in tmp_path.iterdir()} == PICTURES
 
 
