@@ -25,7 +25,7 @@ from gpunet.bench.memory import peak_rss
 from gpunet.bench.peak import ITEM, arithmetic_peak
 from gpunet.bench.processes import Worker
 from gpunet.bench.tape_overhead import time_tape_operation
-from gpunet.bench.timing import quickest, take_turns, time_call
+from gpunet.bench.timing import quickest, take_turns, time_call, time_step
 from gpunet.bench.worker import serve
 from gpunet.bench.workloads import build, cost, draw_batch, prepare
 from gpunet.cli import main
@@ -55,6 +55,14 @@ def ticking(*times):
 
 
 # Timing
+
+
+def test_short_steps_are_timed_several_in_a_row():
+    called = []
+    assert time_step(lambda: called.append(1), ticking(10.0, 10.03, 10.06, 10.12)) == pytest.approx(0.04)
+    assert len(called) == 3
+    assert time_step(lambda: called.append(1), ticking(10.0, 12.5)) == 2.5
+    assert len(called) == 4
 
 
 def test_time_call():

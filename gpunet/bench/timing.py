@@ -1,8 +1,8 @@
 """Timing: how long something takes when several things are compared on a machine that is never quiet.
 
 Clock rates and neighbours change from one second to the next, so only times taken side by side can be compared. What is
-compared therefore takes turns, one step each, over and over; the middle of each thing's times is then its time, and the
-quartiles say how far it can be trusted.
+compared therefore takes turns, a step each or a few short ones, over and over; the middle of each thing's times is then
+its time, and the quartiles say how far it can be trusted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from dataclasses import dataclass
 
 from gpunet.errors import ArgumentError
 
-__all__ = ["Clock", "Sample", "quickest", "take_turns", "time_call"]
+__all__ = ["Clock", "Sample", "quickest", "take_turns", "time_call", "time_step"]
+
+TURN = 0.1  # seconds that a turn takes at least
 
 Clock = Callable[[], float]
 """Returns the time in seconds."""
@@ -65,6 +67,20 @@ def time_call(work: Callable[[], object], clock: Clock = time.perf_counter) -> f
     started = clock()
     work()
     return clock() - started
+
+
+def time_step(step: Callable[[], object], clock: Clock = time.perf_counter) -> float:
+    """How many seconds a step takes among others of its kind, as in a loop that trains: the mean of a `TURN` of them.
+
+    One short step alone, after others have had the processor, finds its caches empty and its threads asleep. That
+    takes as long as the step itself, and no loop meets it.
+    """
+    started, steps = clock(), 0
+    while True:
+        step()
+        steps += 1
+        if (seconds := clock() - started) >= TURN:
+            return seconds / steps
 
 
 def quickest(work: Callable[[], object], repeats: int, clock: Clock = time.perf_counter) -> float:

@@ -23,7 +23,7 @@ from gpunet.bench.layers import time_layers
 from gpunet.bench.memory import peak_rss
 from gpunet.bench.peak import arithmetic_peak
 from gpunet.bench.tape_overhead import time_tape_operation
-from gpunet.bench.timing import time_call
+from gpunet.bench.timing import time_step
 from gpunet.bench.workloads import Workload, cost, prepare
 from gpunet.errors import GpunetError
 from gpunet.version import __version__
@@ -46,7 +46,7 @@ def _gpunet(workload: Workload, threads: int, backend: str | None) -> dict[str, 
 
     return {
         "about": lambda: {"backend": active_backend(), "kernels": kernels_in_use(), "version": __version__},
-        "step": lambda: time_call(step),
+        "step": lambda: time_step(step),
         "peak_rss": peak_rss,
         "cost": count_cost,
         "peak": arithmetic_peak,
@@ -61,7 +61,7 @@ def _torch(workload: Workload, threads: int, channels_last: bool) -> dict[str, A
     step = prepare_torch(workload, channels_last, threads)
     return {
         "about": lambda: {"backend": "torch", "kernels": "", "version": torch_version()},
-        "step": lambda: time_call(step),
+        "step": lambda: time_step(step),
         "peak_rss": peak_rss,
         "operation": time_torch_operation,
     }
