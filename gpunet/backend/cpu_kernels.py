@@ -32,7 +32,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "i64": np.dtype(np.int64),
     "unsigned char": np.dtype(np.uint8),
 }
-LEAST_WORK = 1 << 20  # multiply-adds that are worth being a part of their own: some 40 us, as long as waking a thread
+LEAST_WORK = 1 << 19  # multiply-adds that are worth being a part of their own: some 20 us
 MOVED = 8  # multiply-adds that a number read from memory, or written, takes as long as
 PARTS = 8  # of the work of each thread: one that is held up leaves the rest to the others
 
