@@ -280,6 +280,7 @@ def torch_resnet(torch, state, layers, bottleneck, x):
     ("backend", "name"),
     [
         *[("numpy", "resnet18"), ("numpy", "resnet50"), ("emulated", "resnet18")],
+        pytest.param("emulated", "resnet50", marks=pytest.mark.slow),
         *[pytest.param("cupy", name, marks=pytest.mark.gpu) for name in ("resnet18", "resnet50")],
     ],
     indirect=["backend"],

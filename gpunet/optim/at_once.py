@@ -10,10 +10,10 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from gpunet.backend import Array, address, memory_order, xp
+from gpunet.backend import Array, memory_order, xp
 from gpunet.backend.kernel_table import ADAM, SGD, TEMPLATE_DTYPES, UNSCALE
 from gpunet.backend.kernels import blocks_of, enabled, launch_on_table
-from gpunet.optim.flat import Options, State
+from gpunet.optim.flat import Options, State, apart
 
 __all__ = ["Row", "adam", "fitting", "sgd", "unscale"]
 
@@ -28,13 +28,12 @@ class Row(NamedTuple):
 
 def fitting(rows: Sequence[Row]) -> list[bool]:
     """Which of these a kernel takes."""
-    apart = _apart([row.param for row in rows])
     return [
         alone
         and row.param.dtype in TEMPLATE_DTYPES["T"]
         and _is_dense(row.param)
         and all(_lies_as(row.param, each) for each in (row.grad, *_remembered(row.state)))
-        for row, alone in zip(rows, apart, strict=True)
+        for row, alone in zip(rows, apart([row.param for row in rows]), strict=True)
     ]
 
 
@@ -80,7 +79,7 @@ def adam(rows: Sequence[Row], options: Options, decoupled: bool = False) -> None
 
 def unscale(grads: Sequence[Array], factor: float) -> Array | None:
     """Multiply gradients, in place; whether one is not finite then, or None, and nothing done, if they do not fit."""
-    if not enabled() or not all(map(_is_dense, grads)) or not all(_apart(grads)):
+    if not enabled() or not all(map(_is_dense, grads)) or not all(apart(grads)):
         return None
     not_finite = xp.empty(sum(blocks_of(grad.size) for grad in grads), dtype=xp.int32)
     begin = 0
@@ -123,13 +122,3 @@ def _lies_as(array: Array, other: Array) -> bool:
         and other.shape == array.shape
         and all(n == 1 or one == two for n, one, two in zip(array.shape, array.strides, other.strides, strict=True))
     )
-
-
-def _apart(arrays: Sequence[Array]) -> list[bool]:
-    """Which of these share no memory with one before them: written at once, the two would race."""
-    found, end = [False] * len(arrays), 0
-    for place in sorted(range(len(arrays)), key=lambda i: address(arrays[i])):
-        start = address(arrays[place])
-        if start >= end:
-            found[place], end = True, start + arrays[place].nbytes
-    return found

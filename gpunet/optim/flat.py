@@ -6,14 +6,14 @@ a GPU for each of them takes many times as long as the arithmetic.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import pairwise
 from typing import Any, TypeAlias
 
 from gpunet.backend import Array, address, memory_order, xp
 from gpunet.tensor import Tensor
 
-__all__ = ["Alone", "Formula", "Options", "State", "Together", "arrange"]
+__all__ = ["Alone", "Formula", "Options", "State", "Together", "apart", "arrange"]
 
 Options: TypeAlias = dict[str, Any]
 """The settings of a parameter group, such as "lr", by name; in `param_groups` also its "params"."""
@@ -59,7 +59,7 @@ class Together:
         ends = [0]
         for array in self._arrays:
             ends.append(ends[-1] + array.size)
-        self._places = [slice(start, end) for start, end in pairwise(ends)]
+        self._places = [slice(start, end) for start, end in itertools.pairwise(ends)]
         self._state: State = {
             name: value if isinstance(value, int) else self._join(state[name] for state in states)
             for name, value in states[0].items()
@@ -120,7 +120,8 @@ class Together:
 
 def arrange(params: Sequence[Tensor], states: Mapping[Tensor, State]) -> list[Alone | Together]:
     """Put parameters together where that pays: small ones of one type, whose states hold the same things."""
-    fitting = _apart([param for param in params if _fits_in(param, states[param])])
+    small = [param for param in params if _fits_in(param, states[param])]
+    fitting = set(itertools.compress(small, apart([param.array for param in small])))
     alike: dict[Any, list[list[Tensor]]] = {}
     alone = []
     for param in params:
@@ -149,16 +150,17 @@ def _fits_in(param: Tensor, state: State) -> bool:
     )
 
 
-def _apart(params: list[Tensor]) -> set[Tensor]:
-    """Those that share no memory with another one of them: copied out, and back, the later would undo the earlier."""
-    apart = set()
-    end = 0
-    for param in sorted(params, key=lambda param: address(param.array)):
-        start = address(param.array)
+def apart(arrays: Sequence[Array]) -> list[bool]:
+    """Which of these share no memory with one before them.
+
+    Copied out, and back, the later of two would undo the earlier; written at once, they would race.
+    """
+    found, end = [False] * len(arrays), 0
+    for place in sorted(range(len(arrays)), key=lambda i: address(arrays[i])):
+        start = address(arrays[place])
         if start >= end:
-            apart.add(param)
-            end = start + param.array.nbytes
-    return apart
+            found[place], end = True, start + arrays[place].nbytes
+    return found
 
 
 def _kinds(state: State) -> frozenset[Any]:
