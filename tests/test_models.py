@@ -310,6 +310,7 @@ STEPS = dict.fromkeys(MODELS, 1) | dict.fromkeys((*SMALLEST, "resnet20", "plain2
     [
         *[("numpy", name) for name in MODELS],
         *[("emulated", name) for name in SMALLEST],
+        *[pytest.param("emulated", name, marks=pytest.mark.slow) for name in MODELS if name not in SMALLEST],
         *[pytest.param("cupy", name, marks=pytest.mark.gpu) for name in MODELS],
     ],
     indirect=["backend"],

@@ -126,8 +126,8 @@ class Instance:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The type of the values that it works on: T, or in a kernel without T that of its first array."""
-        return self.dtypes[0] if self.dtypes else self.kernel.parameters[0].dtype({})
+        """The type of the values that it works on: T, the first of each template."""
+        return self.dtypes[0]
 
     @property
     def parameter_bytes(self) -> tuple[int, ...]:

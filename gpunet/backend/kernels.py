@@ -308,17 +308,13 @@ def _function(backend: str, kernel: Kernel, dtypes: tuple[np.dtype[Any], ...], v
     instance = Instance(kernel, dtypes, vector)
     if instance not in kernel.instances():
         raise ArgumentError(f"{kernel.name} has no instance {instance.expression}")
-    dtype = dtypes[0] if "T" in kernel.template else None
-    return _module(backend, kernel.source, dtype).get_function(instance.expression)
+    return _module(backend, kernel.source, instance.dtype).get_function(instance.expression)
 
 
 @functools.cache
-def _module(backend: str, source: str, dtype: np.dtype[Any] | None) -> Any:
-    """The kernels of one file for one T (or those that have no T), compiled when the first of them is needed."""
+def _module(backend: str, source: str, dtype: np.dtype[Any]) -> Any:
+    """The kernels of one file for one T, compiled when the first of them is needed."""
     expressions = [
-        instance.expression
-        for kernel in KERNELS
-        if kernel.source == source and ("T" in kernel.template) == (dtype is not None)
-        for instance in kernel.instances(dtype)
+        instance.expression for kernel in KERNELS if kernel.source == source for instance in kernel.instances(dtype)
     ]
     return xp.RawModule(code=kernel_source(source), options=OPTIONS, name_expressions=expressions)
