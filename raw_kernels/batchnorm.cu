@@ -4,10 +4,10 @@
 //
 // Training runs, in this order,
 //
-//     forward    batch_norm_moments -> batch_norm_merge_moments -> batch_norm_normalise
-//     backward   batch_norm_sums    -> batch_norm_merge_sums    -> batch_norm_input_gradient
+//     forward    batch_norm_statistics -> batch_norm_normalise
+//     backward   batch_norm_sums       -> batch_norm_input_gradient
 //
-// and evaluation batch_norm_channels -> batch_norm_normalise.
+// and evaluation batch_norm_inference; where a gradient is wanted there, batch_norm_channels -> batch_norm_normalise.
 //
 // How the work is shared. A block takes a stretch of `chunk_rows` rows and `lanes` packs of channels. Its 256 threads
 // form a table of 256/lanes rows by `lanes` columns: thread t works on pack t % lanes and on every (256/lanes)-th row,
@@ -21,9 +21,10 @@
 //          ...
 //          256/lanes      thread 0 again: its second row
 //
-// Sums over rows need two kernels, because blocks cannot wait for each other: the first leaves one partial result for
-// each chunk, the second merges those of a channel. Every partial sum is merged in double. How rows are cut into chunks
-// depends on the shape alone, so the sums have the same bits on every run and on every GPU.
+// Sums over rows are made in two rounds. Each block leaves a partial result for its chunk; blocks cannot wait for each
+// other, but they can count: the one that finds itself the last of its channels merges what all have left, in the order
+// of the chunks, whichever block it is. Every partial sum is merged in double. How rows are cut into chunks depends on
+// the shape alone, so the sums have the same bits on every run and on every GPU.
 
 struct Share {
     i64 chunk, row, end;  // this thread's first row; where the chunk ends
@@ -33,14 +34,18 @@ struct Share {
     bool works;           // false for a lane beyond the last channel, which still meets every barrier
 };
 
+// Blocks of the same group work on the same channels.
+template <int V> __device__ __forceinline__ int group_of(int channels, int lanes) {
+    return (int)(blockIdx.x % divide_up(channels / V, lanes));
+}
+
 template <int V> __device__ __forceinline__ Share share_of(i64 rows, int channels, int lanes, i64 chunk_rows) {
-    const int groups = divide_up(channels / V, lanes);
     Share share;
     share.lane = (int)threadIdx.x % lanes;
     share.turn = (int)threadIdx.x / lanes;
     share.step = BLOCK / lanes;
-    share.chunk = blockIdx.x / groups;
-    share.channel = ((int)(blockIdx.x % groups) * lanes + share.lane) * V;
+    share.chunk = blockIdx.x / divide_up(channels / V, lanes);
+    share.channel = (group_of<V>(channels, lanes) * lanes + share.lane) * V;
     share.works = share.channel < channels;
     share.row = share.chunk * chunk_rows + share.turn;
     share.end = min(rows, (share.chunk + 1) * chunk_rows);
@@ -64,6 +69,32 @@ template <typename Part> __device__ __forceinline__ void merge_lanes(Part* part,
     }
 }
 
+// Whether this block is the last of those that share its channels, one for each chunk: `finished` counts them, and is 0
+// again afterwards, for the next launch. The fences stand for a promise: what a block wrote before it counted is seen by
+// the block that counted last.
+template <int V> __device__ __forceinline__ bool is_last_block(i64* finished, i64 chunks, int channels, int lanes) {
+    bool last = false;
+    __threadfence();
+    __syncthreads();  // all of the block have written
+    if (threadIdx.x == 0) {
+        unsigned long long* count = (unsigned long long*)(finished + group_of<V>(channels, lanes));
+        last = atomicAdd(count, 1ull) == (unsigned long long)(chunks - 1);
+        if (last) atomicExch(count, 0ull);
+    }
+    last = __syncthreads_or(last);
+    __threadfence();
+    return last;
+}
+
+// How the last block shares the merging: as before, but with a column for each channel of its packs, and a row for each
+// chunk.
+template <int V> __device__ __forceinline__ Share share_of_chunks(i64 chunks, int channels, int lanes) {
+    Share share = share_of<1>(chunks, channels, lanes * V, chunks);
+    share.row = share.turn;
+    share.end = chunks;
+    return share;
+}
+
 // ---------------------------------------------------------------------------------------------------------- statistics
 
 // Mean and squared deviations of a set of numbers. Merging is Chan's formula, which unlike E[x^2] - E[x]^2 keeps its
@@ -84,27 +115,63 @@ struct Moments {
     }
 };
 
-// Mean and squared deviations of each chunk, per channel.
+// What the other kernels need to know of a channel, and the running statistics of evaluation, moved towards the batch's:
+// running * (1 - momentum) + batch * momentum. From the sum of the squared deviations of `rows` numbers.
 //
-// The version that a student would write: a thread for each channel and chunk. That are few threads, and each adds up
-// hundreds of numbers, one after the other and twice.
+// Where affine, moving or counting is 0, there are no weight and bias, no running statistics, or no count of batches:
+// their pointers are not followed.
+template <typename T> struct Statistics {
+    typedef Arithmetic<T> A;
+    const A *weight, *bias;
+    A *running_mean, *running_var;
+    i64* batches;
+    double *mean, *var;
+    A *center, *inverse_std, *scale, *shift;
+    double eps, momentum;
+    int affine, moving, counting;
+
+    __device__ __forceinline__ void set(int c, double its_mean, double squares, i64 rows) const {
+        mean[c] = its_mean;
+        var[c] = squares / (double)rows;
+        const A inverse = (A)(1 / sqrt(var[c] + eps));
+        center[c] = (A)its_mean;
+        inverse_std[c] = inverse;
+        scale[c] = affine ? inverse * weight[c] : inverse;
+        const A rest = (A)(its_mean - (double)center[c]);  // what rounding has left of the mean
+        shift[c] = (affine ? bias[c] : (A)0) - rest * scale[c];
+        if (moving) {
+            const double kept = 1 - momentum, unbiased = squares / (double)(rows - 1);
+            running_mean[c] = (A)(running_mean[c] * kept + its_mean * momentum);
+            running_var[c] = (A)(running_var[c] * kept + unbiased * momentum);
+        }
+        if (counting && c == 0) *batches += 1;
+    }
+};
+// Mean and biased variance per channel, what follows from them, and the running statistics.
+//
+// The version that a student would write: a thread for each channel. That are few threads, and each adds up all the rows,
+// one after the other and twice.
 //
 //     template <typename T>
-//     __global__ void batch_norm_moments(const T* x, double* chunk_mean, double* chunk_squares,
-//                                        i64 rows, int channels, int lanes, i64 chunk_rows) {
-//         const i64 item = thread_number();
-//         const i64 first = item / channels * chunk_rows, last = min(rows, first + chunk_rows);
-//         if (first >= rows) return;
-//         const int c = (int)(item % channels);
+//     __global__ void batch_norm_statistics(
+//             const T* x, const Arithmetic<T>* weight, const Arithmetic<T>* bias,
+//             Arithmetic<T>* running_mean, Arithmetic<T>* running_var, i64* batches,
+//             double* chunk_mean, double* chunk_squares, i64* finished, double* mean, double* var,
+//             Arithmetic<T>* center, Arithmetic<T>* inverse_std, Arithmetic<T>* scale, Arithmetic<T>* shift,
+//             i64 rows, int channels, int lanes, i64 chunk_rows, i64 chunks,
+//             double eps, double momentum, int affine, int moving, int counting) {
+//         const i64 c = thread_number();
+//         if (c >= channels) return;
 //         double sum = 0, squares = 0;
-//         for (i64 row = first; row < last; ++row) sum += widen(x[row * channels + c]);
-//         const double mean = sum / (double)(last - first);
-//         for (i64 row = first; row < last; ++row) {
-//             const double deviation = widen(x[row * channels + c]) - mean;
+//         for (i64 row = 0; row < rows; ++row) sum += widen(x[row * channels + c]);
+//         const double average = sum / (double)rows;
+//         for (i64 row = 0; row < rows; ++row) {
+//             const double deviation = widen(x[row * channels + c]) - average;
 //             squares += deviation * deviation;
 //         }
-//         chunk_mean[item] = mean;
-//         chunk_squares[item] = squares;
+//         const Statistics<T> known = {weight, bias, running_mean, running_var, batches, mean, var, center, inverse_std,
+//                                      scale, shift, eps, momentum, affine, moving, counting};
+//         known.set((int)c, average, squares, rows);
 //     }
 //
 // A thread takes BATCH of its rows at a time, which also keeps that many loads under way. It measures them from the
@@ -112,19 +179,29 @@ struct Moments {
 // float, and merges them with those of its earlier batches in double: one merge in BATCH values costs little even where
 // double is slow. The threads of a lane are then merged through shared memory, one channel of the pack after another.
 //
-// Bytes: reads x once, which is the minimum; writes 2 doubles a channel and chunk. A chunk has at least 256 rows where
-// there are that many, so that is 1/64 of x for float, 1/32 for half and 1/128 for double.
+// The last block of a group of channels then merges the chunks. As separate operations on a few numbers that were
+// fourteen launches more.
+// Bytes: reads x once, which is the minimum; writes, and reads again, 2 doubles a channel and chunk. A chunk has at least
+// 256 rows where there are that many, so that is 1/64 of x for float, 1/32 for half and 1/128 for double.
 template <typename T, int V>
 __global__ void __launch_bounds__(BLOCK, 2)  // 128 registers: the batch is kept in them
-batch_norm_moments(const T* __restrict__ x, double* __restrict__ chunk_mean, double* __restrict__ chunk_squares,
-                   i64 rows, int channels, int lanes, i64 chunk_rows) {
+batch_norm_statistics(const T* __restrict__ x,
+                      const Arithmetic<T>* __restrict__ weight, const Arithmetic<T>* __restrict__ bias,
+                      Arithmetic<T>* __restrict__ running_mean, Arithmetic<T>* __restrict__ running_var,
+                      i64* __restrict__ batches,
+                      double* chunk_mean, double* chunk_squares, i64* finished,
+                      double* __restrict__ mean, double* __restrict__ var,
+                      Arithmetic<T>* __restrict__ center, Arithmetic<T>* __restrict__ inverse_std,
+                      Arithmetic<T>* __restrict__ scale, Arithmetic<T>* __restrict__ shift,
+                      i64 rows, int channels, int lanes, i64 chunk_rows, i64 chunks,
+                      double eps, double momentum, int affine, int moving, int counting) {
     typedef Arithmetic<T> A;
     constexpr int BATCH = V > 4 ? 4 : 8;
     __shared__ Moments part[BLOCK];
     const Share share = share_of<V>(rows, channels, lanes, chunk_rows);
 
     int count = 0;
-    double mean[V] = {}, squares[V] = {};
+    double own_mean[V] = {}, own_squares[V] = {};
     if (share.works) {
         for (i64 row = share.row; row < share.end; row += BATCH * share.step) {
             A value[BATCH][V];
@@ -140,96 +217,63 @@ batch_norm_moments(const T* __restrict__ x, double* __restrict__ chunk_mean, dou
             const A fraction = (A)present / (A)(count + present);
 #pragma unroll
             for (int v = 0; v < V; ++v) {
-                A shift = 0, batch_squares = 0;  // shift: the mean of the batch, measured from its first value
+                A offset = 0, batch_squares = 0;  // offset: the mean of the batch, measured from its first value
 #pragma unroll
                 for (int b = 1; b < BATCH; ++b) {
-                    if (b < present) shift += value[b][v] - value[0][v];
+                    if (b < present) offset += value[b][v] - value[0][v];
                 }
-                shift /= (A)present;
+                offset /= (A)present;
 #pragma unroll
                 for (int b = 0; b < BATCH; ++b) {
-                    const A deviation = (value[b][v] - value[0][v]) - shift;
+                    const A deviation = (value[b][v] - value[0][v]) - offset;
                     if (b < present) batch_squares += deviation * deviation;
                 }
-                const double delta = ((double)value[0][v] + (double)shift) - mean[v];
-                mean[v] += delta * (double)fraction;
-                squares[v] += (double)batch_squares + delta * delta * (count * (double)fraction);
+                const double delta = ((double)value[0][v] + (double)offset) - own_mean[v];
+                own_mean[v] += delta * (double)fraction;
+                own_squares[v] += (double)batch_squares + delta * delta * (count * (double)fraction);
             }
             count += present;
         }
     }
 #pragma unroll
     for (int v = 0; v < V; ++v) {
-        merge_lanes(part, Moments{(double)count, mean[v], squares[v]}, lanes);
+        merge_lanes(part, Moments{(double)count, own_mean[v], own_squares[v]}, lanes);
         if (share.turn == 0 && share.works) {
             const i64 at = share.chunk * channels + share.channel + v;
             chunk_mean[at] = part[share.lane].mean;
             chunk_squares[at] = part[share.lane].squares;
         }
     }
-}
+    if (!is_last_block<V>(finished, chunks, channels, lanes)) return;
 
-// What the other kernels need to know of a channel: from mean and variance to the numbers that they multiply and add.
-//
-// With affine == 0 there are no weight and bias (their pointers are not followed).
-template <typename T>
-__device__ __forceinline__ void describe_channel(
-        int c, double mean, double var, const T* weight, const T* bias, Arithmetic<T>* center,
-        Arithmetic<T>* inverse_std, Arithmetic<T>* scale, Arithmetic<T>* shift, double eps, int affine) {
-    typedef Arithmetic<T> A;
-    const A inverse = (A)(1 / sqrt(var + eps));
-    center[c] = (A)mean;
-    inverse_std[c] = inverse;
-    scale[c] = affine ? inverse * widen(weight[c]) : inverse;
-    const A rest = (A)(mean - (double)center[c]);  // what rounding has left of the mean
-    shift[c] = (affine ? widen(bias[c]) : (A)0) - rest * scale[c];
-}
-
-// Mean and biased variance per channel, from those of the chunks; what follows from them; and, where moving != 0, the
-// running statistics of evaluation, moved towards the batch's: running * (1 - momentum) + batch * momentum. As separate
-// operations on a few numbers these were fourteen launches.
-//
-// One chunk of `chunks` rows for the whole grid: a thread merges every (256/lanes)-th row of the partial results.
-// Bytes: reads the partial results once; reads and writes some ten numbers a channel.
-template <typename T>
-__global__ void __launch_bounds__(BLOCK, RESIDENT)
-batch_norm_merge_moments(const double* __restrict__ chunk_mean, const double* __restrict__ chunk_squares,
-                         const T* __restrict__ weight, const T* __restrict__ bias,
-                         T* __restrict__ running_mean, T* __restrict__ running_var,
-                         double* __restrict__ mean, double* __restrict__ var,
-                         Arithmetic<T>* __restrict__ center, Arithmetic<T>* __restrict__ inverse_std,
-                         Arithmetic<T>* __restrict__ scale, Arithmetic<T>* __restrict__ shift,
-                         i64 rows, int channels, int lanes, i64 chunk_rows, i64 chunks,
-                         double eps, double momentum, int affine, int moving) {
-    typedef Arithmetic<T> A;
-    __shared__ Moments part[BLOCK];
-    const Share share = share_of<1>(chunks, channels, lanes, chunks);
-
+    const Share merging = share_of_chunks<V>(chunks, channels, lanes);
     Moments moments = {0, 0, 0};
-    if (share.works) {
-        for (i64 chunk = share.row; chunk < share.end; chunk += share.step) {
-            const i64 at = chunk * channels + share.channel;
-            const i64 count = min(chunk_rows, rows - chunk * chunk_rows);
-            moments.merge(Moments{(double)count, chunk_mean[at], chunk_squares[at]});
+    if (merging.works) {
+        for (i64 chunk = merging.row; chunk < merging.end; chunk += merging.step) {
+            const i64 at = chunk * channels + merging.channel;
+            const i64 its_rows = min(chunk_rows, rows - chunk * chunk_rows);
+            moments.merge(Moments{(double)its_rows, chunk_mean[at], chunk_squares[at]});
         }
     }
-    merge_lanes(part, moments, lanes);
-    const int c = share.channel;
-    if (share.turn == 0 && share.works) {
-        const double squares = part[share.lane].squares;
-        mean[c] = part[share.lane].mean;
-        var[c] = squares / (double)rows;
-        describe_channel(c, mean[c], var[c], weight, bias, center, inverse_std, scale, shift, eps, affine);
-        if (moving) {
-            const double kept = 1 - momentum, unbiased = squares / (double)(rows - 1);
-            narrow((A)(widen(running_mean[c]) * kept + mean[c] * momentum), running_mean[c]);
-            narrow((A)(widen(running_var[c]) * kept + unbiased * momentum), running_var[c]);
-        }
+    merge_lanes(part, moments, lanes * V);
+    if (merging.turn == 0 && merging.works) {
+        const Statistics<T> known = {weight, bias, running_mean, running_var, batches, mean, var, center, inverse_std,
+                                     scale, shift, eps, momentum, affine, moving, counting};
+        known.set(merging.channel, part[merging.lane].mean, part[merging.lane].squares, rows);
     }
 }
 
-// The same from a mean and a variance that are given: in evaluation, the running ones.
-//
+// The same numbers in evaluation, from a mean and a variance that are given.
+template <typename A>
+__device__ __forceinline__ void look_up(A mean, A var, A weight, A bias, double eps, int affine, A& center,
+                                        A& inverse_std, A& scale, A& shift) {
+    center = mean;
+    inverse_std = 1 / sqrt(var + (A)eps);
+    scale = affine ? inverse_std * weight : inverse_std;
+    const A rest = (mean - mean) * scale;  // nothing, or NaN where the mean is not finite
+    shift = affine ? bias + rest : rest;
+}
+
 // One thread a channel.
 // Bytes: a few numbers a channel.
 template <typename T>
@@ -241,11 +285,37 @@ batch_norm_channels(const T* __restrict__ mean, const T* __restrict__ var,
                     i64 channels, double eps, int affine) {
     const i64 c = thread_number();
     if (c >= channels) return;
-    describe_channel((int)c, (double)widen(mean[c]), (double)widen(var[c]), weight, bias,
-                     center, inverse_std, scale, shift, eps, affine);
+    look_up(widen(mean[c]), widen(var[c]), widen(weight[c]), widen(bias[c]), eps, affine, center[c], inverse_std[c],
+            scale[c], shift[c]);
 }
 
 // ----------------------------------------------------------------------------------------------------------- normalise
+
+// The rows of a thread, one pack of x (and of the residual) after another. Each step is rounded to T, as it is where the
+// steps are operations of their own: only half precision can tell.
+template <int V, typename T, typename A>
+__device__ __forceinline__ void normalise_rows(const T* __restrict__ x, const T* __restrict__ residual,
+                                               T* __restrict__ y, const Share& share, int channels, const A (&center)[V],
+                                               const A (&scale)[V], const A (&shift)[V], int add_residual, int relu) {
+    for (i64 row = share.row; row < share.end; row += share.step) {
+        const i64 at = row * channels + share.channel;
+        A value[V];
+        load<V>(x + at, value);
+#pragma unroll
+        for (int v = 0; v < V; ++v) value[v] = (value[v] - center[v]) * scale[v] + shift[v];
+        if (add_residual) {
+            A other[V];
+            load<V>(residual + at, other);
+#pragma unroll
+            for (int v = 0; v < V; ++v) value[v] = rounded<T>(value[v]) + other[v];
+        }
+        if (relu) {
+#pragma unroll
+            for (int v = 0; v < V; ++v) value[v] = value[v] < 0 ? (A)0 : value[v];
+        }
+        store<V>(y + at, value);
+    }
+}
 
 // y = (x - center) * scale + shift  [+ residual]  [then ReLU]
 //
@@ -260,14 +330,13 @@ batch_norm_channels(const T* __restrict__ mean, const T* __restrict__ var,
 //         if (item >= rows * channels) return;
 //         const int c = (int)(item % channels);
 //         Arithmetic<T> value = (widen(x[item]) - center[c]) * scale[c] + shift[c];
-//         if (add_residual) value += widen(residual[item]);
+//         if (add_residual) value = rounded<T>(value) + widen(residual[item]);
 //         if (relu && value < 0) value = 0;
 //         narrow(value, y[item]);
 //     }
 //
 // The mean goes first: x * scale + shift would cancel badly where the mean is large. A thread reads what it needs to
-// know of its V channels once and then works on several rows, one pack of x (and of the residual) after another. NaN
-// passes through the ReLU.
+// know of its V channels once and then works on several rows. NaN passes through the ReLU.
 // Bytes: reads x (and the residual), writes y, each once. That is the minimum. As separate operations the addition
 // would read y and the residual and write y again, and the ReLU would read and write y once more.
 // Asked: 3 packs more for the 8 rows of a thread, of center, scale and shift, which every block finds in the cache.
@@ -285,24 +354,53 @@ batch_norm_normalise(const T* __restrict__ x, const T* __restrict__ residual, T*
     load<V>(center + share.channel, m);
     load<V>(scale + share.channel, s);
     load<V>(shift + share.channel, b);
-    for (i64 row = share.row; row < share.end; row += share.step) {
-        const i64 at = row * channels + share.channel;
-        A value[V];
-        load<V>(x + at, value);
+    normalise_rows<V>(x, residual, y, share, channels, m, s, b, add_residual, relu);
+}
+
+// The same in evaluation, in one launch: a thread finds out what it needs to know of its channels by itself.
+//
+// The version that a student would write: a thread for each number.
+//
+//     template <typename T>
+//     __global__ void batch_norm_inference(const T* x, const T* residual, T* y,
+//                                          const Arithmetic<T>* mean, const Arithmetic<T>* var,
+//                                          const Arithmetic<T>* weight, const Arithmetic<T>* bias,
+//                                          i64 rows, int channels, int lanes, i64 chunk_rows,
+//                                          double eps, int affine, int add_residual, int relu) {
+//         const i64 item = thread_number();
+//         if (item >= rows * channels) return;
+//         const int c = (int)(item % channels);
+//         Arithmetic<T> center, inverse_std, scale, shift;
+//         look_up(mean[c], var[c], weight[c], bias[c], eps, affine, center, inverse_std, scale, shift);
+//         Arithmetic<T> value = (widen(x[item]) - center) * scale + shift;
+//         if (add_residual) value = rounded<T>(value) + widen(residual[item]);
+//         if (relu && value < 0) value = 0;
+//         narrow(value, y[item]);
+//     }
+//
+// Bytes: as batch_norm_normalise.
+// Asked: 4 packs more for the 8 rows of a thread, of mean, var, weight and bias; the cache has them.
+template <typename T, int V>
+__global__ void __launch_bounds__(BLOCK, RESIDENT)
+batch_norm_inference(const T* __restrict__ x, const T* __restrict__ residual, T* __restrict__ y,
+                     const Arithmetic<T>* __restrict__ mean, const Arithmetic<T>* __restrict__ var,
+                     const Arithmetic<T>* __restrict__ weight, const Arithmetic<T>* __restrict__ bias,
+                     i64 rows, int channels, int lanes, i64 chunk_rows,
+                     double eps, int affine, int add_residual, int relu) {
+    typedef Arithmetic<T> A;
+    const Share share = share_of<V>(rows, channels, lanes, chunk_rows);
+    if (!share.works) return;
+
+    A m[V], s[V], b[V], its_var[V], its_weight[V], its_bias[V], inverse_std;
+    load<V>(mean + share.channel, m);
+    load<V>(var + share.channel, its_var);
+    load<V>(weight + share.channel, its_weight);
+    load<V>(bias + share.channel, its_bias);
 #pragma unroll
-        for (int v = 0; v < V; ++v) value[v] = (value[v] - m[v]) * s[v] + b[v];
-        if (add_residual) {
-            A other[V];
-            load<V>(residual + at, other);
-#pragma unroll
-            for (int v = 0; v < V; ++v) value[v] += other[v];
-        }
-        if (relu) {
-#pragma unroll
-            for (int v = 0; v < V; ++v) value[v] = value[v] < 0 ? (A)0 : value[v];
-        }
-        store<V>(y + at, value);
+    for (int v = 0; v < V; ++v) {
+        look_up(m[v], its_var[v], its_weight[v], its_bias[v], eps, affine, m[v], inverse_std, s[v], b[v]);
     }
+    normalise_rows<V>(x, residual, y, share, channels, m, s, b, add_residual, relu);
 }
 
 // ------------------------------------------------------------------------------------------------------------ backward
@@ -330,39 +428,53 @@ struct alignas(16) Sums {
     }
 };
 
-// Per channel and chunk the sum of g and of g * (x - center), where g is the gradient behind the ReLU.
+// What the gradients need of a channel: those by bias, sum of g, and by weight, sum of g * xhat with xhat = (x - mean) /
+// std; and what the input gradient is made of, mean_gradient = mean(g) and slope = mean(g * xhat) / std.
+template <typename A>
+__device__ __forceinline__ void set_gradients(int c, double gradient, double product, i64 rows, const A* inverse_std,
+                                              A* dbias, A* dweight, A* mean_gradient, A* slope) {
+    const double by_weight = product * (double)inverse_std[c];
+    dbias[c] = (A)gradient;
+    dweight[c] = (A)by_weight;
+    mean_gradient[c] = (A)(gradient / (double)rows);
+    slope[c] = (A)(by_weight / (double)rows * (double)inverse_std[c]);
+}
+
+// The sums over all rows of g and of g * (x - center), where g is the gradient behind the ReLU, and what follows.
 //
-// The version that a student would write: a thread for each channel and chunk.
+// The version that a student would write: a thread for each channel.
 //
 //     template <typename T>
-//     __global__ void batch_norm_sums(const T* grad, const T* x, const T* y, const Arithmetic<T>* center,
-//                                     double* chunk_gradient, double* chunk_product,
-//                                     i64 rows, int channels, int lanes, i64 chunk_rows, int relu) {
-//         const i64 item = thread_number();
-//         const i64 first = item / channels * chunk_rows, last = min(rows, first + chunk_rows);
-//         if (first >= rows) return;
-//         const int c = (int)(item % channels);
+//     __global__ void batch_norm_sums(
+//             const T* grad, const T* x, const T* y, const Arithmetic<T>* center, const Arithmetic<T>* inverse_std,
+//             double* chunk_gradient, double* chunk_product, i64* finished,
+//             Arithmetic<T>* dbias, Arithmetic<T>* dweight,
+//             Arithmetic<T>* mean_gradient, Arithmetic<T>* slope,
+//             i64 rows, int channels, int lanes, i64 chunk_rows, i64 chunks, int relu) {
+//         const i64 c = thread_number();
+//         if (c >= channels) return;
 //         double gradient = 0, product = 0;
-//         for (i64 row = first; row < last; ++row) {
+//         for (i64 row = 0; row < rows; ++row) {
 //             const i64 at = row * channels + c;
 //             if (relu && widen(y[at]) <= 0) continue;
 //             gradient += widen(grad[at]);
 //             product += (double)widen(grad[at]) * (double)(widen(x[at]) - center[c]);
 //         }
-//         chunk_gradient[item] = gradient;
-//         chunk_product[item] = product;
+//         set_gradients((int)c, gradient, product, rows, inverse_std, dbias, dweight, mean_gradient, slope);
 //     }
 //
 // A thread adds up its rows in float, at most a few hundred; from there on sums are double.
-// Bytes: reads grad, x and, with ReLU, y, each once; writes 2 doubles a channel and chunk, as batch_norm_moments does.
+// Bytes: reads grad, x and, with ReLU, y, each once; and 2 doubles a channel and chunk, as batch_norm_statistics does.
 // Without a residual the minimum is grad and x alone, since y > 0 could be found again from x. That y is read all the
 // same, half as much again, is on purpose: only the y that was stored says which values the next layer saw as zero.
 template <typename T, int V>
 __global__ void __launch_bounds__(BLOCK, RESIDENT)
 batch_norm_sums(const T* __restrict__ grad, const T* __restrict__ x, const T* __restrict__ y,
-                const Arithmetic<T>* __restrict__ center,
-                double* __restrict__ chunk_gradient, double* __restrict__ chunk_product,
-                i64 rows, int channels, int lanes, i64 chunk_rows, int relu) {
+                const Arithmetic<T>* __restrict__ center, const Arithmetic<T>* __restrict__ inverse_std,
+                double* chunk_gradient, double* chunk_product, i64* finished,
+                Arithmetic<T>* __restrict__ dbias, Arithmetic<T>* __restrict__ dweight,
+                Arithmetic<T>* __restrict__ mean_gradient, Arithmetic<T>* __restrict__ slope,
+                i64 rows, int channels, int lanes, i64 chunk_rows, i64 chunks, int relu) {
     typedef Arithmetic<T> A;
     __shared__ Sums part[BLOCK];
     const Share share = share_of<V>(rows, channels, lanes, chunk_rows);
@@ -393,39 +505,21 @@ batch_norm_sums(const T* __restrict__ grad, const T* __restrict__ x, const T* __
             chunk_product[at] = part[share.lane].product;
         }
     }
-}
+    if (!is_last_block<V>(finished, chunks, channels, lanes)) return;
 
-// The gradients by bias, sum of g, and by weight, sum of g * xhat with xhat = (x - mean) / std, from the sums of the
-// chunks; and what the input gradient is made of: mean_gradient = mean(g) and slope = mean(g * xhat) / std.
-//
-// One chunk of `chunks` rows for the whole grid, as in batch_norm_merge_moments.
-// Bytes: reads the partial sums once, writes 4 numbers a channel.
-template <typename T>
-__global__ void __launch_bounds__(BLOCK, RESIDENT)
-batch_norm_merge_sums(const double* __restrict__ chunk_gradient, const double* __restrict__ chunk_product,
-                      const Arithmetic<T>* __restrict__ inverse_std, T* __restrict__ dbias, T* __restrict__ dweight,
-                      Arithmetic<T>* __restrict__ mean_gradient, Arithmetic<T>* __restrict__ slope,
-                      i64 rows, int channels, int lanes, i64 chunks) {
-    typedef Arithmetic<T> A;
-    __shared__ Sums part[BLOCK];
-    const Share share = share_of<1>(chunks, channels, lanes, chunks);
-
+    const Share merging = share_of_chunks<V>(chunks, channels, lanes);
     Sums sums = {0, 0};
-    if (share.works) {
-        for (i64 chunk = share.row; chunk < share.end; chunk += share.step) {
-            const i64 at = chunk * channels + share.channel;
+    if (merging.works) {
+        for (i64 chunk = merging.row; chunk < merging.end; chunk += merging.step) {
+            const i64 at = chunk * channels + merging.channel;
             sums.merge(Sums{chunk_gradient[at], chunk_product[at]});
         }
     }
-    merge_lanes(part, sums, lanes);
-    if (share.turn == 0 && share.works) {
-        const int c = share.channel;
-        const double by_bias = part[share.lane].gradient;
-        const double by_weight = part[share.lane].product * (double)inverse_std[c];
-        narrow((A)by_bias, dbias[c]);
-        narrow((A)by_weight, dweight[c]);
-        mean_gradient[c] = (A)(by_bias / (double)rows);
-        slope[c] = (A)(by_weight / (double)rows * (double)inverse_std[c]);
+    merge_lanes(part, sums, lanes * V);
+    if (merging.turn == 0 && merging.works) {
+        const Sums all = part[merging.lane];
+        set_gradients(merging.channel, all.gradient, all.product, rows, inverse_std, dbias, dweight, mean_gradient,
+                      slope);
     }
 }
 

@@ -14,8 +14,8 @@
 // fewer threads, the same bytes. The host picks V = 16 / sizeof(T) where the channels divide by it and every array
 // begins at a multiple of 16 bytes, otherwise V = 1.
 //
-// Sums. No atomics: every value is written by one thread, and every sum is taken in an order that depends on the shape
-// alone. Two runs give the same bits.
+// Sums. Nothing is added up by atomics: every value is written by one thread, and every sum is taken in an order that
+// depends on the shape alone. Two runs give the same bits.
 
 typedef long long i64;
 
@@ -58,6 +58,13 @@ __device__ __forceinline__ void narrow(float value, half_t& result) {  // to the
 #else
     asm("cvt.rn.f16.f32 %0, %1;" : "=h"(result.bits) : "f"(value));
 #endif
+}
+
+// The value that is left when it is stored as a T and loaded again.
+template <typename T> __device__ __forceinline__ Arithmetic<T> rounded(Arithmetic<T> value) {
+    T stored;
+    narrow(value, stored);
+    return widen(stored);
 }
 
 // <math.h> and INFINITY do not exist here.

@@ -321,7 +321,7 @@ def test_kernels():
     values = 4 * 4 * 4 * 4  # bytes of the images
     assert kernels["copy"] == KernelSpeed("copy", 2 * values, 1 / 20)
     assert kernels["max_pool2d_forward"].bytes == values + values // 4 + values // 16  # images, maxima, a byte each
-    assert kernels["batch_norm_moments"].bytes == values
+    assert kernels["batch_norm_statistics"].bytes == values
     assert kernels["batch_norm_input_gradient, ReLU"].bytes == 4 * values
     assert kernels["copy"].bytes_per_second == 40 * values
     assert "copy" in report.kernels_text(list(kernels.values()))

@@ -448,10 +448,8 @@ def test_shared_memory_is_what_blocks_declare():
     shared = {launch.kernel: launch.shared_bytes for launch in explain(lecture_exercise("batch_norm")).gpu.launches}
     moments, sums = 256 * 3 * 8, 256 * 2 * 8  # three and two doubles for each thread
     assert {name: size for name, size in shared.items() if size} == {
-        "batch_norm_moments": moments,
-        "batch_norm_merge_moments": moments,
+        "batch_norm_statistics": moments,
         "batch_norm_sums": sums,
-        "batch_norm_merge_sums": sums,
     }
 
 

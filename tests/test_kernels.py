@@ -421,8 +421,7 @@ def by_students(monkeypatch):
 
 
 def test_every_kernel_says_what_a_student_would_write():
-    simple_as_they_are = {f"batch_norm_{each}" for each in ("channels", "merge_moments", "merge_sums")}
-    assert set(STUDENTS) | simple_as_they_are == {kernel.name for kernel in KERNELS}
+    assert set(STUDENTS) | {"batch_norm_channels"} == {kernel.name for kernel in KERNELS}
 
 
 @pytest.mark.parametrize("window", [WINDOWS["3x3 stride 2 ceil"], WINDOWS["gaps"], DILATED["dilated"]], ids=str)
@@ -439,6 +438,7 @@ def test_what_a_student_would_write(dtype, rng, by_students):
     test_adaptive_pools((3, 4), 3, dtype, rng)
     test_batch_norm_with_residual_and_relu(True, True, 3, dtype, rng)
     test_batch_norm((600,), 33, dtype, rng)
+    test_batch_norm_inference(3, dtype, rng)
     test_relu_gradient((3, 5, 7), dtype, rng)
     windowed = ("max_pool2d_", "avg_pool2d_", "im2col", "col2im")
     ran_elsewhere = {"sgd", "adam", "unscale"}
@@ -450,8 +450,13 @@ def test_what_a_student_would_write(dtype, rng, by_students):
 ROWS = [(6,), (2, 5), (4, 3, 3), (5, 17, 9), (1,)]
 
 
+def arithmetic(vector):
+    """Of the type in which the kernels compute: parameters stay float32 where activations are float16."""
+    return vector if vector is None else vector.astype(np.promote_types(vector.dtype, np.float32))
+
+
 def vectors(rng, channels, dtype):
-    return draw(rng, channels, dtype), draw(rng, channels, dtype)
+    return arithmetic(draw(rng, channels, dtype)), arithmetic(draw(rng, channels, dtype))
 
 
 def batch_norm(x, grad, weight, bias, residual=None, relu=False, eps=1e-5):
@@ -504,6 +509,14 @@ def test_batch_norm_with_residual_and_relu(with_residual, relu, channels, dtype,
         np.testing.assert_allclose(actual, right, 10 * CLOSE[dtype][0], 10 * CLOSE[dtype][1] * np.abs(right).max())
 
 
+def test_what_is_added_to_half_precision_is_rounded_in_between(rng):
+    """In one pass, with the bits of one operation after the other."""
+    x, residual = draw(rng, (50, 9, 7, 8), "float16"), draw(rng, (50, 9, 7, 8), "float16")
+    y = batch_norm(x, x, None, None)[2]
+    together = batch_norm(x, x, None, None, residual)[2]
+    np.testing.assert_array_equal(together, y + residual)
+
+
 def test_relu_lets_nan_through_both_ways(dtype):
     x = np.array([[-1, 1], [1, -1], [0, 0], [0, 0]], dtype)
     residual = np.zeros_like(x)
@@ -552,19 +565,28 @@ def test_sums_do_not_depend_on_how_rows_are_cut(most_blocks, monkeypatch, rng):
         np.testing.assert_allclose(one, other, 1e-12, 1e-12) if one is not None else None
 
 
-def batch_norm_inference(x, mean, var, weight, bias):
-    def infer(x, mean, var, weight, bias):
-        return (batchnorm.normalise(x, batchnorm.channels(mean, var, weight, bias, 1e-3, x)),)
+def batch_norm_inference(x, mean, var, weight, bias, residual=None, relu=False):
+    def infer(x, mean, var, weight, bias, residual):
+        given = batchnorm.Given(mean, var, weight, bias, 1e-3)
+        known = batchnorm.channels(*given, x)  # where a gradient is wanted
+        return batchnorm.normalise(x, given, residual, relu), batchnorm.normalise(x, known, residual, relu)
 
-    return on_device(infer, x, mean, var, weight, bias)
+    return on_device(infer, x, mean, var, weight, bias, residual)
 
 
 def test_batch_norm_inference(channels, dtype, rng):
     x, (weight, bias) = draw(rng, (3, 5, 4, channels), dtype), vectors(rng, channels, dtype)
     mean, var = draw(rng, channels, dtype), np.abs(draw(rng, channels, dtype)) + np.asarray(0.5, dtype)
     operation = BatchNormInference(1e-3, mean.astype(np.float64), var.astype(np.float64))
-    [y] = batch_norm_inference(x, mean, var, weight, bias)
-    np.testing.assert_allclose(y, on_numpy(operation, x, None, weight, bias)[0], *(4 * each for each in CLOSE[dtype]))
+    y, with_gradient = batch_norm_inference(x, *map(arithmetic, (mean, var)), weight, bias)
+    np.testing.assert_array_equal(y, with_gradient)
+    right = on_numpy(operation, x, None, weight, bias)[0]
+    np.testing.assert_allclose(y, right, *(4 * each for each in CLOSE[dtype]))
+    rectified, _ = batch_norm_inference(x, *map(arithmetic, (mean, var)), weight, bias, x[::-1].copy(), True)
+    np.testing.assert_allclose(rectified, np.maximum(right + x[::-1], 0), *(8 * each for each in CLOSE[dtype]))
+    plain, _ = batch_norm_inference(x, *map(arithmetic, (mean, var)), None, None)
+    operation = BatchNormInference(1e-3, mean.astype(np.float64), var.astype(np.float64))
+    np.testing.assert_allclose(plain, on_numpy(operation, x, None)[0], *(4 * each for each in CLOSE[dtype]))
 
 
 # ------------------------------------------------------------------------------------ every kernel, whatever the order
@@ -669,9 +691,10 @@ def test_the_table_says_what_the_sources_say():
     assert f"constexpr int BLOCK = {BLOCK};" in kernel_source("pooling")
 
 
-def test_sources_need_no_header_and_no_atomics():
+def test_sources_need_no_header_and_add_nothing_by_atomics():
     for source in kernel_names():
         code = re.sub(r"//[^\n]*", "", kernel_source(source))
+        code = re.sub(r"bool is_last_block\(.*?\n}", "", code, flags=re.DOTALL)  # it counts blocks
         for word in ("#include", "atomic", "INFINITY", "NAN", "std::", "int64_t", "size_t"):
             assert word not in code, (source, word)
     with pytest.raises(FileError, match="there is no kernel file 'nothing'"):

@@ -85,17 +85,20 @@ def compiled(monkeypatch):
 def test_what_was_compiled(compiled, capsys):
     assert main(["kernels", "--compile", "sm_75,sm_90,sm_75"]) == 0
     out = capsys.readouterr().out
-    rows = re.findall(r"^    (batch_norm_moments<float, 4>) +(sm_\d+) +80 +6144 +16 +(\d+)%$", out, re.MULTILINE)
-    assert rows == [("batch_norm_moments<float, 4>", "sm_75", "75"), ("batch_norm_moments<float, 4>", "sm_90", "38")]
+    rows = re.findall(r"^    (batch_norm_statistics<float, 4>) +(sm_\d+) +80 +6144 +16 +(\d+)%$", out, re.MULTILINE)
+    assert rows == [
+        ("batch_norm_statistics<float, 4>", "sm_75", "75"),
+        ("batch_norm_statistics<float, 4>", "sm_90", "38"),
+    ]
     assert "NVRTC 13.5" in out
 
 
 def test_what_was_compiled_as_json(compiled, capsys):
     assert main(["kernels", "--compile", "sm_75,sm_200", "--json"]) == 0
     listed = {each["kernel"]: each["instances"] for each in json.loads(capsys.readouterr().out)}
-    assert listed["batch_norm_merge_moments"][:2] == [
+    assert listed["batch_norm_channels"][:2] == [
         {
-            "instance": "batch_norm_merge_moments<half_t>",
+            "instance": "batch_norm_channels<half_t>",
             "dtype": "float16",
             "arch": arch,
             "registers": 80,

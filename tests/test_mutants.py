@@ -23,6 +23,7 @@ from gpunet.backend.kernel_table import KERNELS
 from gpunet.doctor.nvrtc import compile_instances, find_nvrtc
 from gpunet.emulator import Module, find_races, thread_order
 from gpunet.errors import BackendError, KernelError
+from gpunet.ops import cuda_batchnorm
 from tests import test_kernels as suite
 from tests import test_optimizer_kernels as optimizer_suite
 
@@ -200,8 +201,8 @@ MUTANTS = [
     Mutant(
         "threads that leave before a barrier",
         "batchnorm.cu",
-        "    int count = 0;\n    double mean[V]",
-        "    if (!share.works) return;\n    int count = 0;\n    double mean[V]",
+        "    int count = 0;\n    double own_mean[V]",
+        "    if (!share.works) return;\n    int count = 0;\n    double own_mean[V]",
         "emulator",
     ),
     Mutant(
@@ -246,8 +247,8 @@ MUTANTS = [
     Mutant(
         "large mean rounded to float",
         "batchnorm.cu",
-        "((double)value[0][v] + (double)shift) - mean[v]",
-        "(double)(value[0][v] + shift) - mean[v]",
+        "((double)value[0][v] + (double)offset) - own_mean[v]",
+        "(double)(value[0][v] + offset) - own_mean[v]",
         "reference",
     ),
     Mutant("unbiased variance", "batchnorm.cu", "squares / (double)rows", "squares / (double)(rows - 1)", "reference"),
@@ -279,9 +280,48 @@ MUTANTS = [
     Mutant(
         "every thread writes the sum",
         "batchnorm.cu",
-        "    if (share.turn == 0 && share.works) {\n        const int c = share.channel;",
-        "    if (share.works) {\n        const int c = share.channel;",
+        "    if (merging.turn == 0 && merging.works) {\n        const Sums all",
+        "    if (merging.works) {\n        const Sums all",
         "threads",
+    ),
+    Mutant(
+        "nothing promises that the last block sees what others wrote",
+        "batchnorm.cu",
+        "    __threadfence();\n    __syncthreads();  // all of the block have written",
+        "    __syncthreads();  // all of the block have written",
+        "threads",
+    ),
+    Mutant(
+        "counted before all of the block have written",
+        "batchnorm.cu",
+        "    __syncthreads();  // all of the block have written\n",
+        "",
+        "threads",
+    ),
+    Mutant(
+        "a block too early",
+        "batchnorm.cu",
+        "(unsigned long long)(chunks - 1)",
+        "(unsigned long long)(chunks - 2)",
+        "reference",
+    ),
+    Mutant("counts on in the next launch", "batchnorm.cu", "if (last) atomicExch(count, 0ull);", "", "reference"),
+    Mutant(
+        "one count for all groups", "batchnorm.cu", "finished + group_of<V>(channels, lanes)", "finished", "reference"
+    ),
+    Mutant(
+        "a column for each pack, not channel",
+        "batchnorm.cu",
+        "share_of<1>(chunks, channels, lanes * V",
+        "share_of<1>(chunks, channels, lanes",
+        "reference",
+    ),
+    Mutant(
+        "the residual added unrounded",
+        "batchnorm.cu",
+        "rounded<T>(value[v]) + other[v]",
+        "value[v] + other[v]",
+        "reference",
     ),
     Mutant(
         "more than fits into registers",
@@ -373,6 +413,8 @@ def check_batchnorm(rng):
             suite.test_batch_norm_with_residual_and_relu(with_residual, True, channels, "float32", rng)
         suite.test_batch_norm_inference(channels, "float32", rng)
     suite.test_batch_norm((600,), 33, "float32", rng)  # several chunks, and a second group of lanes
+    suite.test_batch_norm((600,), 33, "float32", rng)  # again: the blocks are counted anew
+    suite.test_what_is_added_to_half_precision_is_rounded_in_between(rng)
     suite.test_relu_lets_nan_through_both_ways("float32")
     suite.test_moments_are_accurate_where_the_mean_is_large(255, 8, rng)
 
@@ -415,7 +457,8 @@ def one_step(source):
     elif source == "optimizer":
         optimizer_suite.steps("emulated", *optimizer_suite.SETTINGS["momentum"], "float32", [(3,), (1500,)], 1)
     else:
-        suite.batch_norm(x, x, x[0, 0, 0], x[0, 0, 1], x, relu=True)
+        several_chunks = np.tile(x, (5, 2, 1, 1))
+        suite.batch_norm(several_chunks, several_chunks, x[0, 0, 0], x[0, 0, 1], several_chunks, relu=True)
         suite.batch_norm_inference(x, x[0, 0, 0], x[0, 0, 1] ** 2, x[0, 0, 2], x[0, 0, 3])
 
 
@@ -442,6 +485,7 @@ def thread_sanitizer(sources, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(Module, "launch", launch)
+        patch.setattr(cuda_batchnorm, "FEWEST_ROWS", 1)
         for source in sources:
             one_step(source)
     assert reports
@@ -481,10 +525,10 @@ def edited(tmp_path, monkeypatch, cache):
         (folder / file).write_text(text.replace(right, wrong), encoding="utf-8")
         monkeypatch.setattr(kernels, "_folder", lambda: folder)
 
-    for cache in (kernels._module, kernels._function, kernels._prepare):
+    for cache in (kernels._module, kernels._function, kernels._prepare, cuda_batchnorm._finished):
         cache.cache_clear()
     yield edit
-    for cache in (kernels._module, kernels._function, kernels._prepare):
+    for cache in (kernels._module, kernels._function, kernels._prepare, cuda_batchnorm._finished):
         cache.cache_clear()
 
 

@@ -77,7 +77,7 @@ def in_float64(array):
 def on_backend(array):
     """With the same order of axes in memory."""
     order = sorted(range(array.ndim), key=lambda axis: -array.strides[axis])
-    inner = asarray(np.ascontiguousarray(array.transpose(order)))
+    inner = asarray(np.array(array.transpose(order), order="C"))
     return inner.transpose([order.index(axis) for axis in range(array.ndim)])
 
 

@@ -26,11 +26,10 @@ __all__ = [
     "AVG_POOL2D_BACKWARD",
     "AVG_POOL2D_FORWARD",
     "BATCH_NORM_CHANNELS",
+    "BATCH_NORM_INFERENCE",
     "BATCH_NORM_INPUT_GRADIENT",
-    "BATCH_NORM_MERGE_MOMENTS",
-    "BATCH_NORM_MERGE_SUMS",
-    "BATCH_NORM_MOMENTS",
     "BATCH_NORM_NORMALISE",
+    "BATCH_NORM_STATISTICS",
     "BATCH_NORM_SUMS",
     "COL2IM",
     "IM2COL",
@@ -283,22 +282,16 @@ COL2IM = Kernel(
 
 _SHARE = "i64 rows, int channels, int lanes, i64 chunk_rows"
 
-BATCH_NORM_MOMENTS = Kernel(
-    "batchnorm",
-    "batch_norm_moments",
-    ("T", "V"),
-    f"const T* x, double* chunk_mean, double* chunk_squares, {_SHARE}",
-    "takes a pack of channels through some rows of a chunk; its block merges mean and deviations",
-)
 _MADE_OF_CHANNELS = "Arithmetic<T>* center, Arithmetic<T>* inverse_std, Arithmetic<T>* scale, Arithmetic<T>* shift"
-BATCH_NORM_MERGE_MOMENTS = Kernel(
+BATCH_NORM_STATISTICS = Kernel(
     "batchnorm",
-    "batch_norm_merge_moments",
-    ("T",),
-    "const double* chunk_mean, const double* chunk_squares, const T* weight, const T* bias, "
-    f"T* running_mean, T* running_var, double* mean, double* var, {_MADE_OF_CHANNELS}, "
-    f"{_SHARE}, i64 chunks, double eps, double momentum, int affine, int moving",
-    "takes one channel through some of the chunks; its block merges, and moves the running statistics",
+    "batch_norm_statistics",
+    ("T", "V"),
+    "const T* x, const Arithmetic<T>* weight, const Arithmetic<T>* bias, "
+    "Arithmetic<T>* running_mean, Arithmetic<T>* running_var, i64* batches, "
+    f"double* chunk_mean, double* chunk_squares, i64* finished, double* mean, double* var, {_MADE_OF_CHANNELS}, "
+    f"{_SHARE}, i64 chunks, double eps, double momentum, int affine, int moving, int counting",
+    "takes a pack of channels through some rows of a chunk; its block merges them, the last one all chunks",
 )
 BATCH_NORM_CHANNELS = Kernel(
     "batchnorm",
@@ -317,22 +310,24 @@ BATCH_NORM_NORMALISE = Kernel(
     f"{_SHARE}, int add_residual, int relu",
     "makes a pack of channels of y in some rows of a chunk",
 )
+BATCH_NORM_INFERENCE = Kernel(
+    "batchnorm",
+    "batch_norm_inference",
+    ("T", "V"),
+    "const T* x, const T* residual, T* y, const Arithmetic<T>* mean, const Arithmetic<T>* var, "
+    "const Arithmetic<T>* weight, const Arithmetic<T>* bias, "
+    f"{_SHARE}, double eps, int affine, int add_residual, int relu",
+    "makes a pack of channels of y in some rows of a chunk, in evaluation",
+)
 BATCH_NORM_SUMS = Kernel(
     "batchnorm",
     "batch_norm_sums",
     ("T", "V"),
-    "const T* grad, const T* x, const T* y, const Arithmetic<T>* center, "
-    f"double* chunk_gradient, double* chunk_product, {_SHARE}, int relu",
-    "takes a pack of channels through some rows of a chunk; its block adds up",
-)
-BATCH_NORM_MERGE_SUMS = Kernel(
-    "batchnorm",
-    "batch_norm_merge_sums",
-    ("T",),
-    "const double* chunk_gradient, const double* chunk_product, const Arithmetic<T>* inverse_std, "
-    "T* dbias, T* dweight, Arithmetic<T>* mean_gradient, Arithmetic<T>* slope, "
-    "i64 rows, int channels, int lanes, i64 chunks",
-    "takes one channel through some of the chunks; its block adds up the gradients",
+    "const T* grad, const T* x, const T* y, const Arithmetic<T>* center, const Arithmetic<T>* inverse_std, "
+    "double* chunk_gradient, double* chunk_product, i64* finished, "
+    "Arithmetic<T>* dbias, Arithmetic<T>* dweight, Arithmetic<T>* mean_gradient, Arithmetic<T>* slope, "
+    f"{_SHARE}, i64 chunks, int relu",
+    "takes a pack of channels through some rows of a chunk; its block adds up, the last one all chunks",
 )
 BATCH_NORM_INPUT_GRADIENT = Kernel(
     "batchnorm",
@@ -390,12 +385,11 @@ KERNELS = (
     ADAPTIVE_MAX_POOL2D_BACKWARD,
     IM2COL,
     COL2IM,
-    BATCH_NORM_MOMENTS,
-    BATCH_NORM_MERGE_MOMENTS,
+    BATCH_NORM_STATISTICS,
     BATCH_NORM_CHANNELS,
     BATCH_NORM_NORMALISE,
+    BATCH_NORM_INFERENCE,
     BATCH_NORM_SUMS,
-    BATCH_NORM_MERGE_SUMS,
     BATCH_NORM_INPUT_GRADIENT,
     RELU_GRADIENT,
     SGD,

@@ -119,7 +119,7 @@ def _kernels(shape: tuple[int, int, int, int]) -> dict[str, tuple[Callable[[], o
             lambda: adaptive_pooling.adaptive_max_pool2d_backward(pooled, adaptive_winner, shape),
             (pooled, adaptive_winner, x),
         ),
-        "batch_norm_moments": (lambda: batchnorm.moments(x), (x,)),
+        "batch_norm_statistics": (lambda: batchnorm.moments(x), (x,)),
         "batch_norm_normalise": (lambda: batchnorm.normalise(x, known), (x, copy)),
         "batch_norm_normalise, residual and ReLU": (
             lambda: batchnorm.normalise(x, known, residual, True),

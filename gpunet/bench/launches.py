@@ -81,7 +81,8 @@ def _prepare(workload: Workload, step: str) -> Callable[[], None]:
     model = build(workload)
     images, labels = map(tensor, draw_batch(workload))
     optimizer = SGD(model.parameters(), LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
-    scaler = GradScaler(enabled=step == "train_amp")
+    # A scale at which nothing overflows: a step that is left out would leave to the next what the first one makes.
+    scaler = GradScaler(init_scale=2.0**10, enabled=step == "train_amp")
 
     def train() -> None:
         optimizer.zero_grad()

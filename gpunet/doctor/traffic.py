@@ -12,6 +12,7 @@ from gpunet import functional as F
 from gpunet.backend import use_backend
 from gpunet.emulator import Traffic, record_traffic
 from gpunet.errors import ArgumentError
+from gpunet.tape import no_grad
 from gpunet.tensor import Tensor, tensor
 
 __all__ = ["DEFAULT_SHAPE", "Case", "traffic"]
@@ -67,3 +68,10 @@ def _operations(channels: int) -> Iterator[tuple[str, Callable[[Tensor], Tensor]
     yield "conv2d, 3x3, padding 1", lambda x: F.conv2d(x, filters, padding=1)
     mean, var, weight, bias = (tensor(np.full(channels, each, np.float32)) for each in (0, 1, 1, 0))
     yield "batch_norm in training", lambda x: F.batch_norm(x, mean, var, weight, bias, training=True)
+
+    def infer(x: Tensor) -> Tensor:
+        with no_grad():
+            _ = F.batch_norm(x, mean, var, weight, bias).data
+        return x
+
+    yield "batch_norm where no gradient is wanted", infer

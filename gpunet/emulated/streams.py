@@ -49,6 +49,11 @@ class Stream:
         self._queue: list[Callable[[], None]] = []
         self._before: list[Stream] = []
 
+    @property
+    def ptr(self) -> int:
+        """What tells it from others."""
+        return 0 if self is Stream.null else id(self)
+
     def enqueue(self, work: Callable[[], None]) -> None:
         """Do the work: now, or in a non-blocking stream when somebody waits for it."""
         self._queue.append(work)

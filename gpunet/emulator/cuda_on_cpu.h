@@ -118,7 +118,7 @@ template <class T> T __shfl_xor_sync(unsigned mask, T value, int lane_mask, int 
     return gpunet_emulator::shuffle(mask, value, inside ? from : self, {file, line});
 }
 
-inline void __threadfence() {}
+inline void __threadfence() { gpunet_emulator::memory_fence(); }
 inline void __threadfence_block() {}
 
 // ---------------------------------------------------------------- atomics

@@ -300,6 +300,15 @@ void* dynamic_shared(const char* name, Size element_bytes, Size alignment) {
     return static_shared(&key, name, launch.dynamic_shared_bytes, element_bytes, alignment);
 }
 
+static bool exchange_if(void* address, Size bytes, Word expected, Word desired) {
+    if (bytes == 4) {
+        unsigned before = (unsigned)expected;
+        return __atomic_compare_exchange_n((unsigned*)address, &before, (unsigned)desired, false, __ATOMIC_RELAXED,
+                                           __ATOMIC_RELAXED);
+    }
+    return __atomic_compare_exchange_n((Word*)address, &expected, desired, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
 Word atomic_load(const void* address, Size bytes) {
     check_atomic(address, bytes, __builtin_return_address(0));
     if (bytes == 4) return __atomic_load_n((const unsigned*)address, __ATOMIC_RELAXED);
@@ -307,12 +316,10 @@ Word atomic_load(const void* address, Size bytes) {
 }
 
 bool atomic_exchange_if(void* address, Size bytes, Word expected, Word desired) {
-    if (bytes == 4) {
-        unsigned before = (unsigned)expected;
-        return __atomic_compare_exchange_n((unsigned*)address, &before, (unsigned)desired, false, __ATOMIC_RELAXED,
-                                           __ATOMIC_RELAXED);
-    }
-    return __atomic_compare_exchange_n((Word*)address, &expected, desired, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    before_atomic(address);
+    const bool exchanged = exchange_if(address, bytes, expected, desired);
+    after_atomic(address);
+    return exchanged;
 }
 
 }  // namespace gpunet_emulator

@@ -146,6 +146,8 @@ void run_grid();
 void wait_until_ready();        // the running thread's state is `waiting`
 [[noreturn]] void end_launch();  // the running thread has met a fault
 void synchronised(Operation operation, bool before);  // called on both sides of a wait
+void before_atomic(const void* address);
+void after_atomic(const void* address);
 void enter_shared();                                  // around a look at the list of shared variables
 void leave_shared(SharedVariable* variable, bool made);
 

@@ -99,6 +99,9 @@ void end_launch() {
     std::abort();  // nobody switches back
 }
 void synchronised(Operation, bool) {}
+void memory_fence() {}  // one block runs after the other
+void before_atomic(const void*) {}
+void after_atomic(const void*) {}
 void enter_shared() {}
 void leave_shared(SharedVariable*, bool) {}
 

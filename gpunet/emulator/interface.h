@@ -38,6 +38,9 @@ unsigned ballot(unsigned mask, bool predicate, Place place);
 void* static_shared(const void* key, const char* name, Size bytes, Size element_bytes, Size alignment);
 void* dynamic_shared(const char* name, Size element_bytes, Size alignment);
 
+// Orders what this thread wrote before, and reads behind, with the fences of other threads.
+void memory_fence();
+
 // Atomics on 4 or 8 bytes; the address is checked like that of any other access.
 Word atomic_load(const void* address, Size bytes);
 bool atomic_exchange_if(void* address, Size bytes, Word expected, Word desired);

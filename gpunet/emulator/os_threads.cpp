@@ -27,6 +27,7 @@ struct ConcurrentBlock : Block {
 thread_local ConcurrentBlock* block;
 thread_local Thread* self;
 thread_local unsigned block_barriers, warp_barriers;  // passed by this thread
+thread_local bool fenced;                              // since its last atomic
 
 // The calling thread stops running. The last one of the block to do so releases others.
 void stop_running() {
@@ -83,6 +84,15 @@ void synchronised(Operation operation, bool before) {
         ++(operation == Operation::block_barrier ? block_barriers : warp_barriers);
     }
 }
+
+// Between blocks CUDA orders memory by a fence and an atomic behind it: who then meets the atomic sees what was there
+// before the fence.
+void memory_fence() { fenced = true; }
+void before_atomic(const void* address) {
+    if (fenced) __tsan_release(address);
+    fenced = false;
+}
+void after_atomic(const void* address) { __tsan_acquire(address); }
 
 void enter_shared() {
     while (block->looking_at_shared.test_and_set()) std::this_thread::yield();

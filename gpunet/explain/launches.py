@@ -20,7 +20,7 @@ from gpunet.backend.kernel_table import Instance, Kernel
 from gpunet.backend.kernels import BLOCK, kernel_source, vector_width
 from gpunet.explain.exercise import Exercise, output_shape
 from gpunet.explain.matrices import FLOAT_BYTES
-from gpunet.ops.cuda_batchnorm import lanes_and_groups, share_among_blocks
+from gpunet.ops.cuda_batchnorm import share_among_blocks
 
 __all__ = ["Launch", "OnGpu", "on_gpu"]
 
@@ -142,12 +142,9 @@ def _batch_norm(exercise: Exercise) -> Iterator[Launch]:
     channels, height, width = exercise.input.shape
     x = _array((1, height, width, channels))
     summing, passing = (share_among_blocks(x, (), summing) for summing in (True, False))
-    _, groups = lanes_and_groups(channels)
-    yield _launch(table.BATCH_NORM_MOMENTS, summing.threads, summing.vector, False)
-    yield _launch(table.BATCH_NORM_MERGE_MOMENTS, groups * BLOCK, 1, False)
+    yield _launch(table.BATCH_NORM_STATISTICS, summing.threads, summing.vector, False)
     yield _launch(table.BATCH_NORM_NORMALISE, passing.threads, passing.vector, False)
     yield _launch(table.BATCH_NORM_SUMS, summing.threads, summing.vector, True)
-    yield _launch(table.BATCH_NORM_MERGE_SUMS, groups * BLOCK, 1, True)
     yield _launch(table.BATCH_NORM_INPUT_GRADIENT, passing.threads, passing.vector, True)
 
 

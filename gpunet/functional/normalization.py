@@ -42,10 +42,26 @@ def batch_norm(
         Ioffe and Szegedy, "Batch Normalization: accelerating deep network training by reducing internal covariate
         shift", 2015.
     """
+    return normalise_batch(input, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+def normalise_batch(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    training: bool,
+    momentum: float | None,
+    eps: float,
+    batches: Tensor | None = None,
+) -> Tensor:
+    """The same for a layer, which counts its batches; without a momentum, running statistics are the mean over them."""
     check_float(input, "batch_norm")
     if not number(eps, "eps", "batch_norm") >= 0:
         raise ArgumentError(f"batch_norm: eps must be 0 or more, got {eps}")
-    momentum = number(momentum, "momentum", "batch_norm")
+    if momentum is not None or batches is None:
+        momentum = number(momentum, "momentum", "batch_norm")
     shape = input.shape
     if not 2 <= len(shape) <= 4:
         raise ShapeError(f"batch_norm: input must have shape (N, C), (N, C, L) or (N, C, H, W), got {shape}")
@@ -59,8 +75,7 @@ def batch_norm(
             raise ArgumentError("batch_norm: evaluation needs running_mean and running_var")
         evaluation = BatchNormInference(eps, running_mean.array, running_var.array)
         return apply(evaluation, input, *learnt)
-    count = input.numel() // shape[1]
-    if count == 1:
+    if input.numel() == shape[1]:
         raise ShapeError(
             f"batch_norm: training needs more than one value per channel, got input of shape {shape}; "
             f"use a larger batch, or eval()"
@@ -68,7 +83,8 @@ def batch_norm(
     running = None
     if running_mean is not None and running_var is not None:
         check_writable(running_mean.array, running_var.array)
-        running = Running(running_mean.array, running_var.array, momentum)
+        count = None if batches is None else batches.array
+        running = Running(running_mean.array, running_var.array, momentum, count)
     return apply(BatchNorm(eps, running), input, *learnt)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gpunet import functional as F
 from gpunet.backend import xp
 from gpunet.errors import ShapeError
 from gpunet.functional.checks import check_float, number, whole_number
+from gpunet.functional.normalization import normalise_batch
 from gpunet.nn import init
 from gpunet.nn.module import Module
 from gpunet.nn.parameter import Parameter
@@ -69,25 +69,18 @@ class _BatchNorm(Module):
             raise ShapeError(f"{name}: input must have {self.num_features} channels, got shape {input.shape}")
         use_batch = self.training or self.running_mean is None
         count = self.num_batches_tracked if self.training else None
-        output = F.batch_norm(
+        output = normalise_batch(
             input,
             self.running_mean,
             self.running_var,
             self.weight,
             self.bias,
             use_batch,
-            self._momentum_after(count),
+            self.momentum,
             self.eps,
+            count,
         )
-        if count is not None:
-            count.array += 1
         return output.put_off_by(self)
-
-    def _momentum_after(self, count: Tensor | None) -> float:
-        """Without a momentum the running statistics are the plain mean over all batches: those counted and this one."""
-        if count is None:
-            return 0.0
-        return 1 / (count.item() + 1) if self.momentum is None else self.momentum
 
     def extra_repr(self) -> str:
         """The settings."""

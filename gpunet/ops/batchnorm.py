@@ -30,6 +30,7 @@ __all__ = [
     "BatchNorm",
     "BatchNormInference",
     "Channels",
+    "Given",
     "Running",
     "Sums",
     "backward_sums",
@@ -37,6 +38,7 @@ __all__ = [
     "input_gradient",
     "moments",
     "normalise",
+    "resolved",
     "statistics",
 ]
 
@@ -50,12 +52,26 @@ class Channels(NamedTuple):
     shift: Array  # the bias, and what rounding has left of the mean
 
 
+class Given(NamedTuple):
+    """A mean and a variance that are given, in evaluation the running ones, and what goes with them: each (C,)."""
+
+    mean: Array
+    var: Array
+    weight: Array | None
+    bias: Array | None
+    eps: float
+
+
 class Running(NamedTuple):
-    """The running mean and variance (C,), if there are any, and how far they move towards those of a batch."""
+    """The running mean and variance (C,), if there are any; how far they move towards those of a batch; and a count.
+
+    Without a momentum they are the plain mean over all batches, those that were counted and this one.
+    """
 
     mean: Array = None
     var: Array = None
-    momentum: float = 0.0
+    momentum: float | None = 0.0
+    batches: Array = None
 
 
 class Sums(NamedTuple):
@@ -94,15 +110,20 @@ def channels(mean: Array, var: Array, weight: Array | None, bias: Array | None, 
     return Channels(center, *(each.astype(dtype) for each in (inverse_std, scale, shift)))
 
 
+def resolved(known: Channels | Given) -> Channels:
+    """What follows from what is given."""
+    return channels(*known, known.mean) if isinstance(known, Given) else known
+
+
 @Pass
-def normalise(x: Array, known: Channels, residual: Array | None = None, relu: bool = False) -> Array:
+def normalise(x: Array, known: Channels | Given, residual: Array | None = None, relu: bool = False) -> Array:
     """Y = (x - center) * scale + shift, plus the residual if there is one, through a ReLU if wanted: like x."""
-    y = xp.empty_like(x)
+    known, y = resolved(known), xp.empty_like(x)
 
     def one_tile(y: Array, x: Array, residual: Array | None, center: Array, scale: Array, shift: Array) -> None:
         value = (x - center) * scale + shift  # in this order, so that the bits are those of one step after the other
         if residual is not None:
-            value += residual
+            value = value.astype(y.dtype, copy=False) + residual
         xp.clip(value, 0 if relu else -math.inf, math.inf, out=y)  # NaN stays NaN
 
     _tile_by_tile(one_tile, (y, x, residual), (known.center, known.scale, known.shift))
@@ -163,8 +184,11 @@ def statistics(
 ) -> tuple[Channels, Running]:
     """What normalising x (N, ..., C) by its own moments needs; and the running statistics, moved in place."""
     mean, var = moments(x)
+    if running.batches is not None:
+        xp.add(running.batches, 1, out=running.batches)
     if running.mean is not None and running.var is not None:
-        count, momentum = x.size // x.shape[-1], running.momentum
+        count = x.size // x.shape[-1]
+        momentum = 1 / running.batches if running.momentum is None else running.momentum
         running.mean[...] = running.mean * (1 - momentum) + mean * momentum
         running.var[...] = running.var * (1 - momentum) + var * (count / (count - 1)) * momentum
     return channels(mean, var, weight, bias, eps, x), running
@@ -214,14 +238,24 @@ class BatchNormInference(BatchNorm):
         self.given = mean, var
 
     def forward(self, x: Any, weight: Array | None = None, bias: Array | None = None) -> Any:
-        if isinstance(x, Convolved) and not any(self.needs_grad):
-            known = channels(*self.given, weight, bias, self.eps, self.given[0])
-            if (joined := x.normalised(self, known)) is not None:
-                return joined
+        given = Given(*self.given, weight, bias, self.eps)
+        if any(self.needs_grad):
+            return self._normalise(to_nhwc(computed(x)), resolved(given), weight)
+        if isinstance(x, Convolved) and (joined := x.normalised(self, given, _arrays(given))) is not None:
+            return joined
         x = to_nhwc(computed(x))
-        return self._normalise(x, channels(*self.given, weight, bias, self.eps, x), weight)
+        return wait(
+            Normalised(
+                self, as_nchw(x).shape, lambda *joined: as_nchw(normalise(x, given, *joined)), (x, *_arrays(given))
+            )
+        )
 
     def _input_gradient(self, grad: Array, sums: Sums, y: Array | None) -> Array:
         zero = xp.zeros_like(self.known.shift)
         g = grad if y is None else rectify_back(grad, y)
         return normalise(g, self.known._replace(center=zero, shift=zero))  # g * scale
+
+
+def _arrays(given: Given) -> tuple[Array, ...]:
+    """What is read when it is used."""
+    return tuple(each for each in given[:4] if each is not None)

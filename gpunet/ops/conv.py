@@ -17,7 +17,7 @@ import math
 from typing import Any
 
 from gpunet.backend import Array, as_nchw, run_tiles, scratch, sum_over_tiles, tiles, to_nhwc, xp
-from gpunet.ops.batchnorm import Channels, normalise
+from gpunet.ops.batchnorm import Channels, Given, normalise
 from gpunet.ops.operation import Operation
 from gpunet.ops.passes import Pass
 from gpunet.ops.reduction import sum_rows
@@ -90,7 +90,7 @@ def convolve_normalise(
     bias: Array | None,
     window: Window,
     groups: int,
-    known: Channels,
+    known: Channels | Given,
     residual: Array | None,
     relu: bool,
 ) -> Array:
@@ -168,7 +168,7 @@ class Conv2d(Operation):
         self.x, self.weight = x, weight = to_nhwc(x), weight  # (N, H, W, C), (O, C/G, kh, kw)
         args = (x, weight, bias, self.window, self.groups)
 
-        def run(known: Channels | None = None, *joined: Any) -> Array:  # (N, O, Ho, Wo)
+        def run(known: Channels | Given | None = None, *joined: Any) -> Array:  # (N, O, Ho, Wo)
             return as_nchw(convolve(*args) if known is None else convolve_normalise(*args, known, *joined))
 
         if any(self.needs_grad):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from gpunet.backend import Array, xp
 from gpunet.backend.cpu_kernels import MOVED, CpuKernel, Launch, launch
 from gpunet.ops import batchnorm
-from gpunet.ops.batchnorm import Channels, Running, Sums
+from gpunet.ops.batchnorm import Channels, Given, Running, Sums, resolved
 from gpunet.ops.cpu_reduction import VECTOR, Cut, cut
 from gpunet.ops.passes import is_float32
 
@@ -44,13 +45,19 @@ def _(x: Array) -> tuple[Array, Array]:
     return _moments(x, (None, None, None, None), None, (0.0, 0.0))
 
 
-@batchnorm.statistics.on("cpu", takes=lambda x, weight, bias, eps, running: is_float32(x, weight, bias, *running[:2]))
+def _takes_statistics(x: Array, weight: Any, bias: Any, eps: float, running: Running) -> bool:
+    return running.momentum is not None and is_float32(x, weight, bias, running.mean, running.var)
+
+
+@batchnorm.statistics.on("cpu", takes=_takes_statistics)
 def _(x: Array, weight: Array | None, bias: Array | None, eps: float, running: Running) -> tuple[Channels, Running]:
     known = xp.empty((6, x.shape[-1]), dtype=x.dtype)
     vectors = [each if each is None else xp.ascontiguousarray(each) for each in (weight, bias, *running[:2])]
-    _moments(x, vectors, known, (eps, running.momentum))
+    _moments(x, vectors, known, (eps, running.momentum or 0.0))
     if running.mean is not None and running.var is not None:
         running.mean[...], running.var[...] = known[4:]
+    if running.batches is not None:
+        xp.add(running.batches, 1, out=running.batches)
     return Channels(*known[:4]), running
 
 
@@ -76,7 +83,8 @@ def _moments(
 
 
 @batchnorm.normalise.on("cpu", takes=is_float32)
-def _(x: Array, known: Channels, residual: Array | None = None, relu: bool = False) -> Array:
+def _(x: Array, known: Channels | Given, residual: Array | None = None, relu: bool = False) -> Array:
+    known = resolved(known)
     how, y = cut(x.size // x.shape[-1], x.shape[-1]), xp.empty_like(x)
     vectors = _whole_vectors((known.center, known.scale, known.shift), how)
     launch(_over_rows(NORMALISE, x.size, x.shape[-1], int(relu)), x, *vectors, residual, y)

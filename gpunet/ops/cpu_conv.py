@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from gpunet.backend import Array, xp
 from gpunet.backend.cpu_kernels import CpuKernel, Launch, launch
-from gpunet.ops.batchnorm import Channels
+from gpunet.ops.batchnorm import Channels, Given, resolved
 from gpunet.ops.conv import Shape, convolve, convolve_back_input, convolve_normalise
 from gpunet.ops.passes import is_float32
 from gpunet.ops.window import Window
@@ -49,10 +49,11 @@ def _convolve_normalise(
     bias: Array | None,
     window: Window,
     groups: int,
-    known: Channels,
+    known: Channels | Given,
     residual: Array | None,
     relu: bool,
 ) -> Array:
+    known = resolved(known)
     vectors = (known.center, known.scale, known.shift)
     return _forward(x, weight, bias, window, groups, vectors, residual, relu)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from gpunet.backend import Array, xp
 from gpunet.backend.cpu_kernels import CpuKernel, Launch, launch
-from gpunet.ops.batchnorm import Channels
+from gpunet.ops.batchnorm import Channels, Given, resolved
 from gpunet.ops.conv import Shape, convolve, convolve_back_filters, convolve_back_input, convolve_normalise
 from gpunet.ops.cpu_tiles import SUM_OVER_PIXELS, WINDOW, sum_in_chunks, window_numbers
 from gpunet.ops.passes import is_float32
@@ -46,10 +46,11 @@ def _convolve_normalise(
     bias: Array | None,
     window: Window,
     groups: int,
-    known: Channels,
+    known: Channels | Given,
     residual: Array | None,
     relu: bool,
 ) -> Array:
+    known = resolved(known)
     return _forward(x, weight, bias, window, (known.center, known.scale, known.shift), residual, relu)
 
 

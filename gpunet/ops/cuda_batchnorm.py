@@ -1,4 +1,4 @@
-"""Batch normalisation on a GPU: the passes of `batchnorm.py`, each in one or two launches.
+"""Batch normalisation on a GPU: the passes of `batchnorm.py`, each in one launch.
 
 Every array of values, (N, ..., C), is C-contiguous, and seen as M rows of C channels. The ReLU that may follow and the
 residual that may be added before it are part of the same pass over memory. The kernels are in raw_kernels/batchnorm.cu.
@@ -6,22 +6,23 @@ residual that may be added before it are part of the same pass over memory. The 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import functools
+from typing import Any, NamedTuple
 
-from gpunet.backend import Array, xp
+from gpunet.backend import Array, active_backend, xp
 from gpunet.backend.kernel_table import (
     BATCH_NORM_CHANNELS,
+    BATCH_NORM_INFERENCE,
     BATCH_NORM_INPUT_GRADIENT,
-    BATCH_NORM_MERGE_MOMENTS,
-    BATCH_NORM_MERGE_SUMS,
-    BATCH_NORM_MOMENTS,
     BATCH_NORM_NORMALISE,
+    BATCH_NORM_STATISTICS,
     BATCH_NORM_SUMS,
+    Kernel,
     arithmetic_dtype,
 )
 from gpunet.backend.kernels import BLOCK, launch, vector_width
 from gpunet.ops import batchnorm
-from gpunet.ops.batchnorm import Channels, Running, Sums
+from gpunet.ops.batchnorm import Channels, Given, Running, Sums, resolved
 
 __all__ = ["Share", "lanes_and_groups", "share_among_blocks"]
 
@@ -69,56 +70,67 @@ def lanes_and_groups(packs: int) -> tuple[int, int]:
     return lanes, -(-packs // lanes)
 
 
+def _launch_sums(kernel: Kernel, share: Share, before: tuple[Any, ...], after: tuple[Any, ...], *numbers: Any) -> None:
+    """Launch a kernel that sums over rows; it is given memory for what blocks leave to the last of their channels."""
+    partial = xp.empty((2, share.chunks, share.channels), dtype=xp.float64)
+    finished = _finished(active_backend(), xp.cuda.get_current_stream().ptr, share.groups)
+    cut = (share.rows, share.channels, share.lanes, share.chunk_rows, share.chunks)
+    try:
+        arrays = (*before, partial[0], partial[1], finished, *after)
+        launch(kernel, *arrays, *cut, *numbers, threads=share.threads, vector=share.vector)
+    except Exception:
+        _finished.cache_clear()  # what it counts is unknown
+        raise
+
+
+@functools.cache
+def _finished(backend: str, stream: int, groups: int) -> Array:
+    """How many blocks of each group have left what they found: 0 whenever no kernel of the stream is running."""
+    return xp.zeros(groups, dtype=xp.int64)
+
+
 @batchnorm.moments.on("cuda")
 def _(x: Array) -> tuple[Array, Array]:
     """Mean and biased variance per channel of x (N, ..., C), with at least one row: float64, (C,)."""
-    return _moments(x, None, None, 0.0, Running())[:2]
+    return _statistics(x, None, None, 0.0, Running())[:2]
 
 
-def _fit(x: Array, *vectors: Array | None) -> bool:
-    """Whether all vectors are of one type, in which what x is computed in can be told, and lie in one piece."""
-    given = [each for each in vectors if each is not None]
-    return all(
-        each.dtype == given[0].dtype
-        and arithmetic_dtype(each.dtype) == arithmetic_dtype(x.dtype)
-        and each.flags.c_contiguous
-        for each in given
-    )
+def _fit(dtype: Any, weight: Array | None, bias: Array | None, *others: Array | None) -> bool:
+    """Whether vectors are of this type, each in one piece, and weight and bias both there or both not."""
+    given = [each for each in (weight, bias, *others) if each is not None]
+    return (weight is None) == (bias is None) and all(each.dtype == dtype and each.flags.c_contiguous for each in given)
 
 
 def _are_for_statistics(x: Array, weight: Array | None, bias: Array | None, eps: float, running: Running) -> bool:
-    return (weight is None) == (bias is None) and _fit(x, weight, bias, *running[:2])
+    moves = running.momentum is not None  # without one how far depends on a count, which is on the device
+    return moves and _fit(arithmetic_dtype(x.dtype), weight, bias, running.mean, running.var)
 
 
 def _are_for_channels(
     mean: Array, var: Array, weight: Array | None, bias: Array | None, eps: float, like: Array
 ) -> bool:
-    return (weight is None) == (bias is None) and _fit(like, mean, var, weight, bias)
+    return arithmetic_dtype(mean.dtype) == arithmetic_dtype(like.dtype) and _fit(mean.dtype, weight, bias, mean, var)
 
 
 @batchnorm.statistics.on("cuda", takes=_are_for_statistics)
 def _(x: Array, weight: Array | None, bias: Array | None, eps: float, running: Running) -> tuple[Channels, Running]:
     """What normalising x (N, ..., C) by its own moments needs; and the running statistics, moved in place."""
-    return _moments(x, weight, bias, eps, running)[2], running
+    return _statistics(x, weight, bias, eps, running)[2], running
 
 
-def _moments(
+def _statistics(
     x: Array, weight: Array | None, bias: Array | None, eps: float, running: Running
 ) -> tuple[Array, Array, Channels]:
     share = share_among_blocks(x, (), summing=True)
-    partial_mean, partial_squares = (xp.empty((share.chunks, share.channels), dtype=xp.float64) for _ in range(2))
-    mean, var = (xp.empty(share.channels, dtype=xp.float64) for _ in range(2))
+    mean, var = xp.empty((2, share.channels), dtype=xp.float64)
     made = _empty_channels(share.channels, x)
-    cut = (share.rows, share.channels, share.lanes, share.chunk_rows)
-    launch(BATCH_NORM_MOMENTS, x, partial_mean, partial_squares, *cut, threads=share.threads, vector=share.vector)
-    lanes, groups = lanes_and_groups(share.channels)
-    cut = (share.rows, share.channels, lanes, share.chunk_rows)
     given = (weight, bias, running.mean, running.var)
-    stand_in = next((each for each in given if each is not None), x)  # of the right type, and not looked at
-    arrays = (partial_mean, partial_squares, *(stand_in if each is None else each for each in given), mean, var, *made)
-    flags = (int(weight is not None), int(running.mean is not None))
-    numbers = (*cut, share.chunks, eps, running.momentum, *flags)
-    launch(BATCH_NORM_MERGE_MOMENTS, *arrays, *numbers, threads=groups * BLOCK)
+    stand_in = made.center  # of the right type, and not looked at
+    before = (x, *(stand_in if each is None else each for each in given))
+    counted = running.batches is not None
+    batches = running.batches if counted else _finished(active_backend(), 0, 1)
+    flags = (int(weight is not None), int(running.mean is not None), int(counted))
+    _launch_sums(BATCH_NORM_STATISTICS, share, (*before, batches), (mean, var, *made), eps, running.momentum, *flags)
     return mean, var, made
 
 
@@ -135,16 +147,34 @@ def _empty_channels(count: int, like: Array) -> Channels:
     return Channels(*(xp.empty(count, dtype=arithmetic_dtype(like.dtype)) for _ in range(4)))
 
 
+def _is_given(x: Array, known: Channels | Given, residual: Array | None = None, relu: bool = False) -> bool:
+    return isinstance(known, Given) and _fit(arithmetic_dtype(x.dtype), known.weight, known.bias, *known[:2])
+
+
+@batchnorm.normalise.on("cuda", takes=_is_given)
+def _(x: Array, known: Given, residual: Array | None = None, relu: bool = False) -> Array:
+    """Y = (x - mean) / sqrt(var + eps) * weight + bias, plus the residual, through a ReLU: like x."""
+    affine = known.weight is not None
+    vectors = (known.mean, known.var, *((known.weight, known.bias) if affine else (known.mean, known.var)))
+    return _normalise(BATCH_NORM_INFERENCE, x, vectors, residual, relu, known.eps, int(affine))
+
+
 @batchnorm.normalise.on("cuda")
-def _(x: Array, known: Channels, residual: Array | None = None, relu: bool = False) -> Array:
+def _(x: Array, known: Channels | Given, residual: Array | None = None, relu: bool = False) -> Array:
     """Y = (x - center) * scale + shift, plus the residual if there is one, through a ReLU if wanted: like x."""
+    known = resolved(known)
+    return _normalise(BATCH_NORM_NORMALISE, x, (known.center, known.scale, known.shift), residual, relu)
+
+
+def _normalise(
+    kernel: Kernel, x: Array, vectors: tuple[Array, ...], residual: Array | None, relu: bool, *numbers: Any
+) -> Array:
     y = xp.empty_like(x)
     other = x if residual is None else residual  # x: not looked at
-    vectors = (known.center, known.scale, known.shift)
     share = share_among_blocks(x, (y, other, *vectors), summing=False)
     cut = (share.rows, share.channels, share.lanes, share.chunk_rows)
     flags = (int(residual is not None), int(relu))
-    launch(BATCH_NORM_NORMALISE, x, other, y, *vectors, *cut, *flags, threads=share.threads, vector=share.vector)
+    launch(kernel, x, other, y, *vectors, *cut, *numbers, *flags, threads=share.threads, vector=share.vector)
     return y
 
 
@@ -153,16 +183,9 @@ def _(grad: Array, x: Array, known: Channels, relu_output: Array | None = None) 
     """The sums over all rows that the gradients need, where `relu_output` is y if a ReLU was part of it."""
     y = x if relu_output is None else relu_output  # x: not looked at
     share = share_among_blocks(x, (grad, y, known.center), summing=True)
-    partial = [xp.empty((share.chunks, share.channels), dtype=xp.float64) for _ in range(2)]
-    cut = (share.rows, share.channels, share.lanes, share.chunk_rows)
-    flags = (int(relu_output is not None),)
-    launch(
-        BATCH_NORM_SUMS, grad, x, y, known.center, *partial, *cut, *flags, threads=share.threads, vector=share.vector
-    )
     sums = Sums(*(xp.empty(share.channels, dtype=known.center.dtype) for _ in range(4)))
-    lanes, groups = lanes_and_groups(share.channels)
-    cut = (share.rows, share.channels, lanes, share.chunks)
-    launch(BATCH_NORM_MERGE_SUMS, *partial, known.inverse_std, *sums, *cut, threads=groups * BLOCK)
+    before = (grad, x, y, known.center, known.inverse_std)
+    _launch_sums(BATCH_NORM_SUMS, share, before, sums, int(relu_output is not None))
     return sums
 
 

@@ -132,8 +132,8 @@ class Normalised(Waiting):
         if other is self or getattr(other, "shape", None) != self.shape or other.dtype != self.dtype:
             return None  # twice the same, a number, or what is to be stretched or converted
         work = self._work  # read once: another thread may be computing it
-        if work is None or work.args[0] is not None or work.args[1] or self.dtype == np.float16:
-            return None  # a sum or a ReLU is in it already; and that of float16 would be rounded once instead of twice
+        if work is None or work.args[0] is not None or work.args[1]:
+            return None  # a sum or a ReLU is in it already
         other = computed(other)
         rows = other.transpose(0, *range(2, other.ndim), 1)  # (N, ..., C)
         return self._joined(work, rows, False, (*work.reads, other)) if rows.flags.c_contiguous else None
@@ -162,13 +162,13 @@ class Convolved(Waiting):
     ) -> None:
         super().__init__(operation, shape, run, (None, None, False), reads)
 
-    def normalised(self, operation: object, known: Any) -> Waiting | Array | None:
-        """Batch norm of it, which waits as well; None where it does not go together."""
+    def normalised(self, operation: object, known: Any, reads: tuple[Array, ...]) -> Waiting | Array | None:
+        """Batch norm of it, which waits as well, and will read these, too; None where it does not go together."""
         work = self._work
         if work is None:
             return None
         run = functools.partial(work.run, known)
-        return _join(work, self, Normalised(operation, self.shape, run, work.reads))
+        return _join(work, self, Normalised(operation, self.shape, run, (*work.reads, *reads)))
 
 
 def _join(work: _Work, before: Waiting, joined: Waiting) -> Waiting | Array | None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gpunet.ops.batchnorm import Channels, Running, Sums
+from gpunet.ops.batchnorm import Channels, Given, Running, Sums
 from tests.passes import cases, normal
 
 SHAPES = [
@@ -57,11 +57,15 @@ def channels(rng):
 
 @cases("statistics", special=False, in_place=True)
 def statistics(rng):
-    for shape, dtype, _ in in_types(rng):
+    for shape, dtype, arithmetic in in_types(rng):
         count, x = shape[-1], normal(rng, shape, dtype) * 2 + 3
         weight, bias, mean = (normal(rng, (count,), dtype) for _ in range(3))
         yield x, weight, bias, 1e-5, Running(mean, normal(rng, (count,), dtype) ** 2, 0.1)
         yield x, weight, bias, 1e-3, Running()
+        counted = [normal(rng, (count,), arithmetic) for _ in range(2)]
+        for momentum in (0.3, None):
+            running = Running(counted[0].copy(), counted[1] ** 2, momentum, np.array(4))
+            yield x, weight.astype(arithmetic), bias.astype(arithmetic), 1e-3, running
         yield x, None, bias, 1e-1, Running(mean, normal(rng, (count,), dtype) ** 2, 0.7)
 
 
@@ -72,6 +76,10 @@ def normalise(rng):
         for relu in (False, True):
             yield normal(rng, shape, dtype), known, None, relu
             yield normal(rng, shape, dtype), known, normal(rng, shape, dtype), relu
+        mean, weight, bias = (normal(rng, shape[-1:], arithmetic) for _ in range(3))
+        given = Given(mean, normal(rng, shape[-1:], arithmetic) ** 2, weight, bias, 1e-3)
+        yield normal(rng, shape, dtype), given, None, False
+        yield normal(rng, shape, dtype), given._replace(weight=None, bias=None), normal(rng, shape, dtype), True
 
 
 @cases("backward_sums")
