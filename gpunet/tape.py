@@ -11,6 +11,7 @@ import heapq
 from gpunet.backend import Array, quiet, xp
 from gpunet.errors import GradientError, OutOfMemoryError
 from gpunet.mode import Mode, ModeSwitch
+from gpunet.ops.activation import Masked
 from gpunet.ops.arithmetic import add
 from gpunet.ops.operation import Operation
 from gpunet.ops.waiting import Waiting, computed, is_waiting
@@ -128,13 +129,14 @@ def backward(root: Node | Leaf, grad: Array) -> None:
                         f"{target.shape}"
                     )
                 earlier = gradients.get(target)
+                new = _is_new(part, grad)
                 if isinstance(part, Waiting) and (earlier is not None or not _takes_waiting(target)):
                     part = part.value
                 if earlier is not None:
-                    part = _sum(computed(earlier), part, grad)
+                    part = _sum(earlier, part, new)
                 elif isinstance(target, Node):
                     heapq.heappush(queue, (-target.sequence, target))
-                elif not _is_new(part, grad):
+                elif not new:
                     part = part.copy(order="K")  # a leaf keeps its gradient, and clipping writes into it
                 gradients[target] = part
         for leaf, total in gradients.items():
@@ -147,16 +149,21 @@ def _takes_waiting(target: Node | Leaf) -> bool:
     return isinstance(target, Node) and target.operation is not None and target.operation.takes_waiting
 
 
-def _sum(earlier: Array, part: Array, grad: Array) -> Array:
+def _sum(earlier: Array, part: Array, new: bool) -> Array:
     """The sum of two parts of a gradient, written over the second where an operation has just made it."""
-    return add(earlier, part, part) if _is_new(part, grad) and part.ndim else add(earlier, part)
+    if not new or not part.ndim:
+        return add(computed(earlier), part)
+    return earlier.add_to(part) if isinstance(earlier, Masked) else add(computed(earlier), part, part)
 
 
 def _is_new(part: Array, grad: Array) -> bool:
     """Whether what an operation returned is memory of its own, which may be written over.
 
-    That is not the gradient it was given, nor a view of it, nor an array that is stretched or that NumPy protects.
+    That is not the gradient it was given, nor a view of it, nor an array that is stretched or that NumPy protects; nor
+    what waits, which several inputs may have been given.
     """
+    if isinstance(part, Waiting):
+        return False
     if part.base is None:
         return part is not grad
     whole = part.base.size == part.size and getattr(part.flags, "writeable", True)

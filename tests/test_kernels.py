@@ -372,6 +372,19 @@ def test_relu_gradient(shape, dtype, rng):
     np.testing.assert_array_equal(dx.ravel(), np.array(expected, dtype))
 
 
+def add_relu_gradient(grad, y, total):
+    return on_device(lambda *arrays: (activation.add_rectified_back(*arrays),), grad, y, total.copy())
+
+
+@pytest.mark.parametrize("shape", [(1,), (3, 5, 7), (2, 256, 4), (2, 3, 4, 8)])
+def test_relu_gradient_added_to_another(shape, dtype, rng):
+    grad, y, total = draw(rng, shape, dtype), np.maximum(draw(rng, shape, dtype), 0), draw(rng, shape, dtype)
+    y.flat[::7] = NAN
+    [found] = add_relu_gradient(grad, y, total)
+    expected = [t if passed == 0 else t + g for t, g, passed in zip(total.flat, grad.flat, y.flat, strict=True)]
+    np.testing.assert_array_equal(found.ravel(), np.array(expected, dtype))
+
+
 # ------------------------------------------------------------------------------------------- the versions of a student
 
 
@@ -440,6 +453,7 @@ def test_what_a_student_would_write(dtype, rng, by_students):
     test_batch_norm((600,), 33, dtype, rng)
     test_batch_norm_inference(3, dtype, rng)
     test_relu_gradient((3, 5, 7), dtype, rng)
+    test_relu_gradient_added_to_another((3, 5, 7), dtype, rng)
     windowed = ("max_pool2d_", "avg_pool2d_", "im2col", "col2im")
     ran_elsewhere = {"sgd", "adam", "unscale"}
     assert by_students == {name for name in STUDENTS if not name.startswith(windowed)} - ran_elsewhere

@@ -422,6 +422,7 @@ def check_batchnorm(rng):
 def check_elementwise(rng):
     for shape in ((2, 256, 4), (3, 5, 7)):
         suite.test_relu_gradient(shape, "float32", rng)
+        suite.test_relu_gradient_added_to_another(shape, "float32", rng)
 
 
 def check_optimizer(rng):
@@ -454,6 +455,7 @@ def one_step(source):
         suite.im2col_there_and_back(x, suite.WINDOWS["3x3 overlapping"], 2)
     elif source == "elementwise":
         suite.relu_gradient(x, x)
+        suite.add_relu_gradient(x, x, x.copy())
     elif source == "optimizer":
         optimizer_suite.steps("emulated", *optimizer_suite.SETTINGS["momentum"], "float32", [(3,), (1500,)], 1)
     else:

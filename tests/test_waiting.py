@@ -20,6 +20,7 @@ from gpunet.ops import batchnorm, conv, waiting
 from gpunet.optim import SGD
 from gpunet.tape import no_grad
 from gpunet.tensor import Tensor, own, tensor
+from gpunet.testing import gradcheck
 
 tensor_module = sys.modules["gpunet.tensor"]  # gpunet.tensor is the function
 
@@ -395,8 +396,6 @@ def test_the_tape_holds_what_was_written(rng):
 
 
 def test_gradients_are_those_of_finite_differences(rng):
-    from gpunet.testing import gradcheck
-
     def make(shape):
         return fresh(rng, shape, requires_grad=True, dtype=np.float64)
 
@@ -454,6 +453,51 @@ def test_a_gradient_that_waits_and_reaches_a_leaf_is_its_own(rng):
     a.grad.data[...] = 7
     assert 7 not in to_cpu(b.grad.array)
     assert isinstance(a.grad.array, xp.ndarray)
+
+
+def used_once(x, s):
+    return F.relu(F.batch_norm(x, training=True) + s)
+
+
+def used_before(x, s):
+    return F.batch_norm(s, training=True) * F.relu(F.batch_norm(x, training=True) + s)
+
+
+def used_later(x, s):
+    return F.relu(F.batch_norm(x, training=True) + s) + s * s
+
+
+def used_by_both(x, s):
+    return F.relu(F.batch_norm(x, training=True) + F.batch_norm(s, training=True))
+
+
+def twice(x, s):
+    h = F.relu(F.batch_norm(x, training=True))
+    return F.relu(h + h) * s
+
+
+def a_chain(x, s):
+    h = F.relu(s)
+    for _ in range(3):
+        h = F.relu(F.batch_norm(x * h, training=True) + h)
+    return h
+
+
+@pytest.mark.parametrize("written", [used_once, used_before, used_later, used_by_both, twice, a_chain])
+def test_a_gradient_that_two_are_given_is_cut_for_both(rng, monkeypatch, written):
+    """And written over by neither: where nothing may wait on the way back, the gradients are the same."""
+    shape = (4, 6, 32, 32)  # large enough for the kernels
+    values, weight = [rng.standard_normal(shape).astype(np.float32) for _ in range(2)], fresh(rng, shape)
+    gradients = []
+    for takes in (tape._takes_waiting, lambda target: False):
+        monkeypatch.setattr(tape, "_takes_waiting", takes)
+        x, s = (tensor(each, requires_grad=True) for each in values)
+        (written(x, s) * weight).sum().backward()
+        gradients.append((x.grad.numpy(), s.grad.numpy()))
+    for waited, at_once in zip(*gradients, strict=True):
+        np.testing.assert_allclose(waited, at_once, rtol=1e-5, atol=1e-5 * np.abs(at_once).max())
+    small = [tensor(each[:2, :2, :3, :3].astype(np.float64), requires_grad=True) for each in values]
+    assert gradcheck(written, small)
 
 
 def test_infinite_gradients(rng, monkeypatch):

@@ -23,6 +23,7 @@ __all__ = [
     "ADAPTIVE_AVG_POOL2D_FORWARD",
     "ADAPTIVE_MAX_POOL2D_BACKWARD",
     "ADAPTIVE_MAX_POOL2D_FORWARD",
+    "ADD_RELU_GRADIENT",
     "AVG_POOL2D_BACKWARD",
     "AVG_POOL2D_FORWARD",
     "BATCH_NORM_CHANNELS",
@@ -349,6 +350,14 @@ RELU_GRADIENT = Kernel(
     "hands on a pack of a gradient, without what a ReLU has cut off",
 )
 
+ADD_RELU_GRADIENT = Kernel(
+    "elementwise",
+    "add_relu_gradient",
+    ("T", "V"),
+    "const T* grad, const T* y, T* total, i64 count",
+    "adds a pack of a gradient, without what a ReLU has cut off, to another",
+)
+
 # ------------------------------------------------------------------------------------------------------- optimizer.cu
 
 SGD = Kernel(
@@ -392,6 +401,7 @@ KERNELS = (
     BATCH_NORM_SUMS,
     BATCH_NORM_INPUT_GRADIENT,
     RELU_GRADIENT,
+    ADD_RELU_GRADIENT,
     SGD,
     ADAM,
     UNSCALE,

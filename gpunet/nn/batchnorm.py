@@ -76,7 +76,7 @@ class _BatchNorm(Module):
             self.weight,
             self.bias,
             use_batch,
-            self.momentum,
+            self.momentum if self.training else 0.0,  # nothing moves in evaluation
             self.eps,
             count,
         )

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from gpunet.backend import Array, elementwise, xp
+from gpunet.ops.arithmetic import add
 from gpunet.ops.normal import normal_cdf, normal_pdf
 from gpunet.ops.operation import ElementWise, Operation
 from gpunet.ops.passes import Pass
@@ -20,6 +21,7 @@ __all__ = [
     "Sigmoid",
     "Tanh",
     "TanhGELU",
+    "add_rectified_back",
     "rectify",
     "rectify_back",
     "relu",
@@ -48,6 +50,12 @@ def rectify(x: Array) -> Array:
 def rectify_back(grad: Array, y: Array) -> Array:
     """What reaches the input of a ReLU that gave y: 0 where y is 0, else the gradient, also where y is NaN."""
     return _keep_where_positive(grad, y)
+
+
+@Pass
+def add_rectified_back(grad: Array, y: Array, total: Array) -> Array:
+    """The sum of that and of another gradient, `total`, over which it is written."""
+    return add(rectify_back(grad, y), total, total)
 
 
 @elementwise
@@ -83,6 +91,11 @@ class Masked(Waiting):
         """The gradient and y; where it has been computed, the result and None."""
         work = self._work
         return (self.value, None) if work is None else (work.args[0], work.args[1])
+
+    def add_to(self, total: Array) -> Array:
+        """The sum of it and of another gradient, written over that."""
+        grad, y = self.apart()
+        return add(grad, total, total) if y is None else add_rectified_back(grad, y, total)
 
 
 class LeakyReLU(ElementWise):

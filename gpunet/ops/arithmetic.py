@@ -70,8 +70,8 @@ class Add(_Binary):
         return add(computed(a), computed(b)) if joined is None else joined
 
     def backward(self, grad: Any) -> tuple[Any, ...]:
-        if self.shapes[0] != self.shapes[1] or all(self.needs_grad):
-            grad = computed(grad)  # to be summed, or used twice
+        if self.shapes[0] != self.shapes[1]:
+            grad = computed(grad)  # to be summed
         return tuple(
             unbroadcast(grad, shape) if needed and shape is not None else None
             for shape, needed in zip(self.shapes, self.needs_grad, strict=True)

@@ -10,12 +10,13 @@ import numpy as np
 from gpunet.backend import Array, xp
 from gpunet.backend.cpu_kernels import MOVED, CpuKernel, Launch, launch
 from gpunet.backend.layout import in_memory_order
-from gpunet.ops.activation import rectify, rectify_back
+from gpunet.ops.activation import add_rectified_back, rectify, rectify_back
 from gpunet.ops.arithmetic import add
 from gpunet.ops.passes import FLOAT32
 
 RELU = CpuKernel("relu_forward", "const float* x, float* y")
 RELU_GRADIENT = CpuKernel("relu_gradient", "const float* grad, const float* y, float* dx")
+ADD_RELU_GRADIENT = CpuKernel("add_relu_gradient", "const float* grad, const float* y, float* total")
 ADD = CpuKernel("add", "const float* a, const float* b, float* y")
 ADD_TO = CpuKernel("add_to", "const float* a, float* y")
 
@@ -49,6 +50,12 @@ def _(grad: Array, y: Array) -> Array:
     dx = xp.empty_like(y)
     launch(_over(RELU_GRADIENT, y.size), in_memory_order(grad), in_memory_order(y), in_memory_order(dx))
     return dx
+
+
+@add_rectified_back.on("cpu", takes=_lie_alike)
+def _(grad: Array, y: Array, total: Array) -> Array:
+    launch(_over(ADD_RELU_GRADIENT, y.size), in_memory_order(grad), in_memory_order(y), in_memory_order(total))
+    return total
 
 
 @add.on("cpu", takes=lambda a, b, out=None: (out is None or out is b) and out is not a and _lie_alike(a, b))

@@ -27,15 +27,14 @@ def target_distribution(
     the mean of the loss is taken. Comparing instead of indexing means that no label can reach outside the memory.
     """
     shape = (1, classes) + (1,) * (labels.ndim - 1)
-    kept = labels != ignore_index
-    one_hot = (labels[:, None] == xp.arange(classes).reshape(shape)) & kept[:, None]  # (N, C, ...)
-    q = one_hot.astype(dtype)
-    if weight is None:
-        row_weight = kept.astype(dtype)
-    else:
+    q = (labels[:, None] == xp.arange(classes).reshape(shape)).astype(dtype)  # (N, C, ...): one-hot
+    if 0 <= ignore_index < classes:
+        q[:, ignore_index] = 0  # any other label that is to be ignored is no class
+    if weight is not None:
         q *= weight.reshape(shape)
-        row_weight = q.sum(axis=1)
+    row_weight = q.sum(axis=1)
     if smoothing:
+        kept = labels != ignore_index
         background = kept[:, None] * xp.asarray(smoothing / classes, dtype=dtype)
         if weight is not None:
             background = background * weight.reshape(shape)
@@ -53,13 +52,13 @@ class ExpectedNegativeLog(Operation):
     autocast, sums = "full", True
 
     def __init__(self, q: Array) -> None:
-        self.q = q
+        self.minus_q, self.counts = -q, q != 0
 
     def forward(self, log_p: Array) -> Array:
-        return -(self.q * xp.where(self.q == 0, 0, log_p)).sum(axis=1)
+        return (self.minus_q * xp.where(self.counts, log_p, 0)).sum(axis=1)
 
     def backward(self, grad: Array) -> tuple[Array]:
-        return (xp.where(self.q == 0, 0, -self.q * grad[:, None]),)
+        return (xp.where(self.counts, self.minus_q * grad[:, None], 0),)
 
 
 class _Pair(Operation):

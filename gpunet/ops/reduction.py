@@ -7,6 +7,7 @@ off by a percent. Here few numbers are added in float32, and their sums in float
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 
@@ -26,8 +27,7 @@ def sum_rows(x: Array, factor: Array | None = None) -> Array:
     """The sums over the rows of x (..., R, C), or of its products with a factor: (..., C), in float64."""
     *outer, rows, columns = x.shape
     dtype = arithmetic_dtype(x.dtype)
-    total = xp.zeros((*outer, columns), dtype=xp.float64)
-    done = 0
+    parts, done = [], 0
     while done < rows:
         few = min(FEW, rows - done)
         side = max(1, min(WIDE // max(1, columns), (rows - done) // few))  # rows side by side, as one: see WIDE
@@ -41,9 +41,9 @@ def sum_rows(x: Array, factor: Array | None = None) -> Array:
             partial = blocked(x).sum(axis=-2)
         else:
             partial = xp.einsum("...ij,...ij->...j", blocked(x), blocked(factor))
-        total += partial.reshape(*outer, blocks * side, columns).sum(axis=-2, dtype=xp.float64)
+        parts.append(partial.reshape(*outer, blocks * side, columns).sum(axis=-2, dtype=xp.float64))
         done = now.stop
-    return total
+    return functools.reduce(xp.add, parts) if parts else xp.zeros((*outer, columns), dtype=xp.float64)
 
 
 def sum_over(x: Array, axes: tuple[int, ...]) -> Array:

@@ -41,6 +41,19 @@ struct ReluGradient {
     }
 };
 
+// The same, added to another gradient.
+struct AddReluGradient {
+    const float *grad, *y;
+    float* total;
+
+    void run(i64 first, i64 last) const {
+        by_vectors(first, last, [=](i64 i, i64 lanes) ALWAYS_INLINE {
+            const vec part = behind_relu(load_part(grad + i, lanes), load_part(y + i, lanes));
+            store_part(total + i, part + load_part(total + i, lanes), lanes);
+        });
+    }
+};
+
 // y = a + b.
 struct Add {
     const float *a, *b;
@@ -69,5 +82,6 @@ struct AddTo {
 
 KERNEL(relu_forward, Relu)
 KERNEL(relu_gradient, ReluGradient)
+KERNEL(add_relu_gradient, AddReluGradient)
 KERNEL(add, Add)
 KERNEL(add_to, AddTo)

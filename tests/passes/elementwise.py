@@ -28,6 +28,13 @@ def rectify_back(rng):
     yield normal(rng, (3, 4), np.float16), np.maximum(normal(rng, (3, 4), np.float16), 0)
 
 
+@cases("add_rectified_back", in_place=True)
+def add_rectified_back(rng):
+    for grad, y, total in alike(rng, 3):
+        yield grad, np.maximum(y, 0), total
+    yield tuple(np.maximum(normal(rng, (3, 4), np.float16), 0) for _ in range(3))
+
+
 @cases("add")
 def add(rng):
     yield from alike(rng, 2)
