@@ -23,7 +23,7 @@ from gpunet.backend.cpu_library import library
 from gpunet.backend.tiles import get_num_threads
 from gpunet.errors import ArgumentError, BackendError, DTypeError, ShapeError
 
-__all__ = ["KERNELS", "MOVED", "CpuKernel", "Launch", "launch"]
+__all__ = ["KERNELS", "LEAST_WORK", "MOVED", "CpuKernel", "Launch", "launch"]
 
 _DTYPES: dict[str, np.dtype[Any]] = {
     "float": np.dtype(np.float32),

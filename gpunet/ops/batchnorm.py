@@ -35,6 +35,7 @@ __all__ = [
     "Sums",
     "backward_sums",
     "channels",
+    "gradients",
     "input_gradient",
     "moments",
     "normalise",
@@ -160,6 +161,13 @@ def input_gradient(grad: Array, x: Array, known: Channels, sums: Sums, relu_outp
     return dx
 
 
+@Pass
+def gradients(grad: Array, x: Array, known: Channels, relu_output: Array | None = None) -> tuple[Sums, Array]:
+    """All that goes back: the sums, and dx."""
+    sums = backward_sums(grad, x, known, relu_output)
+    return sums, input_gradient(grad, x, known, sums, relu_output)
+
+
 def _tile_by_tile(work: Callable[..., Any], arrays: tuple[Any, ...], vectors: tuple[Array, ...] = ()) -> Any:
     """Call `work` on a few rows of the arrays (N, ..., C) at a time, and on what is known of their channels, (C,).
 
@@ -221,13 +229,12 @@ class BatchNorm(Operation):
     def backward(self, grad: Any) -> tuple[Array, ...]:
         grad, y = grad.apart() if isinstance(grad, Masked) else (grad, None)
         grad, y = to_nhwc(grad), None if y is None else to_nhwc(y)
-        sums = backward_sums(grad, self.x, self.known, y)
-        dx = as_nchw(self._input_gradient(grad, sums, y))
+        sums, dx = self._gradients(grad, y)
         dweight, dbias = (each.astype(self.dtype, copy=False) for each in (sums.dweight, sums.dbias))
-        return (dx, dweight, dbias)[: len(self.needs_grad)]
+        return (as_nchw(dx), dweight, dbias)[: len(self.needs_grad)]
 
-    def _input_gradient(self, grad: Array, sums: Sums, y: Array | None) -> Array:
-        return input_gradient(grad, self.x, self.known, sums, y)
+    def _gradients(self, grad: Array, y: Array | None) -> tuple[Sums, Array]:
+        return gradients(grad, self.x, self.known, y)
 
 
 class BatchNormInference(BatchNorm):
@@ -250,10 +257,11 @@ class BatchNormInference(BatchNorm):
             )
         )
 
-    def _input_gradient(self, grad: Array, sums: Sums, y: Array | None) -> Array:
+    def _gradients(self, grad: Array, y: Array | None) -> tuple[Sums, Array]:
         zero = xp.zeros_like(self.known.shift)
         g = grad if y is None else rectify_back(grad, y)
-        return normalise(g, self.known._replace(center=zero, shift=zero))  # g * scale
+        dx = normalise(g, self.known._replace(center=zero, shift=zero))  # g * scale
+        return backward_sums(grad, self.x, self.known, y), dx
 
 
 def _arrays(given: Given) -> tuple[Array, ...]:

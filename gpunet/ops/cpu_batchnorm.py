@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import Array, xp
-from gpunet.backend.cpu_kernels import MOVED, CpuKernel, Launch, launch
+from gpunet.backend.cpu_kernels import LEAST_WORK, MOVED, CpuKernel, Launch, launch
 from gpunet.ops import batchnorm
 from gpunet.ops.batchnorm import Channels, Given, Running, Sums, resolved
 from gpunet.ops.cpu_reduction import VECTOR, Cut, cut
@@ -37,6 +37,13 @@ INPUT_GRADIENT = CpuKernel(
     "const float* grad, const float* x, const float*? y, const float* center, const float* mean_gradient, "
     "const float* slope, const float* scale, float* dx, "
     "i64 numbers, i64 width, i64 period",
+)
+
+BACKWARD = CpuKernel(
+    "batch_norm_backward",
+    "const float* grad, const float* x, const float*? y, const float* center, const float* inverse_std, "
+    "const float* scale, double* partial, float* sums, int* state, float* dx, "
+    "i64 numbers, i64 width, i64 channels, i64 chunk_rows, i64 chunks",
 )
 
 
@@ -109,6 +116,29 @@ def _(grad: Array, x: Array, known: Channels, sums: Sums, relu_output: Array | N
     arrays = (grad, x, relu_output, *vectors, dx)
     launch(_over_rows(INPUT_GRADIENT, x.size, x.shape[-1]), *arrays)
     return dx
+
+
+def _is_small(grad: Array, x: Array, known: Channels, relu_output: Array | None = None) -> bool:
+    """Whether one thread does it all, and channels are whole vectors."""
+    small = MOVED * x.size < 2 * LEAST_WORK and x.shape[-1] % VECTOR == 0
+    return small and is_float32(grad, x, relu_output)
+
+
+@batchnorm.gradients.on("cpu", takes=_is_small)
+def _(grad: Array, x: Array, known: Channels, relu_output: Array | None = None) -> tuple[Sums, Array]:
+    channels, dx = x.shape[-1], xp.empty_like(x)
+    how = cut(x.size // channels, channels)
+    partial = xp.empty((how.chunks, 2, how.width), dtype=np.float64)
+    sums = xp.empty((4, channels), dtype=np.float32)
+    before = (grad, x, relu_output, _repeat(known.center, how), known.inverse_std, known.scale)
+    launch(_at_once(x.size, channels), *before, partial, sums, xp.zeros(1, dtype=xp.int32), dx)
+    return Sums(*sums), dx
+
+
+@functools.lru_cache(maxsize=1024)
+def _at_once(size: int, channels: int) -> Launch:
+    how = cut(size // channels, channels)
+    return BACKWARD.prepare(size, how.width, channels, how.chunk_rows, how.chunks, items=1, work=MOVED * size)
 
 
 @functools.lru_cache(maxsize=1024)

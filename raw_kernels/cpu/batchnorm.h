@@ -195,9 +195,30 @@ struct BatchNormInputGradient {
     }
 };
 
+// Both in one launch, where the arrays are not worth several threads, and channels are whole vectors. One item.
+struct BatchNormBackward {
+    const float *grad, *x, *y, *center, *inverse_std, *scale;
+    double* partial;
+    float* sums;
+    int* state;
+    float* dx;
+    i64 numbers, width, channels, chunk_rows, chunks;
+
+    void run(i64, i64) const {
+        const BatchNormSums first = {grad, x, y, center, inverse_std, partial, sums, state,
+                                     numbers, width, channels, chunk_rows, chunks};
+        first.run(0, chunks);
+        const float *mean_gradient = sums + 2 * channels, *slope = sums + 3 * channels;
+        const BatchNormInputGradient then = {grad, x, y, center, mean_gradient, slope, scale, dx,
+                                             numbers, width, channels};
+        then.run(0, divide_up(numbers, width));
+    }
+};
+
 }  // namespace
 
 KERNEL(batch_norm_moments, BatchNormMoments)
 KERNEL(batch_norm_normalise, BatchNormNormalise)
 KERNEL(batch_norm_sums, BatchNormSums)
 KERNEL(batch_norm_input_gradient, BatchNormInputGradient)
+KERNEL(batch_norm_backward, BatchNormBackward)

@@ -51,6 +51,8 @@ INLINE void store_part(float* p, vec v, i64 count) {
 INLINE vec relu(vec v) { return v < vec{} ? vec{} : v; }
 
 INLINE i64 smaller(i64 a, i64 b) { return a < b ? a : b; }
+// Division that rounds up, for numbers of 0 or more.
+INLINE i64 divide_up(i64 number, i64 by) { return (number + by - 1) / by; }
 INLINE i64 larger(i64 a, i64 b) { return a > b ? a : b; }
 
 }  // namespace

@@ -23,9 +23,6 @@
 
 namespace {
 
-// Division that rounds up, for numbers of 0 or more.
-INLINE i64 divide_up(i64 number, i64 by) { return (number + by - 1) / by; }
-
 // What of one axis of a window lies inside the image: elements first .. last-1 of its `kernel` elements.
 struct Inside {
     i64 start, first, last;  // start: the place of element 0, which may be negative

@@ -90,6 +90,15 @@ def backward_sums(rng):
         yield normal(rng, shape, dtype), normal(rng, shape, dtype), known, relu_output(rng, shape, dtype)
 
 
+@cases("gradients")
+def gradients(rng):
+    yield from backward_sums(rng)
+    for shape in ((2, 3, 5, 16), (1, 4, 4, 32), (7, 3, 3, 48), (3, 64)):  # small
+        known = channels_of(rng, shape[-1], np.float32)
+        for output in (None, relu_output(rng, shape, np.float32)):
+            yield normal(rng, shape), normal(rng, shape), known, output
+
+
 @cases("input_gradient")
 def input_gradient(rng):
     for shape, dtype, arithmetic in in_types(rng):
