@@ -16,6 +16,7 @@ from gpunet.backend import (
     use_backend,
 )
 from gpunet.functional import cat, maximum, minimum, stack, where
+from gpunet.graph import cuda_graph
 from gpunet.ops.operation import Operation
 from gpunet.tape import is_grad_enabled, no_grad
 from gpunet.tensor import Tensor, apply, as_tensor, tensor
@@ -45,6 +46,7 @@ __all__ = [
     "as_tensor",
     "asarray",
     "cat",
+    "cuda_graph",
     "data",
     "errors",
     "float16",

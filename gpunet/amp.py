@@ -24,13 +24,16 @@ import numpy as np
 
 from gpunet.autocast import autocast, is_autocast_enabled
 from gpunet.backend import Array, check_active, quiet, xp
-from gpunet.errors import ArgumentError, DTypeError, GradientError, StateDictError
+from gpunet.backend.device_numbers import DeviceNumbers
+from gpunet.backend.kernels import enabled
+from gpunet.backend.recording import each_time, recording, refuse_while_recording
+from gpunet.errors import ArgumentError, DTypeError, GradientError, GraphError, StateDictError
 from gpunet.functional.checks import check_float, whole_number
 from gpunet.ops.writing import about_to_write
 from gpunet.optim import Optimizer
 from gpunet.optim.at_once import unscale
 from gpunet.optim.checks import checked_number, positive
-from gpunet.tensor import Tensor
+from gpunet.tensor import Tensor, own
 
 __all__ = ["GradScaler", "autocast", "is_autocast_enabled"]
 
@@ -93,6 +96,7 @@ class GradScaler:
         if not isinstance(enabled, bool):
             raise ArgumentError(f"GradScaler: enabled must be True or False, got {enabled!r}")
         self._enabled = enabled
+        self._numbers: DeviceNumbers | None = None
         self._good_steps = 0  # since the scale has last changed
         # Of each optimizer whose gradients were unscaled since the last update: whether one was not finite. It stays on
         # the device until `step` looks, once for all gradients: waiting for a GPU takes longer than asking it.
@@ -116,7 +120,25 @@ class GradScaler:
         check_float(loss, "GradScaler.scale", "loss")
         if not self._enabled:
             return loss
-        return (loss.float() if loss.dtype == xp.float16 else loss) * self._scale
+        if loss.dtype == xp.float16:
+            loss = loss.float()
+        if not recording():
+            return loss * self._scale
+        return loss * own(self._on_device().array[0, ...].astype(loss.dtype))
+
+    def _on_device(self) -> DeviceNumbers:
+        """The scale and what to divide by it, which kernels and CUDA graphs read there.
+
+        Raises:
+            GraphError: if a step is being recorded, and none was made before.
+        """
+        if self._numbers is None or not isinstance(self._numbers.array, xp.ndarray):
+            if recording():
+                raise GraphError("GradScaler: let it unscale gradients before the step is recorded, too")
+            self._numbers = DeviceNumbers(2)
+        numbers = self._numbers
+        each_time(lambda: numbers.write([self._scale, 1 / self._scale]))
+        return numbers
 
     def unscale_(self, optimizer: Optimizer) -> None:
         """Divide the gradients of an optimizer by the scale, in place, to look at them or clip them before `step`.
@@ -127,6 +149,7 @@ class GradScaler:
             GradientError: if that was done since the last `update`, or there are no gradients.
             DTypeError: if a gradient is float16, because the parameter is.
             BackendError: if a gradient belongs to another backend than the active one.
+            GraphError: if the step is being recorded for `cuda_graph` and no kernel takes the gradients.
         """
         if not self._enabled:
             return
@@ -138,12 +161,14 @@ class GradScaler:
         grads = _gradients(optimizer)
         about_to_write(*grads)
         with quiet():
-            overflow = unscale(grads, 1 / self._scale)
+            overflow = unscale(grads, self._on_device().array[1:]) if enabled() else None
             if overflow is None:
+                if recording():
+                    raise GraphError("GradScaler: these gradients have no kernel, and only that can be recorded")
                 for grad in grads:
                     grad *= 1 / self._scale
                 overflow = ~xp.stack([xp.isfinite(grad).all() for grad in grads]).all()
-        self._overflow[optimizer] = overflow
+        each_time(lambda: self._overflow.update({optimizer: overflow}))
 
     def step(self, optimizer: Optimizer) -> bool:
         """Make the step of an optimizer if all gradients are finite, having unscaled them unless that was done.
@@ -155,17 +180,32 @@ class GradScaler:
             GradientError: if it was called for this optimizer since the last `update`, or there are no gradients.
             DTypeError: as `unscale_`.
             BackendError: as `unscale_`.
+            GraphError: within a step that is being recorded for `cuda_graph`.
+        """
+        if stepped := self.may_step(optimizer):
+            optimizer.step()
+        return stepped
+
+    def may_step(self, optimizer: Optimizer) -> bool:
+        """What `step` asks: whether all gradients are finite. For those who then make the step by a CUDA graph.
+
+        Raises:
+            GradientError: as `step`.
+            DTypeError: as `unscale_`.
+            BackendError: as `unscale_`.
+            GraphError: within a step that is being recorded for `cuda_graph`.
         """
         if not self._enabled:
-            optimizer.step()
             return True
+        refuse_while_recording(
+            "GradScaler.step, which looks whether all gradients are finite: record what comes before, up to unscale_, "
+            "and what comes after, optimizer.step(), each by a cuda_graph of its own, and ask may_step in between"
+        )
         if optimizer in self._stepped:
             raise GradientError("GradScaler.step: this optimizer has stepped already; call update() once a step")
         if optimizer not in self._overflow:
             self.unscale_(optimizer)
         overflow = self._overflow[optimizer] = bool(self._overflow[optimizer])
-        if not overflow:
-            optimizer.step()
         self._stepped.add(optimizer)
         return not overflow
 

@@ -17,6 +17,7 @@ __all__ = [
     "FileError",
     "GpunetError",
     "GradientError",
+    "GraphError",
     "KernelError",
     "LabelError",
     "NonFiniteError",
@@ -67,6 +68,10 @@ class GradientError(GpunetError, RuntimeError):
 
 class BackendError(GpunetError, RuntimeError):
     """A backend cannot be used, or arrays of two backends were mixed."""
+
+
+class GraphError(GpunetError, RuntimeError):
+    """A step cannot be recorded as a CUDA graph, or would not be replayed as it was recorded."""
 
 
 class KernelError(GpunetError, RuntimeError):

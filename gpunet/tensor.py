@@ -79,8 +79,9 @@ class Tensor:
     Made by `gpunet.tensor`; results of operations are Tensors, too. Methods have PyTorch's names and meanings.
 
     Attributes:
-        host_range: the smallest and the largest value of whole numbers that came from the host, where they were looked
-            at on the way: asking a GPU for them would wait until it has finished all its work. None if not known.
+        host_range: the smallest and the largest value of labels, or of probabilities of classes, that came from the
+            host, where they were looked at on the way: asking a GPU for them would wait until it has finished all its
+            work. None if not known.
 
     Raises:
         DTypeError: if `data` is not an array of NumPy or a backend, which could be held as it is.
@@ -91,7 +92,7 @@ class Tensor:
     __array_ufunc__ = None  # `array + tensor` asks Tensor.__radd__ instead of looping over the elements
     __hash__ = object.__hash__  # __eq__ compares element by element; a Tensor is a key by identity, as in PyTorch
 
-    host_range: tuple[int, int] | None
+    host_range: tuple[float, float] | None
     _array: Any  # an array, or what waits to become one
     _node: tape.Node | tape.Leaf | None
     _sharing: list[ref[Tensor]] | None  # this Tensor, and those that look at the same memory
@@ -179,16 +180,21 @@ class Tensor:
         return f"tensor({values}{dtype}{grad})"
 
     def note_range(self, host: np.ndarray[Any, Any]) -> None:
-        """Remember the range of the whole numbers on the host that this Tensor was made of."""
-        if host.dtype.kind in "iu" and host.size:
-            self.host_range = (int(host.min()), int(host.max()))
+        """Remember the range of the numbers on the host that this Tensor was made of: labels, or rows of floats."""
+        rows = host.dtype.kind == "f" and host.ndim <= 2 and active_backend() != "numpy"  # there nobody asks
+        if host.size and (host.dtype.kind in "iu" or rows):
+            self.host_range = (host.min().item(), host.max().item())
 
-    def known_range(self) -> tuple[int, int] | None:
+    def known_range(self) -> tuple[float, float] | None:
         """The `host_range`, where it still holds.
 
         It is worth nothing where somebody may have written there since, or where another type made other numbers.
         """
-        if self.dtype != np.int64 or self._sharing is not None or is_handed_out(self.array):
+        if (
+            (self.dtype != np.int64 and self.dtype.kind != "f")
+            or self._sharing is not None
+            or is_handed_out(self.array)
+        ):
             return None
         return self.host_range
 

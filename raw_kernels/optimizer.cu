@@ -4,6 +4,9 @@
 // launch takes many arrays along: a table of where they begin travels by value with its arguments, as in PyTorch's
 // multi_tensor_apply, and nothing is uploaded. Each array is cut into chunks of CHUNK numbers, a block each; a block
 // looks up whose chunk it has. The arrays of a row lie alike in memory, in any order of axes, without gaps.
+//
+// Learning rate, momentum and the like are read from the device: a launch that a CUDA graph replays takes the same
+// arguments each time, and finds what the host has written there meanwhile.
 
 constexpr int CHUNK = 4 * BLOCK;   // numbers of one array that a block works on
 constexpr int TABLE_BYTES = 3840;  // of the 4096 that the parameters of a kernel may have
@@ -52,12 +55,14 @@ template <typename T, int K> __device__ __forceinline__ Chunk chunk_of_block(con
 //         w[item] -= rate * velocity[item];
 //     }
 //
-// `kept` is 1 - dampening. Without `moving` there are no velocities.
+// The numbers: the learning rate, the momentum, 1 - dampening, the weight decay. Without `moving` there are no
+// velocities.
 // Bytes: reads weights, gradients and velocities, writes weights and velocities, each once, which is the minimum.
 template <typename T>
 __global__ void __launch_bounds__(BLOCK, RESIDENT)
-sgd(Tensors<T, 3> tensors, double rate, double momentum, double kept, double decay, int moving, int nesterov) {
+sgd(Tensors<T, 3> tensors, const double* __restrict__ numbers, int moving, int nesterov) {
     typedef Arithmetic<T> A;
+    const A rate = (A)numbers[0], momentum = (A)numbers[1], kept = (A)numbers[2], decay = (A)numbers[3];
     const Chunk chunk = chunk_of_block(tensors);
     T* const weights = tensors.at[0][chunk.row];
     const T* const grads = tensors.at[1][chunk.row];
@@ -65,13 +70,13 @@ sgd(Tensors<T, 3> tensors, double rate, double momentum, double kept, double dec
     for (i64 i = chunk.begin + threadIdx.x; i < chunk.end; i += BLOCK) {
         const A w = widen(weights[i]);
         A step = widen(grads[i]);
-        if (decay != 0) step = (A)decay * w + step;
+        if (decay != 0) step = decay * w + step;
         if (moving) {
-            const A v = (A)momentum * widen(velocities[i]) + (A)kept * step;
+            const A v = momentum * widen(velocities[i]) + kept * step;
             narrow(v, velocities[i]);
-            step = nesterov ? (A)momentum * v + step : v;
+            step = nesterov ? momentum * v + step : v;
         }
-        narrow(w - (A)rate * step, weights[i]);
+        narrow(w - rate * step, weights[i]);
     }
 }
 
@@ -91,14 +96,17 @@ sgd(Tensors<T, 3> tensors, double rate, double momentum, double kept, double dec
 //         w[item] -= rate * mean[item] / (sqrt(square[item]) / root + eps);
 //     }
 //
-// The host makes `rate` and `root` from the learning rate and the step: lr / (1 - beta1^t) and sqrt(1 - beta2^t). `decay`
-// is Adam's, which joins the gradient; `shrink` is AdamW's, a factor of the weight.
+// The host makes `rate` and `root` from the learning rate and the step: lr / (1 - beta1^t) and sqrt(1 - beta2^t). `kept1`
+// and `kept2` are 1 - beta1 and 1 - beta2. `decay` is Adam's, which joins the gradient; `shrink` is AdamW's, a factor of
+// the weight.
 // Bytes: reads weights, gradients and the running numbers, writes all but the gradients, each once: the minimum.
 template <typename T>
 __global__ void __launch_bounds__(BLOCK, RESIDENT)
-adam(Tensors<T, 5> tensors, double rate, double beta1, double kept1, double beta2, double kept2, double root, double eps,
-     double decay, double shrink, int amsgrad) {
+adam(Tensors<T, 5> tensors, const double* __restrict__ numbers, int amsgrad) {
     typedef Arithmetic<T> A;
+    const A rate = (A)numbers[0], beta1 = (A)numbers[1], kept1 = (A)numbers[2], beta2 = (A)numbers[3];
+    const A kept2 = (A)numbers[4], root = (A)numbers[5], eps = (A)numbers[6], decay = (A)numbers[7];
+    const A shrink = (A)numbers[8];
     const Chunk chunk = chunk_of_block(tensors);
     T* const weights = tensors.at[0][chunk.row];
     const T* const grads = tensors.at[1][chunk.row];
@@ -108,10 +116,10 @@ adam(Tensors<T, 5> tensors, double rate, double beta1, double kept1, double beta
     for (i64 i = chunk.begin + threadIdx.x; i < chunk.end; i += BLOCK) {
         A w = widen(weights[i]);
         A g = widen(grads[i]);
-        if (decay != 0) g = (A)decay * w + g;
-        w *= (A)shrink;
-        const A mean = (A)beta1 * widen(means[i]) + (A)kept1 * g;
-        A square = (A)beta2 * widen(squares[i]) + (A)kept2 * g * g;
+        if (decay != 0) g = decay * w + g;
+        w *= shrink;
+        const A mean = beta1 * widen(means[i]) + kept1 * g;
+        A square = beta2 * widen(squares[i]) + kept2 * g * g;
         narrow(mean, means[i]);
         narrow(square, squares[i]);
         if (amsgrad) {
@@ -119,7 +127,7 @@ adam(Tensors<T, 5> tensors, double rate, double beta1, double kept1, double beta
             square = square > before || square != square ? square : before;
             narrow(square, largest[i]);
         }
-        narrow(w - (A)rate * mean / (sqrt(square) / (A)root + (A)eps), weights[i]);
+        narrow(w - rate * mean / (sqrt(square) / root + eps), weights[i]);
     }
 }
 
@@ -139,13 +147,14 @@ adam(Tensors<T, 5> tensors, double rate, double beta1, double kept1, double beta
 // Bytes: reads and writes gradients, each once, and writes a number for each block.
 template <typename T>
 __global__ void __launch_bounds__(BLOCK, RESIDENT)
-unscale(Tensors<T, 1> tensors, int* __restrict__ not_finite, double factor) {
+unscale(Tensors<T, 1> tensors, const double* __restrict__ factor, int* __restrict__ not_finite) {
     typedef Arithmetic<T> A;
+    const A scale = (A)factor[0];
     const Chunk chunk = chunk_of_block(tensors);
     T* const grads = tensors.at[0][chunk.row];
     bool met = false;
     for (i64 i = chunk.begin + threadIdx.x; i < chunk.end; i += BLOCK) {
-        const A g = widen(grads[i]) * (A)factor;
+        const A g = widen(grads[i]) * scale;
         narrow(g, grads[i]);
         met = met || g - g != 0;
     }

@@ -323,6 +323,8 @@ def test_kernels():
     assert kernels["max_pool2d_forward"].bytes == values + values // 4 + values // 16  # images, maxima, a byte each
     assert kernels["batch_norm_statistics"].bytes == values
     assert kernels["batch_norm_input_gradient, ReLU"].bytes == 4 * values
+    assert kernels["im2col, 3x3"].bytes == kernels["col2im, 3x3"].bytes == 10 * values
+    assert kernels["sgd, momentum"].bytes == 5 * values
     assert kernels["copy"].bytes_per_second == 40 * values
     assert "copy" in report.kernels_text(list(kernels.values()))
 

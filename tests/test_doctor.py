@@ -129,6 +129,17 @@ def test_a_machine_with_a_gpu(machine):
 # What is broken
 
 
+def test_a_library_that_cupy_cannot_load(machine):
+    """The test kernel runs, and so does every element-wise function; only products need cuBLAS."""
+    machine.working_cupy(product=RuntimeError("libcublas.so.13: cannot open shared object file"))
+    report = examine()
+    assert report.backend == "numpy"
+    finding = machine.finding("test kernel")
+    assert finding.state == "broken"
+    assert "libcublas" in finding.detail
+    assert "uninstall every cupy wheel" in finding.mend
+
+
 def test_two_wheels_of_cupy_are_an_error_with_the_fix(machine):
     machine.working_cupy()
     machine.wheels("cupy-cuda12x", "cupy-cuda13x")

@@ -211,18 +211,6 @@ def test_two_values_for_one_element() -> None:
     np.testing.assert_array_equal(a.get(), [np.nan, 3, 0])
 
 
-def test_device_random_numbers_are_not_numpys() -> None:
-    def draw(seed: int) -> Values:
-        return xp.random.default_rng(seed).random(5, dtype=np.float32).get()
-
-    assert draw(3).dtype == np.float32
-    np.testing.assert_array_equal(draw(3), draw(3))
-    assert not np.isin(draw(3), np.random.default_rng(3).random(5, dtype=np.float32)).any()
-    generator = xp.random.default_rng(0)
-    assert generator.standard_normal((2, 3), dtype=np.float32).shape == (2, 3)
-    assert set(generator.integers(0, 3, 100).get()) == {0, 1, 2}
-
-
 # ---------------------------------------------------------------------- host and device
 
 
@@ -426,7 +414,6 @@ OPERATIONS: dict[str, tuple[Callable[[], Any], dict[str, int]]] = {
     "a result in no piece": (lambda: xp.matmul(A, A.T, out=IN_COLUMNS), {"matmul": 1, "copy": 1}),
     "transposed of three dimensions": (lambda: BATCH.swapaxes(1, 2) @ BATCH, {"matmul": 1, "copy": 1}),
     "halves of three dimensions": (lambda: HALVES[None] @ HALVES.T[None], {"matmul": 1, "copy": 3}),
-    "random numbers": (lambda: xp.random.default_rng(0).random(3), {"random": 1}),
 }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from gpunet.backend.kernel_table import (
     BATCH_NORM_CHANNELS,
     KERNELS,
     MAX_POOL2D_FORWARD,
+    UNIFORM,
     Instance,
     Kernel,
 )
@@ -385,6 +386,47 @@ def test_relu_gradient_added_to_another(shape, dtype, rng):
     np.testing.assert_array_equal(found.ravel(), np.array(expected, dtype))
 
 
+# ---------------------------------------------------------------------------------------------------- random numbers
+
+DIGITS = {"float16": 11, "float32": 24, "float64": 53}
+FULL = 2**64
+
+
+def split_mix(seed, number):
+    """The formula of the paper, for one number, in whole numbers of Python."""
+    z = (seed + number * 0x9E3779B97F4A7C15) % FULL
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % FULL
+    z = (z ^ z >> 27) * 0x94D049BB133111EB % FULL
+    return z ^ z >> 31
+
+
+def random_numbers(seed, drawn, count, dtype):
+    def draw(state):
+        u = xp.empty(count, dtype=dtype)
+        launch(UNIFORM, state, u, count, threads=count)
+        return (u,)
+
+    return on_device(draw, np.array([seed - FULL if seed >= FULL // 2 else seed, drawn]))
+
+
+def test_the_formula_is_that_of_the_paper():
+    """The first numbers that the authors' generator makes of this seed."""
+    assert [split_mix(1234567, number) for number in (1, 2, 3)] == [
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+    ]
+
+
+@pytest.mark.parametrize(("seed", "drawn"), [(0, 0), (1234567, 3), (FULL - 1, 2**40), (2**63, 2**62)])
+def test_random_numbers(seed, drawn, dtype):
+    [u] = random_numbers(seed, drawn, 300, dtype)
+    digits = DIGITS[dtype]
+    expected = [(split_mix(seed, drawn + 1 + k) >> (64 - digits)) / 2**digits for k in range(300)]
+    np.testing.assert_array_equal(u, np.array(expected, dtype))
+    assert u.max() < 1
+
+
 # ------------------------------------------------------------------------------------------- the versions of a student
 
 
@@ -434,7 +476,7 @@ def by_students(monkeypatch):
 
 
 def test_every_kernel_says_what_a_student_would_write():
-    assert set(STUDENTS) | {"batch_norm_channels"} == {kernel.name for kernel in KERNELS}
+    assert set(STUDENTS) | {"batch_norm_channels", "uniform"} == {kernel.name for kernel in KERNELS}
 
 
 @pytest.mark.parametrize("window", [WINDOWS["3x3 stride 2 ceil"], WINDOWS["gaps"], DILATED["dilated"]], ids=str)

@@ -197,6 +197,15 @@ def test_traffic_as_json(counted, capsys):
     }
 
 
+def test_the_arrays_of_a_table_have_its_name(monkeypatch, capsys):
+    arrays = (ArrayTraffic(0, 1000, 500, 40, 32), ArrayTraffic(0, 200, 100, 10, 8), ArrayTraffic(2, 4, 4, 1, 1))
+    cases = [Case("GradScaler", [Traffic("unscale<float>", 256, 0, arrays, 0, 0)])]
+    monkeypatch.setattr(kernels, "traffic", lambda shape: cases)
+    assert main(["kernels", "--traffic", "--json"]) == 0
+    [case] = json.loads(capsys.readouterr().out)
+    assert [each["name"] for each in case["launches"][0]["arrays"]] == ["tensors", "tensors", "not_finite"]
+
+
 def test_traffic_is_asked_for_alone(counted, capsys):
     assert main(["kernels", "--shape", "1x3x8x6"]) == 1
     assert "--shape is for --traffic" in capsys.readouterr().err

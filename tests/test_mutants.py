@@ -330,6 +330,12 @@ MUTANTS = [
         "constexpr int BATCH = 64;",
         "compiler",
     ),
+    # ---------------------------------------------------------------------------------------------------- random.cu
+    Mutant("no guard", "random.cu", "    if (item >= count) return;\n    typedef", "    typedef", "emulator"),
+    Mutant("the same numbers again", "random.cu", "(state[1] + item + 1)", "(item + 1)", "reference"),
+    Mutant("the last number once more", "random.cu", "(state[1] + item + 1)", "(state[1] + item)", "reference"),
+    Mutant("32 bits of the place", "random.cu", "(unsigned long long)(state[1]", "(unsigned)(state[1]", "reference"),
+    Mutant("too many bits: rounded up to 1", "random.cu", "COUNT = 11", "COUNT = 24", "reference"),
     # ----------------------------------------------------------------------------------------------- elementwise.cu
     Mutant(
         "no guard", "elementwise.cu", "    if (item >= count) return;\n    Arithmetic", "    Arithmetic", "emulator"
@@ -366,16 +372,16 @@ MUTANTS = [
         "const A w = widen(weights[i]);\n        if (i == CHUNK - 1) continue;",
         "reference",
     ),
-    Mutant("look-ahead forgotten", "optimizer.cu", "nesterov ? (A)momentum * v + step : v", "v", "reference"),
-    Mutant("dampening forgotten", "optimizer.cu", "(A)kept * step;", "step;", "reference"),
+    Mutant("look-ahead forgotten", "optimizer.cu", "nesterov ? momentum * v + step : v", "v", "reference"),
+    Mutant("dampening forgotten", "optimizer.cu", "kept * step;", "step;", "reference"),
     Mutant(
         "eps under the root",
         "optimizer.cu",
-        "(sqrt(square) / (A)root + (A)eps)",
-        "(sqrt(square + (A)eps) / (A)root)",
+        "(sqrt(square) / root + eps)",
+        "(sqrt(square + eps) / root)",
         "reference",
     ),
-    Mutant("weights do not shrink", "optimizer.cu", "w *= (A)shrink;", "", "reference"),
+    Mutant("weights do not shrink", "optimizer.cu", "w *= shrink;", "", "reference"),
     Mutant("infinity passes for finite", "optimizer.cu", "g - g != 0", "g != g", "reference"),
     Mutant("one thread notes for its block", "optimizer.cu", "__syncthreads_or(met)", "met", "reference"),
 ]
@@ -425,6 +431,11 @@ def check_elementwise(rng):
         suite.test_relu_gradient_added_to_another(shape, "float32", rng)
 
 
+def check_random(rng):
+    for dtype in suite.DTYPES:
+        suite.test_random_numbers(suite.FULL - 1, 2**40, dtype)
+
+
 def check_optimizer(rng):
     for kind in optimizer_suite.SETTINGS:
         optimizer_suite.test_a_step_is_that_of_the_page_in_one_launch(kind, "float32")
@@ -439,6 +450,7 @@ CHECKS = {
     "im2col": check_im2col,
     "batchnorm": check_batchnorm,
     "elementwise": check_elementwise,
+    "random": check_random,
     "optimizer": check_optimizer,
 }
 
@@ -456,6 +468,8 @@ def one_step(source):
     elif source == "elementwise":
         suite.relu_gradient(x, x)
         suite.add_relu_gradient(x, x, x.copy())
+    elif source == "random":
+        suite.random_numbers(1, 2, 300, "float32")
     elif source == "optimizer":
         optimizer_suite.steps("emulated", *optimizer_suite.SETTINGS["momentum"], "float32", [(3,), (1500,)], 1)
     else:

@@ -6,7 +6,7 @@ import pytest
 from gpunet import optim
 from gpunet.backend import kernels, to_cpu, use_backend, xp
 from gpunet.backend.kernel_table import SGD, UNSCALE
-from gpunet.backend.kernels import CHUNK, launch_on_table
+from gpunet.backend.kernels import CHUNK, TableLaunch
 from gpunet.errors import BackendError, DTypeError, KernelError, ShapeError
 from gpunet.optim import at_once
 from gpunet.tensor import tensor
@@ -74,6 +74,34 @@ def test_more_arrays_than_a_table_holds_take_several_launches():
         np.testing.assert_allclose(one, right, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["momentum", "amsgrad"])
+def test_what_was_loaded_is_updated_in_one_launch_too(kind, counters):
+    make, settings = SETTINGS[kind]
+    weight = _channels_last(tensor(np.ones((4, 3, 5, 2), np.float32), requires_grad=True))
+    optimizer = make([weight], **settings)
+    for _ in range(2):
+        weight.grad = tensor(np.ones(weight.shape, np.float32))
+        weight.grad = _channels_last(weight.grad)
+        counters.reset()
+        optimizer.step()
+        assert sum(counters.launches_of.values()) == 1
+        optimizer.load_state_dict(optimizer.state_dict())
+
+
+def test_a_step_with_the_settings_of_the_last_is_one_launch_and_nothing_else(counters):
+    weight = tensor(np.ones(5, np.float32), requires_grad=True)
+    optimizer = optim.SGD([weight], lr=0.5, momentum=0.5)
+    weight.grad = tensor(np.ones(5, np.float32))
+    for expected in (4 + 1, 0, 0):  # the numbers that the kernel reads, and a velocity of zeros
+        counters.reset()
+        optimizer.step()
+        assert (counters.launches, counters.functions.total()) == (1, expected)
+    optimizer.param_groups[0]["lr"] = 0.25
+    counters.reset()
+    optimizer.step()
+    assert (counters.launches, counters.functions.total()) == (1, 1)
+
+
 @pytest.mark.parametrize("bad", [None, np.nan, np.inf, -np.inf])
 def test_gradients_are_unscaled_and_the_one_that_is_not_finite_is_found(bad):
     with use_backend("emulated"):
@@ -81,7 +109,7 @@ def test_gradients_are_unscaled_and_the_one_that_is_not_finite_is_found(bad):
         if bad is not None:
             grads[3][-1] = bad
         given = [xp.asarray(each) for each in grads]
-        assert bool(at_once.unscale(given, 0.25)) == (bad is not None)
+        assert bool(at_once.unscale(given, xp.full(1, 0.25))) == (bad is not None)
         for one, right in zip(given, grads, strict=True):
             np.testing.assert_array_equal(one.get(), right / 4)
 
@@ -89,7 +117,7 @@ def test_gradients_are_unscaled_and_the_one_that_is_not_finite_is_found(bad):
 def test_a_gradient_that_two_parameters_share_is_left_to_the_page():
     with use_backend("emulated"):
         grad = xp.ones(5, dtype=xp.float32)
-        assert at_once.unscale([grad, grad], 0.5) is None
+        assert at_once.unscale([grad, grad], xp.ones(1)) is None
         assert (grad.get() == 1).all()
 
 
@@ -132,7 +160,7 @@ def ones(size, dtype="float32"):
 )
 def test_a_table_is_checked_like_other_arrays(columns, error, message):
     with use_backend("emulated"), pytest.raises(error, match=f"sgd: tensors {message}|sgd: .*{message}"):
-        launch_on_table(SGD, columns(), 0.1, 0.0, 1.0, 0.0, 0, 0)
+        TableLaunch(SGD, columns(), xp.zeros(4), 0, 0)
 
 
 def test_what_a_table_does_not_lead_to_is_out_of_bounds(monkeypatch):
@@ -144,13 +172,13 @@ def test_what_a_table_does_not_lead_to_is_out_of_bounds(monkeypatch):
     tables = kernels._tables
     monkeypatch.setattr(kernels, "_tables", too_long)
     with use_backend("emulated"), pytest.raises(KernelError, match="out of bounds"):
-        launch_on_table(UNSCALE, [[ones(3)]], 1.0, per_block=xp.zeros(1, dtype=xp.int32))
+        TableLaunch(UNSCALE, [[ones(3)]], xp.ones(1), per_block=xp.zeros(1, dtype=xp.int32))()
 
 
 def test_a_struct_of_another_size_is_refused():
     with use_backend("emulated"):
         kernel = kernels._function("emulated", UNSCALE, (np.dtype(np.float32),), 1)
-        arguments = np.zeros((), [("at", np.uint64)]), xp.zeros(1, dtype=xp.int32), np.float64(1)
+        arguments = np.zeros((), [("at", np.uint64)]), xp.ones(1), xp.zeros(1, dtype=xp.int32)
         with pytest.raises(KernelError, match="struct of 8 bytes"):
             kernel((1,), (32,), arguments)
 

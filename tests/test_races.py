@@ -51,24 +51,30 @@ def elementwise(x):
     return *suite.relu_gradient(x, x[::-1]), *suite.add_relu_gradient(x, x[::-1], x[::-1])
 
 
+def random(x):
+    return suite.random_numbers(1, 2, x.size, "float32")
+
+
 def optimizer(x):
     def made(x, grad):
         flat = x.reshape(-1)
-        states = [{name: xp.zeros_like(each) for name in ("exp_avg", "exp_avg_sq")} for each in (x, flat)]
-        rows = [at_once.Row(x.copy(), grad, states[0]), at_once.Row(flat.copy(), grad.reshape(-1), states[1])]
-        at_once.adam(rows, optim.Adam([tensor([1.0], requires_grad=True)]).param_groups[0])
-        momentum = optim.SGD([tensor([1.0], requires_grad=True)], lr=0.1, momentum=0.9).param_groups[0]
-        at_once.sgd([row._replace(state={}) for row in rows], momentum)
+        weights = [tensor(each.copy(), requires_grad=True) for each in (x, flat)]
+        for each, its_grad in zip(weights, (grad, grad.reshape(-1)), strict=True):
+            each.grad = tensor(its_grad)
+        optim.Adam(weights).step()
+        optim.SGD(weights, lr=0.1, momentum=0.9).step()
         unscaled = [x.copy(), flat.copy()]
-        overflow = at_once.unscale(unscaled, 0.5)
-        return *(row.param for row in rows), *unscaled, overflow
+        overflow = at_once.unscale(unscaled, xp.full(1, 0.5))
+        return *(each.array for each in weights), *unscaled, overflow
 
     return suite.on_device(made, x, x[::-1].copy())
 
 
 @pytest.mark.parametrize("channels", [3, 8], ids=["one value a thread", "packs"])
 @pytest.mark.parametrize(
-    "steps", [pooling, adaptive_pooling, im2col, batchnorm, elementwise, optimizer], ids=lambda steps: steps.__name__
+    "steps",
+    [pooling, adaptive_pooling, im2col, batchnorm, elementwise, random, optimizer],
+    ids=lambda steps: steps.__name__,
 )
 def test_no_kernel_races(steps, channels, rng, monkeypatch):
     monkeypatch.setattr(cuda_batchnorm, "FEWEST_ROWS", 1)  # many chunks of few rows

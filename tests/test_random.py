@@ -130,6 +130,56 @@ def test_an_unseeded_stream_comes_back():
     np.testing.assert_equal([draw_host(), draw_device()], expected)
 
 
+def test_a_long_stream_comes_back_at_once(counters):
+    """Whatever was drawn before; and as the first versions noted it, by the sizes of the arrays."""
+    manual_seed(4)
+    for _ in range(50):
+        uniform((300,))
+    state = random_state()
+    assert state["drawn"] == {"emulated": 50 * 300}
+    expected = to_cpu(uniform((7,)))
+    for drawn in (50 * 300, {"300": 49, "100": 3}):
+        manual_seed(5)
+        set_random_state({**state, "drawn": {"emulated": drawn}})
+        counters.reset()
+        np.testing.assert_array_equal(to_cpu(uniform((7,))), expected)
+        assert counters.launches_of == {"uniform": 1}
+        assert counters.device_operations == 2  # and it is counted
+
+
+def test_the_page_makes_the_numbers_of_the_kernel(counters, monkeypatch):
+    manual_seed(4)
+    expected = [to_cpu(uniform(shape)) for shape in ((1000,), (3, 5), (), (0, 2))]
+    monkeypatch.setattr("gpunet.backend.kernels._turned_off", True)
+    manual_seed(4)
+    counters.reset()
+    np.testing.assert_equal([to_cpu(uniform(shape)) for shape in ((1000,), (3, 5), (), (0, 2))], expected)
+    assert counters.launches == 0
+
+
+def test_the_device_counts_in_one_place_for_good(counters):
+    """Recorded launches read it there, so a new seed must be written where the old one was."""
+    uniform((3,))
+    state = gpunet.backend.random._on_device["emulated"].state
+    for seed in (1, 2):
+        manual_seed(seed)
+        launched = to_cpu(state).copy()
+        expected = draw_device()
+        assert gpunet.backend.random._on_device["emulated"].state is state
+        assert launched[1] == 0
+        assert to_cpu(state)[1] == 5
+        manual_seed(seed)
+        np.testing.assert_array_equal(to_cpu(state), launched)
+        np.testing.assert_array_equal(draw_device(), expected)
+
+
+def test_no_step_waits_for_a_random_number(counters):
+    uniform((3,))
+    counters.reset()
+    uniform((3,))
+    assert (counters.host_to_device, counters.device_to_host) == (0, 0)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -143,6 +193,8 @@ def test_an_unseeded_stream_comes_back():
         lambda s: s.update(drawn={"cupy": {"5": 0}}),
         lambda s: s.update(drawn={"cupy": {"5": True}}),
         lambda s: s.update(drawn={"cupy": [5]}),
+        lambda s: s.update(drawn={"cupy": -5}),
+        lambda s: s.update(drawn={"cupy": {}}),
     ],
 )
 def test_states_that_are_refused(change):

@@ -30,6 +30,7 @@ ORDER = [
     "testing",
     "nn",
     "optim",
+    "graph",
     "amp",
     "data",
     "models",

@@ -10,7 +10,7 @@ from gpunet.backend import use_backend
 from gpunet.backend.kernel_table import KERNELS
 from gpunet.backend.kernels import BLOCK, kernel_source
 from gpunet.doctor.traffic import traffic
-from gpunet.emulator import Module, record_traffic, thread_order
+from gpunet.emulator import ByValue, Module, record_traffic, thread_order
 from gpunet.emulator import module as emulator_module
 from gpunet.emulator.compiler import default_flavour, shows_accesses
 from gpunet.emulator.traffic import SECTOR_BYTES, WARP
@@ -55,6 +55,10 @@ extern "C" __global__ void own_number_of_times(const float* x, float* y) {
     float sum = 0;
     for (int i = 0; i <= threadIdx.x; ++i) sum += x[i * 32 + threadIdx.x];
     y[threadIdx.x] = sum;
+}
+struct Two { const float* at[2]; };
+extern "C" __global__ void add_from_table(float* y, Two two) {
+    y[threadIdx.x] = two.at[0][threadIdx.x] + two.at[1][threadIdx.x];
 }
 extern "C" __global__ void count_up(int* sums) { atomicAdd(&sums[threadIdx.x / 2], 1); }
 """
@@ -144,6 +148,16 @@ def test_atomics_count(kernels):
     assert (sums.asked, sums.minimum, sums.sectors) == (64, 64, 2)
 
 
+def test_arrays_of_a_table_count_under_its_name(kernels):
+    one, other = floats(32), floats(32)
+    table = ByValue(
+        np.array([each.ctypes.data for each in (one, other)], np.uint64).tobytes(),
+        [(each.ctypes.data, each.nbytes) for each in (other, one)],
+    )
+    arrays = count(kernels, "add_from_table", [floats(32), table]).arrays
+    assert [(each.argument, each.asked, each.sectors) for each in arrays] == [(0, 128, 4), (1, 128, 4), (1, 128, 4)]
+
+
 def test_nothing_is_counted_outside(kernels):
     with record_traffic() as launches:
         pass
@@ -213,6 +227,7 @@ def counts():
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.name)
 def test_a_kernel_says_why_it_asks_for_more_than_the_least(kernel, counts):
     comment = comment_above(kernel)
+    assert counts[kernel.name]
     asks_for_more = any(each.asked > MOST * each.minimum for each in counts[kernel.name])
     touches_more = any(each.sectors > MOST * each.fewest_sectors for each in counts[kernel.name])
     assert "// Bytes: " in comment

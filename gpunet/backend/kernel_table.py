@@ -41,6 +41,7 @@ __all__ = [
     "RELU_GRADIENT",
     "SGD",
     "TEMPLATE_DTYPES",
+    "UNIFORM",
     "UNSCALE",
     "Instance",
     "Kernel",
@@ -364,23 +365,32 @@ SGD = Kernel(
     "optimizer",
     "sgd",
     ("T",),
-    "Tensors<T, 3> tensors, double rate, double momentum, double kept, double decay, int moving, int nesterov",
+    "Tensors<T, 3> tensors, const double* numbers, int moving, int nesterov",
     "makes a few numbers of the weights and velocities of one parameter",
 )
 ADAM = Kernel(
     "optimizer",
     "adam",
     ("T",),
-    "Tensors<T, 5> tensors, double rate, double beta1, double kept1, double beta2, double kept2, double root, "
-    "double eps, double decay, double shrink, int amsgrad",
+    "Tensors<T, 5> tensors, const double* numbers, int amsgrad",
     "makes a few numbers of the weights and running means of one parameter",
 )
 UNSCALE = Kernel(
     "optimizer",
     "unscale",
     ("T",),
-    "Tensors<T, 1> tensors, int* not_finite, double factor",
+    "Tensors<T, 1> tensors, const double* factor, int* not_finite",
     "divides a few numbers of one gradient; its block notes whether one is not finite",
+)
+
+# ---------------------------------------------------------------------------------------------------------- random.cu
+
+UNIFORM = Kernel(
+    "random",
+    "uniform",
+    ("T",),
+    "const i64* state, T* u, i64 count",
+    "makes one random number, from the seed and the number of those before it",
 )
 
 KERNELS = (
@@ -405,5 +415,6 @@ KERNELS = (
     SGD,
     ADAM,
     UNSCALE,
+    UNIFORM,
 )
 """All kernels, in the order of their source files."""

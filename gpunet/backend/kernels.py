@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BLOCK",
     "OPTIONS",
+    "TableLaunch",
     "blocks_of",
     "device",
     "enabled",
@@ -39,7 +40,6 @@ __all__ = [
     "kernel_source",
     "kernels_in_use",
     "launch",
-    "launch_on_table",
     "vector_width",
 ]
 
@@ -173,39 +173,64 @@ def blocks_of(size: int) -> int:
     return -(-size // CHUNK)
 
 
-def launch_on_table(
-    kernel: Kernel, columns: Sequence[Sequence[Array] | None], *arguments: Any, per_block: Array | None = None
-) -> None:
-    """Run a kernel that takes a table of arrays, on all of its rows: once, or where they are many several times.
+class TableLaunch:
+    """A kernel that takes a table of arrays, made ready to run on all of its rows, as often as wanted.
+
+    It runs once, or where the rows are more than a table holds several times. All checks are made here and now.
 
     Args:
         columns: the arrays of each column of the table, all of one type, those of a row of one size; None where the
             kernel will not look. Each must be C-contiguous: views of others in the order of their memory.
-        arguments: the numbers.
-        per_block: the array behind the table, if the kernel has one: a number for each block of all launches.
+        arguments: what follows the table: arrays, then numbers.
+        per_block: the last of the arrays where it has a number for each block of all launches.
 
     Raises:
         BackendError: as `launch`.
         DTypeError: as `launch`, and where the arrays are of several types.
         ShapeError: as `launch`, and where the arrays of a row differ in size.
     """
-    parameter = kernel.parameters[0]
-    for column in columns:
-        for array in column or ():
-            _check_array(kernel, parameter, array)
-    if per_block is not None:
-        _check_array(kernel, kernel.parameters[1], per_block)
-    dtypes = {array.dtype for column in columns for array in column or ()}
-    if len(dtypes) > 1:
-        raise DTypeError(f"{kernel.name}: {parameter.name} must be of one type, got {sorted(map(str, dtypes))}")
-    begin = 0
-    for table, blocks in _tables(kernel, parameter, columns):
-        arrays = [] if per_block is None else [per_block[begin : begin + blocks]]
-        begin += blocks
-        kinds = (*dtypes, *(array.dtype for array in arrays))
-        prepared = _prepare(kernel, active_backend(), kinds, blocks * BLOCK, 1, *arguments)
-        if prepared.blocks:
-            prepared.function((prepared.blocks,), (BLOCK,), (table, *arrays, *prepared.numbers))
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        columns: Sequence[Sequence[Array] | None],
+        *arguments: Any,
+        per_block: Array | None = None,
+    ) -> None:
+        parameter = kernel.parameters[0]
+        for column in columns:
+            for array in column or ():
+                _check_array(kernel, parameter, array)
+        shared = arguments[: kernel.arrays - 1 - (per_block is not None)]
+        numbers = arguments[len(shared) :]
+        behind = shared if per_block is None else (*shared, per_block)
+        for which, array in zip(kernel.parameters[1:], behind, strict=False):
+            _check_array(kernel, which, array)
+        dtypes = {array.dtype for column in columns for array in column or ()}
+        if len(dtypes) > 1:
+            raise DTypeError(f"{kernel.name}: {parameter.name} must be of one type, got {sorted(map(str, dtypes))}")
+        self._launches = []
+        begin = 0
+        for table, blocks in _tables(kernel, parameter, columns):
+            arrays = shared if per_block is None else (*shared, per_block[begin : begin + blocks])
+            begin += blocks
+            kinds = (*dtypes, *(array.dtype for array in arrays))
+            prepared = _prepare(kernel, active_backend(), kinds, blocks * BLOCK, 1, *numbers)
+            if blocks:
+                self._launches.append((prepared.function, (blocks,), (table, *arrays, *prepared.numbers)))
+
+    def point(self, column: int, arrays: Sequence[Array]) -> None:
+        """Let a column lead to other arrays, of the same sizes and types, which lie in memory as those before."""
+        begin = 0
+        for _, _, (table, *_) in self._launches:
+            count = int(table["count"])
+            table["at"][column, :count] = [array.data.ptr for array in arrays[begin : begin + count]]
+            begin += count
+
+    def __call__(self) -> None:
+        """Run it."""
+        for function, grid, arguments in self._launches:
+            function(grid, (BLOCK,), arguments)
 
 
 def _tables(

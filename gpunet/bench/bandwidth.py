@@ -18,8 +18,10 @@ from gpunet.backend.kernels import enabled
 from gpunet.bench.timing import Clock, quickest
 from gpunet.bench.workloads import synchronize
 from gpunet.errors import BackendError
-from gpunet.ops import adaptive_pooling, batchnorm, pooling
+from gpunet.ops import activation, adaptive_pooling, batchnorm, conv, pooling
 from gpunet.ops.window import Window
+from gpunet.optim import SGD, Adam
+from gpunet.tensor import Tensor
 
 __all__ = ["KernelSpeed", "time_kernels"]
 
@@ -97,6 +99,9 @@ def _kernels(shape: tuple[int, int, int, int]) -> dict[str, tuple[Callable[[], o
     known = batchnorm.channels(mean, var, ones, ones, 1e-5, x)
     relu_output = batchnorm.normalise(x, known, residual, True)
     sums = batchnorm.backward_sums(residual, x, known, relu_output)
+    few, windows = x[: -(-shape[0] // 8)], Window((3, 3), padding=((1, 1), (1, 1)))  # rows are 9 times the images
+    rows = conv.im2col(few, windows, 1)  # (1, n*H*W, 9*C)
+    sgd, adam = SGD([_weights(shape)], lr=1e-9, momentum=0.9), Adam([_weights(shape)], lr=1e-9)
     return {
         "copy": (lambda: xp.copyto(copy, x), (x, copy)),
         "max_pool2d_forward": (lambda: pooling.max_pool2d_forward(x, window, True), (x, y, winner)),
@@ -133,4 +138,20 @@ def _kernels(shape: tuple[int, int, int, int]) -> dict[str, tuple[Callable[[], o
             lambda: batchnorm.input_gradient(residual, x, known, sums, relu_output),
             (residual, x, relu_output, copy),
         ),
+        "im2col, 3x3": (lambda: conv.im2col(few, windows, 1), (few, rows)),
+        "col2im, 3x3": (lambda: conv.col2im(rows, windows, 1, few.shape), (rows, few)),
+        "relu_gradient": (lambda: activation.rectify_back(residual, relu_output), (residual, relu_output, x)),
+        "add_relu_gradient": (
+            lambda: activation.add_rectified_back(residual, relu_output, copy),
+            (residual, relu_output, copy, copy),
+        ),
+        "sgd, momentum": (sgd.step, (x,) * 5),  # weights, gradients and velocities; all but gradients also written
+        "adam": (adam.step, (x,) * 7),
     }
+
+
+def _weights(shape: tuple[int, ...]) -> Tensor:
+    """A parameter that has a gradient."""
+    weights = Tensor(xp.ones(shape, dtype=xp.float32), requires_grad=True)
+    weights.grad = Tensor(xp.ones(shape, dtype=xp.float32))
+    return weights

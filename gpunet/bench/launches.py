@@ -7,18 +7,11 @@ long as the rows of a convolution fit into one tile (256 MB).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from gpunet.amp import GradScaler
-from gpunet.autocast import autocast
 from gpunet.backend import use_backend
-from gpunet.bench.workloads import LR, MOMENTUM, WEIGHT_DECAY, Workload, build, draw_batch
+from gpunet.bench.workloads import Workload, prepare
 from gpunet.emulated import counters
-from gpunet.functional import cross_entropy
-from gpunet.optim import SGD
-from gpunet.tape import no_grad
-from gpunet.tensor import tensor
 
 __all__ = ["COUNTED", "STEPS", "LaunchCount", "count_launches"]
 
@@ -64,9 +57,8 @@ def count_launches(model: str, step: str, image: tuple[int, int, int] | None = N
         BackendError: where there is no C++ compiler, which the emulated backend needs.
     """
     with use_backend("emulated"):
-        run = _prepare(
-            Workload(model, "inference" if step == "inference" else "train", 2, image or COUNTED[model]), step
-        )
+        workload = Workload(model, "inference" if step == "inference" else "train", 2, image or COUNTED[model])
+        run = prepare(workload, amp=step == "train_amp")
         run()
         counters.reset()
         run()
@@ -75,25 +67,3 @@ def count_launches(model: str, step: str, image: tuple[int, int, int] | None = N
         others = functions.total() - functions["matmul"] - copies
         moved = counters.host_to_device, counters.device_to_host
         return LaunchCount(counters.launches, functions["matmul"], copies, others, *moved)
-
-
-def _prepare(workload: Workload, step: str) -> Callable[[], None]:
-    model = build(workload)
-    images, labels = map(tensor, draw_batch(workload))
-    optimizer = SGD(model.parameters(), LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
-    # A scale at which nothing overflows: a step that is left out would leave to the next what the first one makes.
-    scaler = GradScaler(init_scale=2.0**10, enabled=step == "train_amp")
-
-    def train() -> None:
-        optimizer.zero_grad()
-        with autocast(enabled=step == "train_amp"):
-            loss = cross_entropy(model(images), labels)
-        scaler.scale(loss).backward()
-        scaler.step(optimizer)
-        scaler.update()
-
-    def infer() -> None:
-        with no_grad():
-            _ = model(images).array
-
-    return infer if step == "inference" else train

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from gpunet import functional, nn
+from gpunet.amp import GradScaler
+from gpunet.autocast import autocast
 from gpunet.backend import active_backend, as_nchw, asarray, manual_seed, to_nhwc, xp
 from gpunet.bench.networks import BENCH_MODELS, define
 from gpunet.errors import ArgumentError
@@ -18,7 +20,7 @@ from gpunet.functional.checks import check_choice, whole_number
 from gpunet.models import summary
 from gpunet.optim import SGD
 from gpunet.tape import no_grad
-from gpunet.tensor import Tensor
+from gpunet.tensor import Tensor, tensor
 
 __all__ = [
     "LR",
@@ -147,25 +149,40 @@ def draw_batch(workload: Workload) -> tuple[np.ndarray, np.ndarray]:
     return images, rng.integers(0, workload.num_classes, workload.batch)
 
 
-def prepare(workload: Workload) -> Callable[[], None]:
-    """Set a workload up on the active backend; what is returned takes one step of it, and waits for it to end."""
-    model = build(workload)
+def prepare(
+    workload: Workload, amp: bool = False, wait: bool = True, model: nn.Module | None = None
+) -> Callable[[], None]:
+    """Set a workload up on the active backend; what is returned takes one step of it.
+
+    Args:
+        amp: in mixed precision: under autocast, training with a GradScaler.
+        wait: for a GPU, at the end of each step.
+        model: what `build` makes, to look at it afterwards; None to have it made.
+    """
+    model = model or build(workload)
     images, labels = draw_batch(workload)
-    x, target = Tensor(as_nchw(to_nhwc(asarray(images)))), Tensor(asarray(labels))
+    x, target = Tensor(as_nchw(to_nhwc(asarray(images)))), tensor(labels)
     optimizer = SGD(model.parameters(), LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
+    scaler = GradScaler(2.0**8, enabled=amp)  # small, so that no step is skipped
 
     def train() -> None:
         optimizer.zero_grad()
-        cross_entropy(model(x), target).backward()
-        optimizer.step()
-        synchronize()
+        with autocast(enabled=amp):
+            loss = cross_entropy(model(x), target)
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
 
     def infer() -> None:
-        with no_grad():
+        with no_grad(), autocast(enabled=amp):
             _ = model(x).array  # or its last layers might wait for somebody to look, and never run
-        synchronize()
 
-    return train if workload.mode == "train" else infer
+    def step() -> None:
+        (train if workload.mode == "train" else infer)()
+        if wait:
+            synchronize()
+
+    return step
 
 
 def synchronize() -> None:

@@ -134,6 +134,11 @@ def _add_how_to_run(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--tensorboard", action=argparse.BooleanOptionalAction, help="write events, with tensorboardX (default: no)"
     )
+    group.add_argument(
+        "--graph",
+        action=argparse.BooleanOptionalAction,
+        help="replay the training step as a CUDA graph: same bits, sooner if a GPU waits for Python (default: no)",
+    )
     group.add_argument("--quiet", action="store_true", help="no progress, only the result", default=False)
     add_backend(group)
     add_json(group)

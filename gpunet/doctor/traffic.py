@@ -9,9 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from gpunet import functional as F
+from gpunet.amp import GradScaler
 from gpunet.backend import use_backend
 from gpunet.emulator import Traffic, record_traffic
 from gpunet.errors import ArgumentError
+from gpunet.optim import SGD, Adam
 from gpunet.tape import no_grad
 from gpunet.tensor import Tensor, tensor
 
@@ -51,11 +53,17 @@ def traffic(shape: Shape = DEFAULT_SHAPE) -> list[Case]:
             with record_traffic() as launches:
                 run(x).sum().backward()
             cases.append(Case(operation, launches))
+        for optimizer, step in _steps():
+            x = tensor(values, requires_grad=True)
+            x.sum().backward()
+            with record_traffic() as launches:
+                step(x)
+            cases.append(Case(optimizer, launches))
     return cases
 
 
 def _operations(channels: int) -> Iterator[tuple[str, Callable[[Tensor], Tensor]]]:
-    """Between them they launch every kernel; windows that tile the image, and windows and cells that overlap."""
+    """Windows that tile the image, and windows and cells that overlap."""
     yield "max_pool2d, 2x2, stride 2", lambda x: F.max_pool2d(x, 2)
     yield "max_pool2d, 3x3, stride 2, padding 1", lambda x: F.max_pool2d(x, 3, stride=2, padding=1)
     yield "avg_pool2d, 2x2, stride 2", lambda x: F.avg_pool2d(x, 2)
@@ -68,6 +76,7 @@ def _operations(channels: int) -> Iterator[tuple[str, Callable[[Tensor], Tensor]
     yield "conv2d, 3x3, padding 1", lambda x: F.conv2d(x, filters, padding=1)
     mean, var, weight, bias = (tensor(np.full(channels, each, np.float32)) for each in (0, 1, 1, 0))
     yield "batch_norm in training", lambda x: F.batch_norm(x, mean, var, weight, bias, training=True)
+    yield "batch_norm in evaluation", lambda x: F.batch_norm(x, mean, var, weight, bias)
 
     def infer(x: Tensor) -> Tensor:
         with no_grad():
@@ -75,3 +84,21 @@ def _operations(channels: int) -> Iterator[tuple[str, Callable[[Tensor], Tensor]
         return x
 
     yield "batch_norm where no gradient is wanted", infer
+    yield "dropout", F.dropout
+    yield "relu", lambda x: 2 * F.relu(x)
+
+    def block(x: Tensor) -> Tensor:
+        y = F.relu(x)
+        return 2 * F.relu(F.batch_norm(y, mean, var, weight, bias, training=True) + y)
+
+    yield "a residual block", block
+
+
+def _steps() -> Iterator[tuple[str, Callable[[Tensor], object]]]:
+    """Of optimizers, with images for parameters: between them and the operations every kernel is launched."""
+
+    def scaled_sgd(x: Tensor) -> None:
+        GradScaler().step(SGD([x], lr=0.1, momentum=0.9))
+
+    yield "GradScaler, and a step of SGD with momentum", scaled_sgd
+    yield "a step of Adam", lambda x: Adam([x]).step()

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from numpy import bool_, float16, float32, float64, int32, int64, promote_types, uint8
 
-from gpunet.emulated import cuda, random
+from gpunet.emulated import cuda
 from gpunet.emulated.array import ndarray
 from gpunet.emulated.counters import counters
 from gpunet.emulated.functions import *  # noqa: F403  (the table of names is functions.__all__)
@@ -34,7 +34,6 @@ __all__ = [
     "int64",
     "ndarray",
     "promote_types",
-    "random",
     "uint8",
 ]
 

@@ -7,17 +7,32 @@ What CuPy refuses is refused with the same type of exception. What CuPy leaves u
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
 from gpunet.emulated.counters import counters
-from gpunet.emulated.memory import Allocation
-from gpunet.emulated.streams import Stream, get_current_stream
+from gpunet.emulated.memory import Allocation, allocations_at
+from gpunet.emulated.streams import Stream, capturing, get_current_stream, refuse_in_capture
 
-__all__ = ["Flags", "fresh", "host_copy", "index", "ndarray", "operand", "poison", "result", "values_in", "view"]
+__all__ = [
+    "Flags",
+    "fresh",
+    "host_copy",
+    "index",
+    "made",
+    "ndarray",
+    "on_device",
+    "operand",
+    "poison",
+    "result",
+    "values_in",
+    "view",
+]
 
 Values = np.ndarray[Any, Any]
 
@@ -132,7 +147,7 @@ class ndarray:
 
     def get(self, stream: Stream | None = None, order: str = "C", out: Any = None, blocking: bool = True) -> Values:
         """Copy to the host; with `blocking=False` the copy, into `out`, is there once the stream was waited for."""
-        counters.device_to_host += 1
+        _count_read("ndarray.get")
         if out is None:
             return np.array(self._values, order=order)  # type: ignore[call-overload]
         if not isinstance(out, np.ndarray) or out.dtype != self.dtype or out.shape != self.shape:
@@ -155,22 +170,22 @@ class ndarray:
         flags = self._values.flags
         if not flags.c_contiguous and not flags.f_contiguous:
             raise RuntimeError("Cannot set to non-contiguous array")
-        counters.host_to_device += 1
+        _count_upload("ndarray.set")
         poison(self._values)
         (stream or get_current_stream()).enqueue(lambda: np.copyto(self._values, arr))
 
     def item(self) -> Any:
         """The one element as a Python number, copied to the host."""
-        counters.device_to_host += 1
+        _count_read("ndarray.item")
         return self._values.item()
 
     def tolist(self) -> Any:
         """The elements as nested lists, copied to the host."""
-        counters.device_to_host += 1
+        _count_read("ndarray.tolist")
         return self._values.tolist()
 
     def __bool__(self) -> bool:
-        counters.device_to_host += 1
+        _count_read("the truth of an array")
         return bool(self._values)
 
     def __int__(self) -> int:
@@ -199,7 +214,9 @@ class ndarray:
         key = index(key)
         if _is_advanced(key):
             counters.functions["take"] += 1
-            return fresh(np.asarray(self._values[key], order="C"))
+            return made(
+                lambda of: np.asarray(self._values[of], order="C"), key, like=_shape_of(key) if capturing() else None
+            )
         if isinstance(key, tuple):
             if not any(part is Ellipsis for part in key):
                 key = (*key, Ellipsis)
@@ -216,6 +233,9 @@ class ndarray:
         if _is_the_same(values, self._values, key):
             return  # what `a[key] += b` ends with
         counters.functions["copy" if np.ndim(values) else "fill"] += 1
+        on_device(lambda: self._assign(key, values), self._values, key, values)
+
+    def _assign(self, key: Any, values: Any) -> None:
         self._values[key] = values
         if _is_advanced(key):
             self._poison_contested(key, values)
@@ -254,15 +274,15 @@ class ndarray:
 
     def reshape(self, *shape: Any, order: Any = "C") -> ndarray:
         """The elements in another shape: a view where that is possible."""
-        return _view_or_copy(self._values.reshape(*shape, order=order), self)
+        return _view_or_copy(lambda values: values.reshape(*shape, order=order), self)
 
     def ravel(self, order: Any = "C") -> ndarray:
         """The elements in one row: a view where that is possible."""
-        return _view_or_copy(self._values.ravel(order), self)
+        return _view_or_copy(lambda values: values.ravel(order), self)
 
     def view(self, dtype: Any) -> ndarray:
         """The bits of the elements as another type of number: a view."""
-        return _view_or_copy(self._values.view(dtype), self)
+        return _view_or_copy(lambda values: values.view(dtype), self)
 
     def astype(
         self, dtype: Any, order: Any = "K", casting: Any = None, subok: None = None, copy: bool = True
@@ -271,13 +291,12 @@ class ndarray:
         if not copy and self.dtype == dtype:
             return self
         counters.functions["copy"] += 1
-        with np.errstate(all="ignore"):
-            return fresh(self._values.astype(dtype, order=order, casting=casting or "unsafe"))
+        return made(lambda values: values.astype(dtype, order=order, casting=casting or "unsafe"), self._values)
 
     def copy(self, order: Any = "C") -> ndarray:
         """The same elements in new memory."""
         counters.functions["copy"] += 1
-        return fresh(self._values.copy(order))
+        return made(lambda values: values.copy(order), self._values)
 
     def __copy__(self) -> ndarray:
         return self.copy()
@@ -297,6 +316,7 @@ class ndarray:
     __and__, __rand__ = _binary(np.bitwise_and), _binary(np.bitwise_and, swapped=True)
     __or__, __ror__ = _binary(np.bitwise_or), _binary(np.bitwise_or, swapped=True)
     __xor__, __rxor__ = _binary(np.bitwise_xor), _binary(np.bitwise_xor, swapped=True)
+    __rshift__ = _binary(np.right_shift)
     __matmul__, __rmatmul__ = _binary(np.matmul), _binary(np.matmul, swapped=True)  # CuPy has no `@=`
     __iadd__ = _in_place(np.add)
     __isub__ = _in_place(np.subtract)
@@ -365,6 +385,47 @@ def fresh(values: Any) -> ndarray:
     return array
 
 
+def made(make: Callable[..., Values], *arguments: Any, like: tuple[Any, ...] | None = None) -> ndarray:
+    """A device array in new memory, of what `make` computes of NumPy arrays and numbers.
+
+    While a graph is being captured nothing is known but its shape and type; `like` are arguments that tell as much.
+    """
+    with np.errstate(all="ignore"):
+        array = fresh(make(*(arguments if like is None else like)))
+    if capturing():
+        values = poison(array._values)
+        on_device(lambda: np.copyto(values, make(*arguments)), values, arguments)
+    return array
+
+
+def on_device(work: Callable[[], Any], *touched: Any, reached: Iterable[int] = ()) -> None:
+    """Do work on the device: now, or, while a graph is being captured, when that is launched.
+
+    Args:
+        touched: the NumPy arrays that it reads and writes, and numbers.
+        reached: addresses of others.
+    """
+
+    def quietly() -> None:
+        with np.errstate(all="ignore"):
+            work()
+
+    if (capture := capturing()) is None:
+        quietly()
+    else:
+        capture.work.append(quietly)
+        begins = {byte_bounds(array)[0] for array in _arrays_in(touched) if array.size}
+        capture.memory.update(map(weakref.ref, allocations_at(begins.union(reached))))
+
+
+def _arrays_in(values: Any) -> Iterator[Values]:
+    if isinstance(values, np.ndarray):
+        yield values
+    elif isinstance(values, tuple | list):
+        for value in values:
+            yield from _arrays_in(value)
+
+
 def view(values: Values, source: ndarray) -> ndarray:
     """A device array that shares the memory of another."""
     array = object.__new__(ndarray)
@@ -374,11 +435,12 @@ def view(values: Values, source: ndarray) -> ndarray:
     return array
 
 
-def _view_or_copy(values: Values, source: ndarray) -> ndarray:
+def _view_or_copy(form: Callable[[Values], Values], source: ndarray) -> ndarray:
+    values = form(source._values)
     if np.may_share_memory(values, source._values):
         return view(values, source)
     counters.functions["copy"] += 1
-    return fresh(values)
+    return made(form, source._values)
 
 
 def _as_type(array: ndarray, dtype: Any) -> ndarray:
@@ -392,16 +454,22 @@ def result(function: Callable[..., Any], *arguments: Any, out: ndarray | None = 
     """
     counters.functions[function.__name__] += 1
     if function is np.matmul:
+        if (
+            capturing()
+            and arguments[0].size
+            and arguments[1].size
+            and (arguments[0].shape[0], arguments[1].shape[-1]) != (1, 1)
+        ):
+            raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
         counters.functions["copy"] += copies_of_matmul(
             arguments[0], arguments[1], None if out is None else operand(out)
         )
-    with np.errstate(all="ignore"):
-        if out is None:
-            return fresh(np.asarray(function(*arguments, **options), order="C"))  # NumPy's order follows the inputs
-        if not isinstance(out, ndarray):
-            raise TypeError(f"out must be a device array, got {type(out)}")
-        function(*arguments, out=out._values, **options)
-        return out
+    if out is None:
+        return made(lambda *given: np.asarray(function(*given, **options), order="C"), *arguments)  # not the inputs'
+    if not isinstance(out, ndarray):
+        raise TypeError(f"out must be a device array, got {type(out)}")
+    on_device(lambda: function(*arguments, out=out._values, **options), arguments, out._values)
+    return out
 
 
 def copies_of_matmul(a: Values, b: Values, out: Values | None) -> int:
@@ -463,8 +531,20 @@ def index(key: Any) -> Any:
     if isinstance(key, tuple):
         return tuple(index(part) for part in key)
     if isinstance(key, (np.ndarray, list)):
-        counters.host_to_device += 1
+        _count_upload("an index of the host")
     return key
+
+
+def _shape_of(key: Any) -> tuple[Any]:
+    """An index, in a tuple, that leads to as many elements as this one, whatever numbers are in it.
+
+    Only the device knows how many elements a mask takes, so CuPy asks it.
+    """
+    parts = key if isinstance(key, tuple) else (key,)
+    if any(isinstance(part, np.ndarray) and part.dtype == bool for part in parts):
+        refuse_in_capture("counting what a mask takes")
+    zeros = tuple(np.zeros_like(part) if isinstance(part, np.ndarray) else part for part in parts)
+    return (zeros,)
 
 
 def _is_the_same(values: Any, of: Values, key: Any) -> bool:
@@ -476,6 +556,20 @@ def _is_the_same(values: Any, of: Values, key: Any) -> bool:
 
 def _is_advanced(key: Any) -> bool:
     return any(isinstance(part, (np.ndarray, list)) for part in (key if isinstance(key, tuple) else (key,)))
+
+
+# ---------------------------------------------------------------------- between host and device
+
+
+def _count_read(what: str) -> None:
+    counters.device_to_host += 1
+    refuse_in_capture(what + ", which waits for the device")
+
+
+def _count_upload(what: str) -> None:
+    """A graph would copy the same pinned memory again at each launch, which is somebody else's by then."""
+    counters.host_to_device += 1
+    refuse_in_capture(what + ", a copy to the device")
 
 
 # ---------------------------------------------------------------------- memory that nobody has written
@@ -496,7 +590,7 @@ def _poison_of(dtype: np.dtype[Any]) -> Any:
 def host_copy(data: Any, dtype: Any, order: Any = "C") -> ndarray:
     """A device array with the values of host data."""
     values = np.array(data, dtype=dtype, order=order)
-    counters.host_to_device += 1
+    _count_upload("an array made of values of the host")
     array = fresh(values)
     stream = get_current_stream()
     if stream.is_non_blocking:

@@ -21,6 +21,8 @@ class Counters:
 
     That are the copies that it makes of operands and results ("copy"), and memory that it fills ("fill").
     """
+    graph_launches: int = 0
+    """Launches of graphs; what is in them was counted when it was captured."""
     host_to_device: int = 0
     """Arrays copied to the device."""
     device_to_host: int = 0

@@ -11,21 +11,25 @@ from gpunet.emulated.memory import (
     PinnedMemoryPointer,
     alloc_pinned_memory,
     pool,
+    using_allocator,
 )
 from gpunet.emulated.raw import CUDADriverError
-from gpunet.emulated.streams import Event, Stream, get_current_stream, synchronize_all
+from gpunet.emulated.streams import CUDARuntimeError, Event, Graph, Stream, get_current_stream, synchronize_all
 
 __all__ = [
     "Device",
     "Event",
+    "Graph",
     "MemoryPool",
     "PinnedMemoryPointer",
     "Stream",
     "alloc_pinned_memory",
+    "device",
     "driver",
     "get_current_stream",
     "memory",
     "runtime",
+    "using_allocator",
 ]
 
 
@@ -53,14 +57,11 @@ class Device:
         pass
 
 
-class CUDARuntimeError(RuntimeError):
-    """The runtime refuses, as CuPy says it."""
-
-
 def _memory_info() -> tuple[int, int]:
     return pool.device_bytes - pool.used_bytes(), pool.device_bytes
 
 
+device = SimpleNamespace(get_cublas_handle=lambda: 1)
 driver = SimpleNamespace(CUDADriverError=CUDADriverError)
 memory = SimpleNamespace(MemoryPool=MemoryPool, OutOfMemoryError=OutOfMemoryError)
 runtime = SimpleNamespace(

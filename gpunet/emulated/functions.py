@@ -12,8 +12,20 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
-from gpunet.emulated.array import fresh, host_copy, index, ndarray, operand, poison, result, values_in, view
+from gpunet.emulated.array import (
+    host_copy,
+    index,
+    made,
+    ndarray,
+    on_device,
+    operand,
+    poison,
+    result,
+    values_in,
+    view,
+)
 from gpunet.emulated.counters import counters
+from gpunet.emulated.streams import refuse_in_capture
 from gpunet.errors import KernelError
 
 __all__ = [
@@ -68,48 +80,44 @@ __all__ = [
 
 def empty(shape: Any, dtype: Any = float, order: Any = "C") -> ndarray:
     """An array whose contents are arbitrary: here they are poison."""
-    made = fresh(np.empty(shape, dtype, order))
-    poison(made._values)
-    return made
+    return made(lambda: poison(np.empty(shape, dtype, order)))
 
 
 def zeros(shape: Any, dtype: Any = float, order: Any = "C") -> ndarray:
     """An array of zeros."""
     counters.functions["fill"] += 1
-    return fresh(np.zeros(shape, dtype, order))
+    return made(lambda: np.zeros(shape, dtype, order))
 
 
 def ones(shape: Any, dtype: Any = float, order: Any = "C") -> ndarray:
     """An array of ones."""
     counters.functions["fill"] += 1
-    return fresh(np.ones(shape, dtype, order))
+    return made(lambda: np.ones(shape, dtype, order))
 
 
 def full(shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C") -> ndarray:
     """An array of one value."""
     counters.functions["fill"] += 1
-    return fresh(np.full(shape, operand(fill_value), dtype, order))
+    return made(lambda value: np.full(shape, value, dtype, order), operand(fill_value))
 
 
 def empty_like(
     prototype: ndarray, dtype: Any = None, order: Any = "K", subok: None = None, shape: Any = None
 ) -> ndarray:
     """An array of the shape and memory layout of another; its contents are arbitrary: here they are poison."""
-    made = fresh(np.empty_like(operand(prototype), dtype, order, shape=shape))
-    poison(made._values)
-    return made
+    return made(lambda values: poison(np.empty_like(values, dtype, order, shape=shape)), operand(prototype))
 
 
 def zeros_like(a: ndarray, dtype: Any = None, order: Any = "K", subok: None = None, shape: Any = None) -> ndarray:
     """An array of zeros of the shape and memory layout of another."""
     counters.functions["fill"] += 1
-    return fresh(np.zeros_like(operand(a), dtype, order, shape=shape))
+    return made(lambda values: np.zeros_like(values, dtype, order, shape=shape), operand(a))
 
 
 def ones_like(a: ndarray, dtype: Any = None, order: Any = "K", subok: None = None, shape: Any = None) -> ndarray:
     """An array of ones of the shape and memory layout of another."""
     counters.functions["fill"] += 1
-    return fresh(np.ones_like(operand(a), dtype, order, shape=shape))
+    return made(lambda values: np.ones_like(values, dtype, order, shape=shape), operand(a))
 
 
 def full_like(
@@ -117,18 +125,20 @@ def full_like(
 ) -> ndarray:
     """An array of one value, of the shape and memory layout of another."""
     counters.functions["fill"] += 1
-    return fresh(np.full_like(operand(a), operand(fill_value), dtype, order, shape=shape))
+    return made(
+        lambda values, value: np.full_like(values, value, dtype, order, shape=shape), operand(a), operand(fill_value)
+    )
 
 
 def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> ndarray:
     """Numbers at equal distances."""
     counters.functions["arange"] += 1
-    return fresh(np.arange(start, dtype=dtype) if stop is None else np.arange(start, stop, step, dtype=dtype))
+    return made(lambda: np.arange(start, dtype=dtype) if stop is None else np.arange(start, stop, step, dtype=dtype))
 
 
 class _OpenGrid:
     def __getitem__(self, key: Any) -> list[ndarray]:
-        return [fresh(axis) for axis in np.ogrid[key]]
+        return [made(axis.copy) for axis in np.ogrid[key]]
 
 
 ogrid = _OpenGrid()
@@ -140,12 +150,12 @@ def array(
 ) -> ndarray:
     """A new array from host data, a device array, or nested lists of device arrays."""
     if type(obj) is ndarray:
-        made = obj.astype(dtype if dtype is not None else obj.dtype, order, copy=copy)
+        new = obj.astype(dtype if dtype is not None else obj.dtype, order, copy=copy)
     elif isinstance(obj, (list, tuple)) and _holds_device_arrays(obj):
-        made = result(np.array, values_in(obj), dtype=dtype)
+        new = result(np.array, values_in(obj), dtype=dtype)
     else:
-        made = host_copy(obj, dtype, order)
-    return made if made.ndim >= ndmin else made.reshape((1,) * (ndmin - made.ndim) + made.shape)
+        new = host_copy(obj, dtype, order)
+    return new if new.ndim >= ndmin else new.reshape((1,) * (ndmin - new.ndim) + new.shape)
 
 
 def asarray(a: Any, dtype: Any = None, order: Any = None) -> ndarray:
@@ -160,7 +170,7 @@ def ascontiguousarray(a: ndarray, dtype: Any = None) -> ndarray:
     if a._values.flags.c_contiguous and (dtype is None or a.dtype == dtype):
         return a
     counters.functions["copy"] += 1
-    return fresh(np.ascontiguousarray(a._values, dtype))
+    return made(lambda values: np.array(values, dtype, order="C"), a._values)
 
 
 def _holds_device_arrays(data: Sequence[Any]) -> bool:
@@ -189,7 +199,8 @@ def concatenate(tup: Sequence[ndarray], axis: Any = 0, out: Any = None) -> ndarr
     if len(tup) <= MOST_COPIED:
         counters.functions["copy"] += len(tup) - 1  # one for each part
     else:
-        counters.host_to_device += 1  # the addresses of the parts
+        counters.host_to_device += 1
+        refuse_in_capture(f"joining more than {MOST_COPIED} arrays, whose addresses are copied to the device")
     return result(np.concatenate, [operand(part) for part in tup], axis=axis, out=out)
 
 
@@ -240,7 +251,8 @@ class ufunc:
         if a.dtype.name not in _ATOMIC:
             raise TypeError(f"cupy.add.at only supports {', '.join(_ATOMIC)} as data type")
         counters.functions["add.at"] += 1
-        np.add.at(a._values, index(indices), operand(b))
+        where, values = index(indices), operand(b)
+        on_device(lambda: np.add.at(a._values, where, values), a._values, where, values)
 
 
 absolute = ufunc(np.absolute)
@@ -278,7 +290,8 @@ def copyto(dst: ndarray, src: Any, casting: Any = "same_kind", where: ndarray | 
     """Copy elements, or those where a mask holds."""
     mask = True if where is None else operand(where)
     counters.functions["copy"] += 1
-    np.copyto(dst._values, operand(src), casting=casting, where=mask)
+    values = operand(src)
+    on_device(lambda: np.copyto(dst._values, values, casting=casting, where=mask), dst._values, values, mask)
 
 
 # ---------------------------------------------------------------------- sums and the like
@@ -315,6 +328,7 @@ def argmin(a: ndarray, axis: Any = None, dtype: Any = None, out: Any = None, kee
 
 def bincount(x: ndarray, weights: ndarray | None = None, minlength: int | None = None) -> ndarray:
     """How often each number from 0 upwards occurs."""
+    refuse_in_capture("counting up to the largest number, which CuPy reads")
     return result(np.bincount, operand(x), None if weights is None else operand(weights), minlength or 0)
 
 

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from gpunet.emulated.streams import capturing
+from gpunet.errors import KernelError
 
 __all__ = [
     "Allocation",
@@ -12,6 +19,7 @@ __all__ = [
     "alloc_pinned_memory",
     "allocations_at",
     "pool",
+    "using_allocator",
 ]
 
 _UNIT = 512  # CuPy hands out memory in multiples of this
@@ -28,13 +36,21 @@ class OutOfMemoryError(MemoryError):
 
 
 class MemoryPool:
-    """Counts the bytes of all arrays that are alive."""
+    """Counts the bytes of all arrays that are alive.
+
+    Memory that a captured graph works in never leaves the pool: it is freed with the pool itself.
+    """
 
     device_bytes = 16 << 30  # what the device claims to have
 
-    def __init__(self) -> None:
+    def __init__(self, allocator: None = None) -> None:
         self._used = 0
         self._limit = 0
+        self.kept: list[Allocation] = []
+
+    def malloc(self, size: int) -> Allocation:
+        """Hands memory out; here it only tells `using_allocator` which pool is meant."""
+        raise NotImplementedError("the emulated backend makes arrays by its functions alone")
 
     def take(self, size: int) -> None:
         """Note that an array of `size` bytes, rounded up already, is about to be made.
@@ -76,21 +92,52 @@ class MemoryPool:
 pool = MemoryPool()
 
 
-class Allocation:
-    """The memory of one array, shared by its views; it counts as used while anybody refers to this object."""
+class _Current(threading.local):
+    pool = pool
 
-    __slots__ = ("__weakref__", "begin", "nbytes", "size")
+
+_current = _Current()
+
+
+@contextlib.contextmanager
+def using_allocator(allocator: Callable[[int], Any] | None = None) -> Iterator[None]:
+    """Let this thread make its arrays with the `malloc` of a pool while the block lasts."""
+    before, _current.pool = _current.pool, pool if allocator is None else getattr(allocator, "__self__")  # noqa: B009
+    try:
+        yield
+    finally:
+        _current.pool = before
+
+
+class Allocation:
+    """The memory of one array, shared by its views; it counts as used while anybody refers to this object.
+
+    Raises:
+        KernelError: while a graph is being captured, for memory of the pool that everybody takes from: what the graph
+            writes to at every launch would be somebody else's by then.
+    """
+
+    __slots__ = ("__weakref__", "_pool", "begin", "nbytes", "size")
 
     def __init__(self, begin: int, nbytes: int) -> None:
         self.size = 0  # nothing to give back if the pool refuses
+        self._pool = weakref.ref(_current.pool)
+        if (captured := capturing() is not None) and _current.pool is pool:
+            raise KernelError(
+                f"an array of {nbytes} bytes was made of the common memory pool while a graph was being captured; "
+                "a graph needs a pool of its own: xp.cuda.using_allocator(xp.cuda.MemoryPool().malloc)"
+            )
         rounded = -(-nbytes // _UNIT) * _UNIT
-        pool.take(rounded)
+        _current.pool.take(rounded)
         self.size = rounded
         self.begin, self.nbytes = begin, nbytes
         _alive.add(self)
+        if captured:
+            _current.pool.kept.append(self)
 
     def __del__(self) -> None:
-        pool.give_back(self.size)
+        if (owner := self._pool()) is not None:
+            owner.give_back(self.size)
 
 
 _alive: weakref.WeakSet[Allocation] = weakref.WeakSet()

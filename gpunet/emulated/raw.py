@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.emulated.array import ndarray
+from gpunet.emulated.array import ndarray, on_device
 from gpunet.emulated.counters import counters
 from gpunet.emulated.memory import allocations_at
 from gpunet.emulator import ByValue, Module
@@ -102,10 +102,16 @@ class RawKernel:
                 f"CUDA_ERROR_INVALID_VALUE: invalid argument "
                 f"(grid {blocks}, block {threads}, {shared_mem} bytes of shared memory)"
             )
-        arguments = [_argument(value) for value in args]
         counters.launches += 1
         counters.launches_of[self.name.partition("<")[0]] += 1
-        self._of._module.launch(self.name, blocks, threads, arguments, shared_mem)
+        arguments = [_argument(value) for value in args]
+        structs = [each for each in arguments if isinstance(each, ByValue)]
+        kernel = self._of._module
+        on_device(
+            lambda: kernel.launch(self.name, blocks, threads, arguments, shared_mem),
+            arguments,
+            reached={begin for struct in structs for begin, _ in struct.reached},
+        )
 
 
 def _tuple(what: str, value: Any) -> Any:

@@ -3,15 +3,91 @@
 Work in the default stream is done at once here. A copy in a stream of its own (`Stream(non_blocking=True)`) is put off
 until somebody waits for it, as late as a GPU might do it: who uses the array before that, or overwrites the pinned
 memory that it comes from, gets wrong numbers here every time, and on a GPU sometimes.
+
+While a stream is being captured nothing is done at all: work is written down, and done when the graph is launched. What
+CUDA refuses meanwhile is refused with its error, and the capture is lost as it is there.
 """
 
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
-__all__ = ["Event", "Stream", "get_current_stream", "synchronize_all"]
+from gpunet.emulated.counters import counters
+from gpunet.errors import KernelError
+
+__all__ = [
+    "CUDARuntimeError",
+    "Capture",
+    "Event",
+    "Graph",
+    "Stream",
+    "capturing",
+    "get_current_stream",
+    "refuse_in_capture",
+    "synchronize_all",
+]
+
+
+class CUDARuntimeError(RuntimeError):
+    """The runtime refuses, as CuPy says it."""
+
+
+class Capture:
+    """What a stream was asked to do since `begin_capture`.
+
+    Attributes:
+        work: in its order.
+        memory: what the work reads and writes; of each array what is gone when its memory is free.
+        broken_by: what CUDA had to refuse; the capture is of no use then.
+    """
+
+    def __init__(self) -> None:
+        self.work: list[Callable[[], Any]] = []
+        self.memory: set[weakref.ref[Any]] = set()
+        self.broken_by = ""
+
+
+class Graph:
+    """Work that was written down, to be done as often as it is launched."""
+
+    def __init__(self, capture: Capture) -> None:
+        self._capture = capture
+
+    def launch(self, stream: Stream | None = None) -> None:
+        """Do it, in a stream.
+
+        Raises:
+            KernelError: if memory that it reads or writes has been freed since: on a GPU it is somebody else's by now.
+        """
+        counters.graph_launches += 1
+        (stream if stream is not None else get_current_stream()).enqueue(self._run)
+
+    def _run(self) -> None:
+        if gone := sum(memory() is None for memory in self._capture.memory):
+            raise KernelError(
+                f"a graph was launched, and {gone} of the arrays that it reads or writes are freed by now"
+            )
+        for work in self._capture.work:
+            work()
+
+
+def capturing() -> Capture | None:
+    """The capture that work of this thread goes into, if it is not done at once."""
+    return _current.stream.capture
+
+
+def refuse_in_capture(what: str, capture: Capture | None = None) -> None:
+    """Raise CUDA's error for what it does not do while a graph is being captured, if one is."""
+    capture = capture or capturing()
+    if capture is not None:
+        capture.broken_by = capture.broken_by or what
+        raise CUDARuntimeError(
+            f"cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing: {what}"
+        )
 
 
 class Event:
@@ -24,10 +100,13 @@ class Event:
     def record(self, stream: Stream | None = None) -> None:
         """Mark the present end of the queue."""
         self._stream = stream if stream is not None else get_current_stream()
+        if self._stream.capture is not None:
+            refuse_in_capture("an event, which would draw other streams into the graph", self._stream.capture)
         self._length = self._stream.enqueued
 
     def synchronize(self) -> None:
         """Wait until all that was queued before the mark is done."""
+        refuse_in_capture("waiting for an event")
         if self._stream is not None:
             self._stream.run_until(self._length)
 
@@ -43,19 +122,18 @@ class Stream:
     null: Stream
 
     def __init__(self, null: bool = False, non_blocking: bool = False, ptds: bool = False) -> None:
+        self.ptr = 0 if null else id(self)
         self.is_non_blocking = non_blocking
         self.enqueued = 0
         self.finished = 0
+        self.capture: Capture | None = None
         self._queue: list[Callable[[], None]] = []
         self._before: list[Stream] = []
 
-    @property
-    def ptr(self) -> int:
-        """What tells it from others."""
-        return 0 if self is Stream.null else id(self)
-
     def enqueue(self, work: Callable[[], None]) -> None:
         """Do the work: now, or in a non-blocking stream when somebody waits for it."""
+        if self.capture is not None:
+            refuse_in_capture("a copy from the host, or waiting for another stream", self.capture)
         self._queue.append(work)
         self.enqueued += 1
         _busy.add(self)
@@ -72,6 +150,8 @@ class Stream:
 
     def synchronize(self) -> None:
         """Wait until the queue is empty."""
+        if self.capture is not None:
+            refuse_in_capture("waiting for the stream", self.capture)
         self.run_until(self.enqueued)
 
     @property
@@ -88,6 +168,30 @@ class Stream:
     def wait_event(self, event: Event) -> None:
         """Let the work that is queued from now on wait for an event."""
         self.enqueue(event.synchronize)
+
+    def begin_capture(self, mode: int | None = None) -> None:
+        """From now on write down what this stream is asked to do, and do nothing of it."""
+        if self is Stream.null:
+            raise RuntimeError("cannot capture on the default (legacy) stream")
+        if self.capture is not None:
+            raise CUDARuntimeError("cudaErrorIllegalState: the operation cannot be performed in the present state")
+        self.capture = Capture()
+
+    def end_capture(self) -> Graph:
+        """The graph of what was written down."""
+        capture, self.capture = self.capture, None
+        if capture is None:
+            raise CUDARuntimeError("cudaErrorIllegalState: the operation cannot be performed in the present state")
+        if capture.broken_by:
+            raise CUDARuntimeError(
+                "cudaErrorStreamCaptureInvalidated: operation failed due to a previous error during capture: "
+                + capture.broken_by
+            )
+        return Graph(capture)
+
+    def is_capturing(self) -> bool:
+        """Whether that is going on."""
+        return self.capture is not None
 
     def use(self) -> Stream:
         """Make this the current stream of the thread."""
@@ -122,5 +226,6 @@ def get_current_stream() -> Stream:
 
 def synchronize_all() -> None:
     """Wait for every stream of the device."""
+    refuse_in_capture("waiting for the device")
     for stream in list(_busy):
         stream.synchronize()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import itertools
 import math
 import re
 import shutil
@@ -238,9 +237,11 @@ class Module:
             )
         count = len(arguments)
         values = np.zeros((max(1, count), 2), np.uint64)  # 16 bytes for each value
-        reached = [piece for each in arguments if isinstance(each, ByValue) for piece in each.reached]
+        reached = [
+            (i, *piece) for i, each in enumerate(arguments) if isinstance(each, ByValue) for piece in each.reached
+        ]
         known = _argument_list(max(1, count + len(reached)))()
-        known[count : count + len(reached)] = list(itertools.starmap(_Argument, reached))
+        known[count : count + len(reached)] = [_Argument(begin, nbytes) for _, begin, nbytes in reached]
         places = values.ctypes.data + 16 * np.arange(max(1, count), dtype=np.uint64)
         structs = []  # kept while the kernel runs
         for i, (parameter, argument) in enumerate(zip(parameters, arguments, strict=True)):
@@ -272,7 +273,8 @@ class Module:
             if fault:
                 raise KernelError(f"kernel {name}, {self._place(fault.contents)}: {fault.contents.what.decode()}")
             if _Record.of is not None:
-                _Record.of.append(measure(name, math.prod(grid), math.prod(block), self._recorded()))
+                tables = {count + place: i for place, (i, *_) in enumerate(reached)}
+                _Record.of.append(measure(name, math.prod(grid), math.prod(block), self._recorded(), tables))
 
     def _recorded(self) -> np.ndarray[Any, Any]:
         """The accesses of the last launch."""

@@ -12,7 +12,9 @@ here the n-th time of one lane is taken for the n-th time of the others.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -44,7 +46,7 @@ class ArrayTraffic:
     """What a launch asks of one array.
 
     Attributes:
-        argument: its place among the kernel's arguments.
+        argument: the place among the kernel's arguments of the array, or of the table that leads to it.
         asked: the bytes of all requests; what several lanes of one need at once counts once.
         minimum: the bytes that are read at all, and those that are written at all.
         sectors: those that each request touches, together.
@@ -99,8 +101,19 @@ class Traffic:
         return sum(each.fewest_sectors for each in self.arrays)
 
 
-def measure(kernel: str, blocks: int, block: int, recorded: np.ndarray[Any, Any]) -> Traffic:
-    """Count what a launch of `blocks` blocks of `block` threads has done; `recorded` are its accesses, RECORDED."""
+def measure(
+    kernel: str,
+    blocks: int,
+    block: int,
+    recorded: np.ndarray[Any, Any],
+    tables: Mapping[int, int] = MappingProxyType({}),
+) -> Traffic:
+    """Count what a launch of `blocks` blocks of `block` threads has done.
+
+    Args:
+        recorded: its accesses, RECORDED; arrays have the numbers of the arguments.
+        tables: for each array that a table of arrays leads to, the number of that argument.
+    """
     columns = {name: recorded[name].astype(np.int64) for name in recorded.dtype.names or ()}
     columns["lane"] = columns["thread"] % block % WARP
     columns["request"] = _requests(columns, block)
@@ -111,7 +124,7 @@ def measure(kernel: str, blocks: int, block: int, recorded: np.ndarray[Any, Any]
         kernel,
         blocks * block,
         blocks * block - len(np.unique(arrays["thread"])),
-        tuple(_of_array(number, arrays) for number in np.unique(arrays["array"]).tolist()),
+        tuple(_of_array(number, tables.get(number, number), arrays) for number in np.unique(arrays["array"]).tolist()),
         cycles,
         fewest,
     )
@@ -138,7 +151,7 @@ def _combined(*keys: Numbers) -> Numbers:
     return combined
 
 
-def _of_array(number: int, arrays: dict[str, Numbers]) -> ArrayTraffic:
+def _of_array(number: int, argument: int, arrays: dict[str, Numbers]) -> ArrayTraffic:
     mine = {name: each[arrays["array"] == number] for name, each in arrays.items()}
     _, first = np.unique(_combined(mine["request"], mine["offset"]), return_index=True)  # lanes with the same address
     request, asked = mine["request"][first], mine["bytes"][first]
@@ -146,7 +159,7 @@ def _of_array(number: int, arrays: dict[str, Numbers]) -> ArrayTraffic:
     bytes_of_request = np.bincount(dense, asked).astype(np.int64)
     sectors = np.unique(_combined(request, mine["offset"][first] // SECTOR_BYTES))  # no access crosses a sector's end
     return ArrayTraffic(
-        number,
+        argument,
         int(asked.sum()),
         sum(_touched_bytes(mine, mine["write"] == write) for write in (0, 1)),
         len(sectors),

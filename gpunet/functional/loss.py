@@ -6,6 +6,7 @@ from typing import Any
 
 from gpunet.autocast import input_dtype
 from gpunet.backend import active_backend, xp
+from gpunet.backend.recording import check_values
 from gpunet.errors import ArgumentError, DTypeError, LabelError, ShapeError
 from gpunet.functional.activation import log_softmax
 from gpunet.functional.checks import (
@@ -256,18 +257,22 @@ def _label_target(
     expected = (input.shape[0], *input.shape[2:])
     if target.shape != expected:
         raise ShapeError(f"{layer}: target must have shape {expected} for input {input.shape}, got {target.shape}")
-    labels = target.array
+    check_values(target, lambda: _check_labels(target, classes, ignore_index, layer))
+    class_weight = None if weight is None else weight.array
+    return ops.target_distribution(target.array, classes, class_weight, smoothing, ignore_index, dtype)
+
+
+def _check_labels(target: Tensor, classes: int, ignore_index: int, layer: str) -> None:
     known = None if active_backend() == "numpy" else target.known_range()  # there looking is better, and costs nothing
     smallest, largest = known or (-1, -1)
     if not 0 <= smallest <= largest < classes:
+        labels = target.array
         wrong = ((labels < 0) | (labels >= classes)) & (labels != ignore_index)
         if bool(wrong.any()):
             raise LabelError(
                 f"{layer}: labels must lie within 0 .. {classes - 1} for {classes} classes, "
                 f"got {int(labels[wrong][0])} among them"
             )
-    class_weight = None if weight is None else weight.array
-    return ops.target_distribution(labels, classes, class_weight, smoothing, ignore_index, dtype)
 
 
 def _probability_target(input: Tensor, target: Tensor, dtype: Any, weight: Tensor | None, smoothing: float) -> Any:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from gpunet.arguments import flag, number_type
 from gpunet.backend import Array, asarray, from_outside
+from gpunet.backend.recording import forgets_gradient, note_part
 from gpunet.errors import ArgumentError, DTypeError, GpunetError, StateDictError
 from gpunet.nn.parameter import Parameter
 from gpunet.ops.writing import about_to_write
@@ -62,6 +63,7 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run `forward`; an error raised on the way is told in which layer it arose."""
+        note_part(self)
         try:
             return self.forward(*args, **kwargs)
         except GpunetError as error:
@@ -227,6 +229,7 @@ class Module:
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
         for parameter in self.parameters():
+            forgets_gradient(parameter)
             if parameter.requires_grad:
                 parameter.grad = None
 

@@ -17,6 +17,7 @@ import math
 from typing import Any
 
 from gpunet.backend import Array, as_nchw, run_tiles, scratch, sum_over_tiles, tiles, to_nhwc, xp
+from gpunet.backend.products import product
 from gpunet.ops.batchnorm import Channels, Given, normalise
 from gpunet.ops.operation import Operation
 from gpunet.ops.passes import Pass
@@ -143,9 +144,9 @@ def _grouped(y: Array, groups: int) -> Array:
 def _multiply(a: Array, b: Array, out: Array) -> None:
     """Out = a @ b for each group; without groups as one two-dimensional product, straight into its place."""
     if len(a) == 1:
-        xp.matmul(a[0], b[0], out=out[0])
+        product(a[0], b[0], out=out[0])
     else:
-        out[...] = xp.matmul(a, b)
+        out[...] = product(a, b)
 
 
 def _tiles(shape: Shape, itemsize: int, window: Window) -> list[slice]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gpunet.backend import Array, run_tiles, sum_over_tiles, tiles, xp
+from gpunet.backend.products import product
 from gpunet.ops.operation import Operation
 from gpunet.ops.passes import Pass
 from gpunet.ops.reduction import sum_rows
@@ -16,7 +17,7 @@ def linear(x: Array, weight: Array, bias: Array | None) -> Array:
     y = xp.empty((len(x), len(weight)), dtype=x.dtype)
 
     def one_tile(batch: slice) -> None:
-        xp.matmul(x[batch], weight.T, out=y[batch])
+        product(x[batch], weight.T, out=y[batch])
         if bias is not None:
             y[batch] += bias
 
@@ -30,7 +31,7 @@ def linear_back_input(grad: Array, weight: Array) -> Array:
     dx = xp.empty((len(grad), weight.shape[1]), dtype=grad.dtype)
 
     def one_tile(batch: slice) -> None:
-        xp.matmul(grad[batch], weight, out=dx[batch])
+        product(grad[batch], weight, out=dx[batch])
 
     run_tiles(one_tile, _tiles(grad, weight))
     return dx
@@ -61,7 +62,7 @@ class Linear(Operation):
         dx = linear_back_input(grad, weight).reshape(self.shape) if needs_x else None
 
         def one_tile(batch: slice) -> tuple[Array | None]:
-            return (grad[batch].T @ rows[batch] if needs_weight else None,)
+            return (product(grad[batch].T, rows[batch]) if needs_weight else None,)
 
         (dweight,) = sum_over_tiles(one_tile, _tiles(rows, weight))
         dbias = sum_rows(grad).astype(grad.dtype) if needs_bias else None

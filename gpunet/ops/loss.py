@@ -34,8 +34,7 @@ def target_distribution(
         q *= weight.reshape(shape)
     row_weight = q.sum(axis=1)
     if smoothing:
-        kept = labels != ignore_index
-        background = kept[:, None] * xp.asarray(smoothing / classes, dtype=dtype)
+        background = (labels != ignore_index)[:, None].astype(dtype) * (smoothing / classes)
         if weight is not None:
             background = background * weight.reshape(shape)
         q = q * (1 - smoothing) + background

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gpunet.backend import Array, run_tiles, tiles, xp
+from gpunet.backend.products import product
 from gpunet.ops.broadcast import unbroadcast
 from gpunet.ops.operation import Operation
 
@@ -35,11 +36,11 @@ class MatMul(Operation):
 def _product(a: Array, b: Array) -> Array:
     """The product of two arrays; of two matrices the rows are shared among the threads."""
     if a.ndim != 2 or b.ndim != 2:
-        return run_tiles(lambda _: xp.matmul(a, b), [slice(None)])[0]  # one tile
+        return run_tiles(lambda _: product(a, b), [slice(None)])[0]  # one tile
     y: Array = xp.empty((len(a), b.shape[1]), dtype=a.dtype)
 
     def some_rows(rows: slice) -> None:
-        xp.matmul(a[rows], b, out=y[rows])
+        product(a[rows], b, out=y[rows])
 
     run_tiles(some_rows, tiles(len(a), y.itemsize * sum(b.shape), b.nbytes))
     return y

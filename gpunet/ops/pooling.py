@@ -103,10 +103,10 @@ def _first_inside(window: Window, positions: Pair) -> Array:
     """For each window its first element inside the image, which wins where all values are -inf: (Ho, Wo, 1)."""
     first = []
     for axis in range(2):
-        outside = window.padding[axis][0] - np.arange(positions[axis]) * window.stride[axis]
-        first.append(-(-np.maximum(outside, 0) // window.dilation[axis]))
+        outside = window.padding[axis][0] - xp.arange(positions[axis]) * window.stride[axis]
+        first.append(-(-xp.maximum(outside, 0) // window.dilation[axis]))
     elements = first[0][:, None, None] * window.kernel[1] + first[1][:, None]
-    return xp.asarray(elements, dtype=winner_dtype(window))
+    return elements.astype(winner_dtype(window))
 
 
 def winner_dtype(window: Window) -> Any:
@@ -162,10 +162,10 @@ def _scale(
     for axis, (size, positions) in enumerate(zip(shape[1:3], window.output_size(*shape[1:3]), strict=True)):
         before, after = window.padding[axis]
         low, high = (-before, size + after) if count_include_pad else (0, size)
-        start = np.arange(positions) * window.stride[axis] - before
-        counts.append(np.minimum(start + window.kernel[axis], high) - np.maximum(start, low))
+        start = xp.arange(positions) * window.stride[axis] - before
+        counts.append(xp.minimum(start + window.kernel[axis], high) - xp.maximum(start, low))
     divisor = counts[0][:, None, None] * counts[1][:, None]
-    return xp.asarray(1 / divisor, dtype=dtype)
+    return (1 / divisor).astype(dtype)
 
 
 # ----------------------------------------------------------------------------------------------------------------- both

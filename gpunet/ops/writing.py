@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from weakref import ref
 
-from gpunet.backend import Array, xp
+from gpunet.backend import Array, active_backend, xp
 from gpunet.errors import ArgumentError
 from gpunet.ops.waiting import Waiting, computed, is_waiting, memory_of, settle
 
@@ -51,8 +51,10 @@ def check_writable(*arrays: Array) -> None:
     Raises:
         ArgumentError: if one is read-only.
     """
+    if active_backend() != "numpy":
+        return
     for array in arrays:
-        if not getattr(array.flags, "writeable", True):
+        if not array.flags.writeable:
             raise ArgumentError(
                 f"cannot change values in place: an array of shape {array.shape} is read-only, as those of files and "
                 f"of np.broadcast_to are; gpunet.tensor(array) makes a copy that is not"

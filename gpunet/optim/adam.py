@@ -72,7 +72,7 @@ class Adam(Optimizer):
         """Apply the weight decay, and return the gradient that the running means take in."""
         return group["weight_decay"] * param + grad if group["weight_decay"] else grad
 
-    _at_once = staticmethod(at_once.adam)
+    _recipe = staticmethod(at_once.adam)
 
     def _update(self, param: Array, grad: Array, state: State, group: Options) -> None:
         if not state:
@@ -130,7 +130,7 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad)
 
-    _at_once = staticmethod(functools.partial(at_once.adam, decoupled=True))
+    _recipe = staticmethod(functools.partial(at_once.adam, decoupled=True))
 
     def _decay(self, param: Array, grad: Array, group: Options) -> Array:
         param *= 1 - group["lr"] * group["weight_decay"]

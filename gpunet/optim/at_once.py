@@ -2,101 +2,174 @@
 
 What a step does is written in `_update` of each optimizer. That runs, too, for whatever does not fit here: parameters
 that share memory, gradients of another type or in another order of memory, optimizers of a user.
+
+The kernels read learning rate, momentum and the like from the device, where the host writes those that have changed:
+the same launch, recorded in a CUDA graph, then makes every step.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import is_
+from typing import Any, NamedTuple, TypeAlias
 
 from gpunet.backend import Array, memory_order, xp
-from gpunet.backend.kernel_table import ADAM, SGD, TEMPLATE_DTYPES, UNSCALE
-from gpunet.backend.kernels import blocks_of, enabled, launch_on_table
+from gpunet.backend.device_numbers import DeviceNumbers
+from gpunet.backend.kernel_table import ADAM, SGD, TEMPLATE_DTYPES, UNSCALE, Kernel
+from gpunet.backend.kernels import TableLaunch, blocks_of, enabled
 from gpunet.optim.flat import Options, State, apart
+from gpunet.tensor import Tensor
 
-__all__ = ["Row", "adam", "fitting", "sgd", "unscale"]
+__all__ = ["Batch", "Recipe", "Row", "Settings", "adam", "batches", "sgd", "unscale"]
+
+
+class Settings(NamedTuple):
+    """What a step takes of the settings of a group, for parameters that make their t-th step."""
+
+    kernel: Kernel
+    remembered: tuple[str, ...]
+    """The arrays of a state that are columns of the kernel's table, behind the weights and the gradients."""
+    numbers: tuple[float, ...]
+    """What the kernel reads from the device: these may be others at each step."""
+    switches: tuple[int, ...]
+    """What it is launched with."""
+
+
+Recipe: TypeAlias = Callable[[Options, int], Settings]
+"""Gives the settings of step t, counted from 1."""
+
+
+def sgd(options: Options, t: int) -> Settings:
+    """A step of `SGD`; all of the first gradient joins the velocity."""
+    momentum = options["momentum"]
+    kept = 1.0 if t == 1 else 1 - options["dampening"]
+    numbers = options["lr"], momentum, kept, options["weight_decay"]
+    return Settings(
+        SGD, ("momentum_buffer",) if momentum else (), numbers, (int(momentum != 0), int(options["nesterov"]))
+    )
+
+
+def adam(options: Options, t: int, decoupled: bool = False) -> Settings:
+    """A step of `Adam`, or of `AdamW`, whose weight decay is decoupled."""
+    beta1, beta2 = options["betas"]
+    decay = options["weight_decay"]
+    rate, root = options["lr"] / (1 - beta1**t), math.sqrt(1 - beta2**t)
+    shrink = 1 - options["lr"] * decay if decoupled else 1.0
+    numbers = rate, beta1, 1 - beta1, beta2, 1 - beta2, root, options["eps"], 0.0 if decoupled else decay, shrink
+    names = "exp_avg", "exp_avg_sq", *["max_exp_avg_sq"] * options["amsgrad"]
+    return Settings(ADAM, names, numbers, (int(options["amsgrad"]),))
 
 
 class Row(NamedTuple):
-    """A parameter, its gradient, and what is remembered about it."""
+    """A parameter, its values, its gradient, and what is remembered about it."""
 
-    param: Array
+    param: Tensor
+    array: Array
     grad: Array
     state: State
 
 
-def fitting(rows: Sequence[Row]) -> list[bool]:
-    """Which of these a kernel takes."""
-    return [
-        alone
-        and row.param.dtype in TEMPLATE_DTYPES["T"]
-        and _is_dense(row.param)
-        and all(_lies_as(row.param, each) for each in (row.grad, *_remembered(row.state)))
-        for row, alone in zip(rows, apart([row.param for row in rows]), strict=True)
-    ]
+class Batch:
+    """Parameters of one type that have made as many steps, and the launch for their next: kept from step to step.
+
+    Args:
+        steps: how many they have made.
+        counted: whether their states are to know it.
+    """
+
+    def __init__(self, recipe: Recipe, rows: Sequence[Row], options: Options, steps: int, counted: bool) -> None:
+        settings = recipe(options, steps + 1)
+        self._recipe, self._steps, self._counted = recipe, steps, counted
+        self._fixed = settings.remembered, settings.switches
+        for row in rows:
+            for name in settings.remembered:
+                if name not in row.state:
+                    row.state[name] = xp.zeros_like(row.array)
+        self.params = [row.param for row in rows]
+        self._arrays = [row.array for row in rows]
+        self._states = [row.state for row in rows]
+        self._remembered = _remembered(self._states, settings.remembered)
+        self._lie = [(row.grad.strides, row.grad.dtype) for row in rows]
+        self._numbers = DeviceNumbers(len(settings.numbers))
+        count = len(settings.remembered)
+        columns = [self._arrays, [row.grad for row in rows], *(self._remembered[name::count] for name in range(count))]
+        lines: list[list[Array] | None] = [_lines(column) for column in columns]
+        unused = [None] * (settings.kernel.parameters[0].columns - len(lines))
+        self._launch = TableLaunch(settings.kernel, [*lines, *unused], self._numbers.array, *settings.switches)
+
+    def is_current(self, states: Mapping[Tensor, State], options: Options) -> bool:
+        """Whether parameters and states are those that were put together, and the launch is the right one."""
+        settings = self._recipe(options, self._steps + 1)
+        return (
+            (settings.remembered, settings.switches) == self._fixed
+            and all(map(is_, [param.array for param in self.params], self._arrays))
+            and all(map(is_, map(states.get, self.params), self._states))
+            and all(map(is_, _remembered(self._states, settings.remembered), self._remembered))
+            and not (self._counted and any(state.get("step", self._steps) != self._steps for state in self._states))
+        )
+
+    def takes(self, grads: Sequence[Array | None]) -> bool:
+        """Whether all parameters have a gradient, which lies in memory as the one did that this was made with."""
+        return [None if each is None else (each.strides, each.dtype) for each in grads] == self._lie
+
+    def advance(self, options: Options) -> None:
+        """The host's part of a step: it counts, and writes what has changed to the device."""
+        self._steps += 1
+        self._numbers.write(self._recipe(options, self._steps).numbers)
+        if self._counted:
+            for state in self._states:
+                state["step"] = self._steps
+
+    def launch(self, grads: Sequence[Array]) -> None:
+        """The device's part."""
+        self._launch.point(1, grads)
+        self._launch()
 
 
-def sgd(rows: Sequence[Row], options: Options) -> None:
-    """A step of `SGD`."""
-    momentum = options["momentum"]
+def batches(recipe: Recipe, rows: Sequence[Row], options: Options, counted: bool) -> list[Batch]:
+    """Those that a kernel updates, put together; others are left out.
 
-    def kept(row: Row) -> float:
-        """How much of the gradient joins the velocity: all of the first one."""
-        if not momentum or "momentum_buffer" in row.state:
-            return 1 - float(options["dampening"])
-        row.state["momentum_buffer"] = xp.zeros_like(row.param)
-        return 1.0
-
-    for share, alike in _alike(rows, kept):
-        velocities = _lines(row.state["momentum_buffer"] for row in alike) if momentum else None
-        columns = [_lines(row.param for row in alike), _lines(row.grad for row in alike), velocities]
-        numbers = options["lr"], momentum, share, options["weight_decay"], int(momentum != 0), int(options["nesterov"])
-        launch_on_table(SGD, columns, *numbers)
+    Args:
+        counted: whether states count their steps, in "step"; else only the first is another than all that follow.
+    """
+    alike: dict[Any, list[Row]] = {}
+    for row, fits in zip(rows, _fitting(rows), strict=True):
+        if fits:
+            steps = row.state.get("step", 0) if counted else int(bool(row.state))
+            alike.setdefault((row.array.dtype, steps), []).append(row)
+    return [Batch(recipe, those, options, steps, counted) for (_, steps), those in alike.items()]
 
 
-def adam(rows: Sequence[Row], options: Options, decoupled: bool = False) -> None:
-    """A step of `Adam`, or of `AdamW`, whose weight decay is decoupled."""
-    (beta1, beta2), amsgrad = options["betas"], options["amsgrad"]
-    decay = options["weight_decay"]
-    shrink = 1 - options["lr"] * decay if decoupled else 1.0
-    names = ["exp_avg", "exp_avg_sq", *["max_exp_avg_sq"] * amsgrad]
+def unscale(grads: Sequence[Array], factor: Array) -> Array | None:
+    """Multiply gradients, in place; whether one is not finite then, or None, and nothing done, if they do not fit.
 
-    def step(row: Row) -> int:
-        for name in names:
-            if name not in row.state:
-                row.state[name] = xp.zeros_like(row.param)
-        row.state["step"] = row.state.get("step", 0) + 1
-        return int(row.state["step"])
-
-    for t, alike in _alike(rows, step):
-        columns = [_lines(row.param for row in alike), _lines(row.grad for row in alike)]
-        columns += [_lines(row.state[name] for row in alike) for name in names]
-        rate, root = options["lr"] / (1 - beta1**t), math.sqrt(1 - beta2**t)
-        numbers = rate, beta1, 1 - beta1, beta2, 1 - beta2, root, options["eps"], 0.0 if decoupled else decay, shrink
-        launch_on_table(ADAM, [*columns, *[None] * (5 - len(columns))], *numbers, int(amsgrad))
-
-
-def unscale(grads: Sequence[Array], factor: float) -> Array | None:
-    """Multiply gradients, in place; whether one is not finite then, or None, and nothing done, if they do not fit."""
+    Args:
+        factor: float64 of shape (1,), on the device.
+    """
     if not enabled() or not all(map(_is_dense, grads)) or not all(apart(grads)):
         return None
     not_finite = xp.empty(sum(blocks_of(grad.size) for grad in grads), dtype=xp.int32)
     begin = 0
-    for _, alike in _alike(grads, lambda grad: None):
-        end = begin + sum(blocks_of(grad.size) for grad in alike)
-        launch_on_table(UNSCALE, [_lines(alike)], factor, per_block=not_finite[begin:end])
+    alike: dict[Any, list[Array]] = {}
+    for grad in grads:
+        alike.setdefault(grad.dtype, []).append(grad)
+    for those in alike.values():
+        end = begin + sum(blocks_of(grad.size) for grad in those)
+        TableLaunch(UNSCALE, [_lines(those)], factor, per_block=not_finite[begin:end])()
         begin = end
     return not_finite.any()
 
 
-def _alike(items: Sequence[Row | Array], kind: Callable[..., Any]) -> list[tuple[Any, list[Any]]]:
-    """Those of one type and kind together, with their kind."""
-    together: dict[tuple[Any, Any], list[Any]] = {}
-    for item in items:
-        dtype = item.param.dtype if isinstance(item, Row) else item.dtype
-        together.setdefault((dtype, kind(item)), []).append(item)
-    return [(what, alike) for (_, what), alike in together.items()]
+def _fitting(rows: Sequence[Row]) -> list[bool]:
+    """Which of these a kernel takes."""
+    return [
+        alone
+        and row.array.dtype in TEMPLATE_DTYPES["T"]
+        and _is_dense(row.array)
+        and all(_lies_as(row.array, each) for name, each in [("", row.grad), *row.state.items()] if name != "step")
+        for row, alone in zip(rows, apart([row.array for row in rows]), strict=True)
+    ]
 
 
 def _lines(arrays: Iterable[Array]) -> list[Array]:
@@ -104,8 +177,8 @@ def _lines(arrays: Iterable[Array]) -> list[Array]:
     return [each if each.flags.c_contiguous else each.transpose(memory_order(each)) for each in arrays]
 
 
-def _remembered(state: State) -> list[Array]:
-    return [value for name, value in state.items() if name != "step"]
+def _remembered(states: Sequence[State], names: Sequence[str]) -> list[Any]:
+    return [state.get(name) for state in states for name in names]
 
 
 def _is_dense(array: Array) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
+from gpunet.backend.recording import each_time, refuse_while_recording
 from gpunet.errors import ArgumentError, StateDictError
 from gpunet.functional.checks import check_choice, probability, whole_number
 from gpunet.optim.checks import below_one, checked_number, not_negative, positive
@@ -85,7 +86,7 @@ class LRScheduler:
         Raises:
             ArgumentError: if the schedule is over, or the optimizer has got another parameter group.
         """
-        self._go_to(self.last_epoch + 1)
+        each_time(lambda: self._go_to(self.last_epoch + 1))
 
     def get_last_lr(self) -> list[float]:
         """The learning rate of each parameter group, as last written."""
@@ -491,7 +492,11 @@ class ReduceLROnPlateau(LRScheduler):
         """Take note of a metric, a number or a Tensor of one, and reduce the learning rate if it is time.
 
         NaN counts as no improvement.
+
+        Raises:
+            GraphError: within a step that is being recorded for `cuda_graph`.
         """
+        refuse_while_recording(f"{self._name}.step, which goes by a number on the host")
         current = float(metrics)
         better = self._is_better(current)
         if better:

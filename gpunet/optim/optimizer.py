@@ -6,18 +6,18 @@ is updated together; see `flat`.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
 from gpunet.backend import Array, asarray, check_active, quiet, to_cpu, xp
 from gpunet.backend.kernels import enabled
-from gpunet.errors import ArgumentError, StateDictError
+from gpunet.backend.recording import forgets_gradient, note_part, recording
+from gpunet.errors import ArgumentError, GraphError, StateDictError
 from gpunet.functional.checks import whole_number
 from gpunet.ops.writing import about_to_write
-from gpunet.optim.at_once import Row, fitting
+from gpunet.optim.at_once import Batch, Row, Settings, batches
 from gpunet.optim.checks import not_negative
 from gpunet.optim.flat import Alone, Options, State, Together, arrange
 from gpunet.tensor import Tensor
@@ -59,7 +59,9 @@ class Optimizer:
         self.defaults = self._checked_options(defaults)
         self.param_groups: list[Options] = []
         self.state: dict[Tensor, State] = {}
-        self._arranged: dict[int, tuple[list[Tensor], list[Alone | Together]]] = {}  # the last step of each group
+        # How each group was updated at its last step: by a kernel, and otherwise.
+        self._batches: dict[int, list[Batch]] = {}
+        self._arranged: dict[int, tuple[list[Tensor], list[Alone | Together]]] = {}
         for group in self._as_groups(params):
             self.add_param_group(group)
         if not any(group["params"] for group in self.param_groups):
@@ -84,7 +86,7 @@ class Optimizer:
         """
         raise NotImplementedError
 
-    _at_once: ClassVar[staticmethod[[Sequence[Row], Options], None] | None] = None
+    _recipe: ClassVar[staticmethod[[Options, int], Settings] | None] = None
     """What makes the step of `_update` for many parameters in one launch on a GPU. Each class names its own: the
     formula of a subclass may be another."""
 
@@ -96,23 +98,29 @@ class Optimizer:
         Raises:
             ArgumentError: if a setting in `param_groups` has been changed to one that makes no sense.
             BackendError: if a parameter, its gradient or its state belongs to another backend than the active one.
+            GraphError: if the step is being recorded for `cuda_graph`, and something is not updated by a kernel, or was
+                not updated the step before.
         """
-        updates, at_once = [], []
+        note_part(self)
+        by_kernel, updates = [], []
         for number, group in enumerate(self.param_groups):
             options = self._checked_options(group)
             grads = self._gradients(group["params"])
-            if enabled() and (launcher := vars(type(self)).get("_at_once")):
-                rows = [Row(param.array, grad, self.state.setdefault(param, {})) for param, grad in grads.items()]
-                fits = fitting(rows)
-                at_once.append((launcher, list(itertools.compress(rows, fits)), options))
-                grads = {param: grad for (param, grad), fit in zip(grads.items(), fits, strict=True) if not fit}
+            for batch in self._put_together(number, grads, options):
+                by_kernel.append((number, batch, [grads.pop(param) for param in batch.params], options))
             for part in self._arrange(number, list(grads)):
                 updates.append((part, [grads[param] for param in part.params], options))
+        if updates and recording():
+            raise GraphError(
+                f"{self._name} updates parameter {updates[0][0].params[0].shape} by other means than its kernel, which "
+                "a CUDA graph cannot record: the learning rate of now would be that of every step"
+            )
+        about_to_write(*(param.array for _, batch, _, _ in by_kernel for param in batch.params))
         about_to_write(*(param.array for part, _, _ in updates for param in part.params))
-        about_to_write(*(row.param for _, its_rows, _ in at_once for row in its_rows))
         with quiet():
-            for launcher, its_rows, options in at_once:
-                launcher(its_rows, options)
+            for number, batch, its_grads, options in by_kernel:
+                self._advance(number, batch, options)
+                batch.launch(its_grads)
             for part, its_grads, options in updates:
                 part.update(self._update, its_grads, options)
 
@@ -123,7 +131,9 @@ class Optimizer:
             set_to_none: whether `.grad` becomes None, which saves memory and skips the parameter in `step` until it
                 has a gradient again, or is filled with zeros.
         """
+        note_part(self)
         for param in self._parameters():
+            forgets_gradient(param)
             if set_to_none:
                 param.grad = None
             elif param.grad is not None:
@@ -298,6 +308,46 @@ class Optimizer:
             check_active(array, its_grad)
         return grads
 
+    def _put_together(self, number: int, grads: dict[Tensor, Array], options: Options) -> list[Batch]:
+        """Those of a group that a kernel updates: as at the last step, unless something about them has changed."""
+        recipe = vars(type(self)).get("_recipe")
+        if recipe is None or not enabled():
+            return []
+        before = self._batches.get(number, [])
+        if sum(len(batch.params) for batch in before) == len(grads) and all(
+            batch.takes([grads.get(param) for param in batch.params]) and batch.is_current(self.state, options)
+            for batch in before
+        ):
+            return before
+        if recording():
+            raise GraphError(
+                f"{self._name}: the parameters that it updates are not those of the step before, or some have no "
+                "kernel: their gradients or states are of another type or lie otherwise in memory"
+            )
+        rows = [Row(param, param.array, grad, self.state.setdefault(param, {})) for param, grad in grads.items()]
+        self._batches[number] = batches(recipe, rows, options, "step" in self._state_names(options))
+        return self._batches[number]
+
+    def _advance(self, number: int, batch: Batch, options: Options) -> None:
+        """The host's part of a step, with the settings that the group has then before each replay."""
+        now = recording()
+        if now is None:
+            batch.advance(options)
+        else:
+            ids = set(map(id, batch.params))
+            if ids & now.used:
+                raise GraphError(f"cuda_graph: {self._name} makes two steps in the one that is recorded; record one")
+            now.used |= ids
+            now.checks.append(lambda: self._check_replay(number, batch))
+            now.before_replay.append(lambda: batch.advance(self._checked_options(self.param_groups[number])))
+
+    def _check_replay(self, number: int, batch: Batch) -> None:
+        if not batch.is_current(self.state, self._checked_options(self.param_groups[number])):
+            raise GraphError(
+                f"{self._name}: parameters, their state, or settings that are no numbers are not what they were when "
+                "the step was recorded: record it again with cuda_graph"
+            )
+
     def _arrange(self, number: int, params: list[Tensor]) -> list[Alone | Together]:
         """How the parameters of a group are updated: as at the last step, unless something about them has changed."""
         before, parts = self._arranged.get(number, ([], []))
@@ -314,7 +364,7 @@ class Optimizer:
 
     def __getstate__(self) -> dict[str, Any]:
         """For `copy.deepcopy`, which would copy views and what they are views of apart."""
-        return {**self.__dict__, "_arranged": {}}
+        return {**self.__dict__, "_batches": {}, "_arranged": {}}
 
 
 def _host_copy(value: Any) -> Any:
@@ -346,4 +396,6 @@ def _loaded_value(name: str, value: Any, param: Tensor) -> Any:
         raise ArgumentError(f"{name} must be an array of floats, got {type(value).__name__}")
     if value.shape != param.shape:
         raise ArgumentError(f"{name} has shape {value.shape}, expected {param.shape}")
-    return xp.array(asarray(value), dtype=param.dtype)
+    made = xp.empty_like(param.array)  # it lies in memory as the parameter does
+    made[...] = asarray(value, param.dtype)
+    return made

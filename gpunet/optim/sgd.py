@@ -70,7 +70,7 @@ class SGD(Optimizer):
     def _state_names(self, options: Options) -> set[str]:
         return {"momentum_buffer"}
 
-    _at_once = staticmethod(at_once.sgd)
+    _recipe = staticmethod(at_once.sgd)
 
     def _update(self, param: Array, grad: Array, state: State, group: Options) -> None:
         momentum, dampening = group["momentum"], group["dampening"]

@@ -148,6 +148,7 @@ class RunOptions:
         checkpoint_steps: take a checkpoint every so many steps, and not only after each epoch.
         checkpoint_seconds: take a checkpoint when the last is that old, and not only after each epoch.
         tensorboard: whether to write events for TensorBoard.
+        graph: whether to replay the step as CUDA graphs; see `gpunet.cuda_graph`.
 
     Raises:
         ArgumentError: if a value makes no sense.
@@ -160,6 +161,7 @@ class RunOptions:
     checkpoint_steps: int | None = None
     checkpoint_seconds: float | None = None
     tensorboard: bool = False
+    graph: bool = False
 
     def __post_init__(self) -> None:
         _check_sizes(self)
@@ -175,6 +177,7 @@ class RunOptions:
         if self.checkpoint_seconds is not None:
             positive(self.checkpoint_seconds, "checkpoint_seconds", "train")
         _check_switch(self.tensorboard, "tensorboard")
+        _check_switch(self.graph, "graph")
 
 
 def _check_sizes(settings: TrainConfig | RunOptions) -> None:

@@ -9,6 +9,7 @@ from itertools import chain
 import numpy as np
 
 from gpunet.backend import Array, asarray, quiet, to_cpu, xp
+from gpunet.backend.device_numbers import DeviceNumbers
 from gpunet.errors import StateDictError
 from gpunet.nn import Module
 from gpunet.ops.writing import about_to_write
@@ -41,20 +42,31 @@ class AveragedWeights:
     def __init__(self, model: Module, decay: float) -> None:
         self.decay = below_one(decay, "ema", "AveragedWeights")
         self.model = model
+        self._part = DeviceNumbers(1)  # 1 - d, of the step
         self.averages: dict[str, Array] = {name: tensor.array.copy() for name, tensor in self._tensors()}
+        self._float_types = {each.dtype for each in self.averages.values() if each.dtype.kind == "f"}
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
         return chain(self.model.named_parameters(), self.model.named_buffers())
 
     def update(self, step: int) -> None:
         """Take in the weights after step number `step`, counted from 1."""
+        self.begin(step)
+        self.take_in()
+
+    def begin(self, step: int) -> None:
+        """The host's part of an update: what the step number decides on."""
+        self._part.write([1 - min(self.decay, (1 + step) / (10 + step))])
+
+    def take_in(self) -> None:
+        """The device's part, always the same, so that a CUDA graph can record it."""
         about_to_write(*self.averages.values())
-        decay = min(self.decay, (1 + step) / (10 + step))
         with quiet():
+            parts = {dtype: self._part.array[0, ...].astype(dtype) for dtype in self._float_types}
             for name, tensor in self._tensors():
                 average = self.averages[name]
                 if average.dtype.kind == "f":
-                    average += (1 - decay) * (tensor.array - average)
+                    average += parts[average.dtype] * (tensor.array - average)
                 else:
                     average[...] = tensor.array
 

@@ -18,6 +18,7 @@ from gpunet.backend.kernels import kernels_in_use
 from gpunet.data import DataLoader, DatasetRecipe, Mixup, find_dataset
 from gpunet.errors import ArgumentError, DataError, FileError, GpunetError, NonFiniteError, StateDictError
 from gpunet.functional import cross_entropy
+from gpunet.graph import check_graphs
 from gpunet.models import IMAGE_SIZES, create_model
 from gpunet.optim.lr_scheduler import LRScheduler
 from gpunet.train import files
@@ -71,6 +72,7 @@ class TrainingRun:
         FileError: if the folder holds a run, cannot be written to, or its last checkpoint is damaged.
         StateDictError: if that checkpoint is of another run.
         DataError: if the data are not what they were when the run to go on with was begun.
+        BackendError: for CUDA graphs on the numpy backend.
     """
 
     def __init__(
@@ -259,6 +261,8 @@ class _Parts(NamedTuple):
 
 def _make(config: TrainConfig, options: RunOptions, show_progress: bool, by_order: bool) -> _Parts:
     """Everything that is needed to train, as it is before the first step."""
+    if options.graph:
+        check_graphs()
     manual_seed(config.seed)
     recipe = find_dataset(
         config.data,
@@ -297,6 +301,7 @@ def _make(config: TrainConfig, options: RunOptions, show_progress: bool, by_orde
         accumulate=config.accumulate,
         callbacks=[] if config.early_stop is None else [EarlyStopping(config.early_stop)],
         amp=config.amp,
+        graph=options.graph,
     )
     return _Parts(trainer, train_loader, test_loader, classes, recipe)
 

@@ -13,10 +13,12 @@ from tqdm import tqdm
 
 from gpunet.amp import GradScaler, autocast
 from gpunet.backend import Array, active_backend, to_cpu, xp
+from gpunet.backend.recording import each_time
 from gpunet.data import DataLoader
-from gpunet.errors import NonFiniteError, StateDictError
+from gpunet.errors import ArgumentError, NonFiniteError, StateDictError
 from gpunet.functional import cross_entropy
 from gpunet.functional.checks import whole_number
+from gpunet.graph import cuda_graph
 from gpunet.nn import Module
 from gpunet.optim import Optimizer, clip_grad_norm_
 from gpunet.optim.checks import positive
@@ -91,6 +93,8 @@ class Trainer:
             given instead of True. A step whose gradients overflow is skipped, and so are the schedule and the average
             of the weights. Weights are float32, and evaluated without autocast: the figures of an epoch are those that
             anybody gets who loads them.
+        graph: record the step as CUDA graphs and replay them, with the same bits; see `gpunet.cuda_graph`. A batch of
+            another shape, such as a smaller last one, makes an ordinary step. Not with `accumulate`.
 
     Attributes:
         progress: how far the training has come.
@@ -103,6 +107,7 @@ class Trainer:
 
     Raises:
         ArgumentError: if a setting makes no sense.
+        BackendError: for `graph` on the numpy backend.
 
     Example:
         >>> from gpunet.data import Digits, TensorDataset
@@ -132,6 +137,7 @@ class Trainer:
         accumulate: int = 1,
         callbacks: Sequence[Callback] = (),
         amp: bool | GradScaler = False,
+        graph: bool = False,
     ) -> None:
         self.model, self.optimizer, self.schedule = model, optimizer, schedule
         self.classes, self.loss_function = classes, loss_function
@@ -141,6 +147,10 @@ class Trainer:
         self.accumulate = whole_number(accumulate, "accumulate", "Trainer", 1)
         self.callbacks = list(callbacks)
         self.scaler = amp if isinstance(amp, GradScaler) else GradScaler(enabled=amp)
+        if graph and self.accumulate > 1:
+            raise ArgumentError("Trainer: graph and accumulate do not go together: a graph is one batch and its step")
+        # Between the two it is read whether mixed precision may make the step.
+        self._graphs = (cuda_graph(self._differentiate), cuda_graph(self._learn)) if graph else None
         self.progress = Progress()
         self.stop_requested = False
         self.finished = False
@@ -278,38 +288,65 @@ class Trainer:
             NonFiniteError: where the loss, or the norm of gradients to clip, is not finite and is read (`look_always`);
                 in mixed precision, where gradients are not finite however little the loss is scaled.
         """
+        looks = self.look_always or active_backend() == "numpy"
+        if self._graphs is not None and not looks and self._graphs[0].takes(images, labels):
+            differentiate, learn = self._graphs
+            loss, right = differentiate(images, labels)
+            self._update(images, labels, learn)
+            return loss, right
+        loss, right = self._backward(images, labels, part, parts, looks)
+        if part + 1 == parts:
+            norm = self._finish_gradients()
+            if norm is not None and looks and not self.scaler.is_enabled() and not math.isfinite(norm.item()):
+                self._fail_of_gradients(norm, images, labels)
+            self._update(images, labels, self._learn)
+        return loss, right
+
+    def _backward(
+        self, images: Tensor, labels: Tensor, part: int = 0, parts: int = 1, looks: bool = False
+    ) -> tuple[Array, Array]:
+        """Add the gradients of a batch to those of the parts before; its loss, and how many were classified right."""
         if part == 0:
             self.optimizer.zero_grad()
         with autocast(self.scaler.is_enabled()):
             logits = self.model(images)
             loss = self.loss_function(logits, labels)
-        looks = self.look_always or active_backend() == "numpy"
         if looks and not math.isfinite(value := float(loss.array)):
             self._fail("loss", value, self.progress.batch + 1, self.progress.step + 1, images, labels)
         self.scaler.scale(loss if parts == 1 else loss / parts).backward()
-        if part + 1 == parts:
-            self._update(images, labels, looks)
         return loss.array, _right(logits, labels)
 
-    def _update(self, images: Tensor, labels: Tensor, looks: bool) -> None:
-        """One step of the optimizer, with the gradients that there are; none where mixed precision skips it."""
+    def _finish_gradients(self) -> Tensor | None:
+        """Unscale and clip the gradients; returns their norm from before it was clipped."""
         self.scaler.unscale_(self.optimizer)
-        if self.clip is not None:
-            norm = self._clip(self.clip)
-            if looks and not self.scaler.is_enabled() and not math.isfinite(norm.item()):
-                self._fail_of_gradients(norm, images, labels)
-        stepped = self.scaler.step(self.optimizer)
+        return None if self.clip is None else self._clip(self.clip)
+
+    def _differentiate(self, images: Tensor, labels: Tensor) -> tuple[Array, Array]:
+        """From a batch to gradients: what the first graph holds."""
+        found = self._backward(images, labels)
+        self._finish_gradients()
+        return found
+
+    def _learn(self) -> None:
+        """From gradients to other weights: what the second graph holds."""
+        self.optimizer.step()
+        if (averages := self.averages) is not None:
+            each_time(lambda: averages.begin(self.progress.step + 1))
+            averages.take_in()
+
+    def _update(self, images: Tensor, labels: Tensor, learn: Callable[[], None]) -> None:
+        """One step with the gradients that there are; none where mixed precision skips it."""
+        stepped = self.scaler.may_step(self.optimizer)
         self.scaler.update()
         if not stepped:
             if self.scaler.get_scale() < SMALLEST_SCALE:
                 self._fail_of_gradients(self._clip(math.inf), images, labels)
             self.progress.skipped_steps += 1
             return
+        learn()
         self.progress.step += 1
         if self.schedule is not None and not isinstance(self.schedule, ReduceLROnPlateau):
             self.schedule.step()
-        if self.averages is not None:
-            self.averages.update(self.progress.step)
 
     def _clip(self, limit: float) -> Tensor:
         """The norm of all gradients together, from before they were brought down to the limit."""

@@ -1,0 +1,1 @@
+"""The first minutes on a GPU; see __main__.py."""
