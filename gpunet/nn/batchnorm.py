@@ -76,7 +76,7 @@ class _BatchNorm(Module):
             self.weight,
             self.bias,
             use_batch,
-            self.momentum if self.training else 0.0,  # nothing moves in evaluation
+            0.0 if count is None else self.momentum,
             self.eps,
             count,
         )
