@@ -73,7 +73,7 @@ def lanes_and_groups(packs: int) -> tuple[int, int]:
 def _launch_sums(kernel: Kernel, share: Share, before: tuple[Any, ...], after: tuple[Any, ...], *numbers: Any) -> None:
     """Launch a kernel that sums over rows; it is given memory for what blocks leave to the last of their channels."""
     partial = xp.empty((2, share.chunks, share.channels), dtype=xp.float64)
-    finished = _finished(active_backend(), xp.cuda.get_current_stream().ptr, share.groups)
+    finished = _counts(share.groups)
     cut = (share.rows, share.channels, share.lanes, share.chunk_rows, share.chunks)
     try:
         arrays = (*before, partial[0], partial[1], finished, *after)
@@ -83,9 +83,17 @@ def _launch_sums(kernel: Kernel, share: Share, before: tuple[Any, ...], after: t
         raise
 
 
+def _counts(groups: int) -> Array:
+    """How many blocks of each group of channels have left what they found: 0 before a launch, and again behind it."""
+    stream = xp.cuda.get_current_stream()
+    if stream.is_capturing():  # what is kept would be set to 0 when the graph runs, perhaps never
+        return xp.zeros(groups, dtype=xp.int64)
+    return _finished(active_backend(), stream.ptr, groups)
+
+
 @functools.cache
 def _finished(backend: str, stream: int, groups: int) -> Array:
-    """How many blocks of each group have left what they found: 0 whenever no kernel of the stream is running."""
+    """Kept for each stream, whose kernels run one after the other."""
     return xp.zeros(groups, dtype=xp.int64)
 
 
@@ -128,7 +136,7 @@ def _statistics(
     stand_in = made.center  # of the right type, and not looked at
     before = (x, *(stand_in if each is None else each for each in given))
     counted = running.batches is not None
-    batches = running.batches if counted else _finished(active_backend(), 0, 1)
+    batches = running.batches if counted else _counts(1)  # not looked at
     flags = (int(weight is not None), int(running.mean is not None), int(counted))
     _launch_sums(BATCH_NORM_STATISTICS, share, (*before, batches), (mean, var, *made), eps, running.momentum, *flags)
     return mean, var, made
