@@ -4,8 +4,9 @@ float16 takes half the memory, and the tensor cores of a GPU multiply matrices o
 11 binary digits and ends at 65504: sums, exponentials and losses need more. So each operation takes its inputs in the
 type that suits it, as in PyTorch:
 
-float16           conv2d, linear, matmul
-float32           softmax, log_softmax, the losses, sum, mean (float16 in PyTorch), exp, log, powers, 1 / x
+float16           convolutions, linear, matmul, prelu
+float32           softmax, log_softmax, the losses, sum, mean (float16 in PyTorch), exp, log, powers, 1 / x, softplus,
+                  group, instance and layer norm, interpolation
 the wider type    whatever combines several Tensors: +, *, cat, maximum
 what it is given  everything else: ReLU, pooling, dropout; and batch_norm, whose parameters and statistics are float32
 

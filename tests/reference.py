@@ -270,6 +270,8 @@ def draw(kind, shape, rng):
     if kind == "distribution":
         p = rng.uniform(0.05, 0.95, shape)
         return p / p.sum(axis=1, keepdims=True)
+    if kind == "signs":
+        return rng.choice([-1.0, 1.0], shape)
     return rng.integers(0, 4, shape)  # labels of 4 classes
 
 

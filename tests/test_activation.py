@@ -1,5 +1,6 @@
 """Activations and softmax: against formulas on Python numbers, finite differences, and far out on both sides."""
 
+import inspect
 import math
 
 import numpy as np
@@ -40,6 +41,11 @@ ACTIVATIONS = [  # the function and its formula
     pytest.param(F.silu, lambda x: x * sigmoid(x), id="silu"),
     pytest.param(F.gelu, lambda x: x * normal_cdf(x), id="gelu"),
     pytest.param(lambda x: F.gelu(x, "tanh"), tanh_gelu, id="gelu tanh"),
+    pytest.param(F.hardsigmoid, lambda x: min(max(x + 3, 0.0), 6.0) / 6, id="hardsigmoid"),
+    pytest.param(F.hardswish, lambda x: x * min(max(x + 3, 0.0), 6.0) / 6, id="hardswish"),
+    pytest.param(F.elu, lambda x: x if x > 0 else math.expm1(x), id="elu"),
+    pytest.param(F.mish, lambda x: x * math.tanh(max(x, 0.0) + math.log1p(math.exp(-abs(x)))), id="mish"),
+    pytest.param(F.logsigmoid, lambda x: min(x, 0.0) - math.log1p(math.exp(-abs(x))), id="logsigmoid"),
 ]
 
 
@@ -191,3 +197,42 @@ def test_relu_in_place_on_a_leaf(backend):
     constant = gpunet.tensor([-1.0])
     assert F.relu(constant, inplace=True) is constant
     assert constant.tolist() == [0]
+
+
+IN_PLACE = [
+    layer
+    for layer in vars(nn.activation).values()
+    if inspect.isclass(layer) and "inplace" in inspect.signature(layer).parameters
+]
+
+
+@pytest.mark.parametrize("layer", IN_PLACE, ids=lambda layer: layer.__name__)
+def test_in_place_is_the_same_tensor_with_the_same_values_and_gradients(layer, rng):
+    settings = (0.1, 5.0) if layer is nn.Threshold else ()
+    x = rng.standard_normal((3, 4))
+
+    def through(inplace):
+        made = layer(*settings, inplace=inplace).eval()
+        leaf = tensor(x, requires_grad=True)
+        before = leaf * 2
+        after = made(before)
+        assert (after is before) == inplace
+        after.backward(tensor(upstream(x.shape)))
+        return after.numpy(), leaf.grad.numpy()
+
+    close(through(True), through(False))
+    assert "inplace=True" in repr(layer(*settings, inplace=True))
+    assert "inplace" not in repr(layer(*settings))
+
+
+def test_rrelu_draws_slopes_while_training():
+    x = tensor(np.full((200, 50), -1.0, np.float32), requires_grad=True)
+    layer = nn.RReLU(0.2, 0.6)
+    y = layer(x)
+    slopes = -y.numpy()
+    assert 0.2 <= slopes.min() < 0.21
+    assert 0.59 < slopes.max() < 0.6001
+    assert abs(slopes.mean() - 0.4) < 0.01
+    y.sum().backward()
+    close(x.grad.numpy(), slopes)
+    close(layer.eval()(x).numpy(), np.full((200, 50), -0.4), 1e-6)

@@ -57,6 +57,31 @@ def conv2d(rng):
     return inputs | ({"bias": ["normal", [outputs]]} if chance(rng) else {}), settings
 
 
+def conv1d(rng):
+    inputs, settings = conv2d(rng)
+    size = {
+        name: [kind, [size for axis, size in enumerate(shape) if axis != 2]] for name, (kind, shape) in inputs.items()
+    }
+    return size, {name: value[1] if isinstance(value, list) else value for name, value in settings.items()}
+
+
+def conv_transpose2d(rng):
+    groups, dilation, stride = whole(rng, 1, 3), one_or_two(rng, 1, 3), one_or_two(rng, 1, 3)
+    channels, outputs, kernel = (
+        groups * whole(rng, 1, 3),
+        groups * whole(rng, 1, 3),
+        [whole(rng, 1, 3), whole(rng, 1, 4)],
+    )
+    inputs = {
+        "input": ["normal", [whole(rng, 1, 3), channels, whole(rng, 2, 5), whole(rng, 2, 5)]],
+        "weight": ["normal", [channels, outputs // groups, *kernel]],
+    }
+    settings = {"stride": stride, "dilation": dilation, "groups": groups}
+    settings["output_padding"] = [whole(rng, 0, step - 1) for step in both(stride)]
+    settings["padding"] = [whole(rng, 0, d * (k - 1) // 2) for d, k in zip(both(dilation), kernel, strict=True)]
+    return inputs | ({"bias": ["normal", [outputs]]} if chance(rng) else {}), settings
+
+
 def linear(rng):
     features, outputs = whole(rng, 1, 6), whole(rng, 1, 5)
     leading = [whole(rng, 1, 4) for _ in range(whole(rng, 1, 3))]
@@ -95,6 +120,39 @@ def adaptive_pool2d(rng):
     }
 
 
+def pool1d(rng):
+    """Of sequences what `pool` says of columns."""
+    inputs, settings = pool(rng)
+    shape = inputs["input"][1]
+    settings = {name: value[1] if isinstance(value, list) else value for name, value in settings.items()}
+    return {"input": ["normal", [*shape[:2], shape[3]]]}, settings
+
+
+def lp_pool2d(rng):
+    inputs, settings = pool(rng)
+    settings.pop("padding")
+    shape, kernel = inputs["input"][1], both(settings["kernel_size"])
+    shape[2:] = [max(size, k) for size, k in zip(shape[2:], kernel, strict=True)]
+    return {"input": ["uniform", shape]}, {**settings, "norm_type": float(rng.choice([1, 2, 3]))}
+
+
+def unfold(rng):
+    kernel, dilation, padding = one_or_two(rng, 1, 3), one_or_two(rng, 1, 2), one_or_two(rng, 0, 2)
+    size = image_size(rng, kernel, dilation, padding)
+    settings = {"kernel_size": kernel, "dilation": dilation, "padding": padding, "stride": one_or_two(rng, 1, 3)}
+    return {"input": ["normal", [whole(rng, 1, 3), whole(rng, 1, 3), *size]]}, settings
+
+
+def fold(rng):
+    inputs, settings = unfold(rng)
+    n, channels, *size = inputs["input"][1]
+    names = ("kernel_size", "dilation", "padding", "stride")
+    geometry = zip(size, *(both(settings[name]) for name in names), strict=True)
+    columns = math.prod((length + 2 * p - d * (k - 1) - 1) // s + 1 for length, k, d, p, s in geometry)
+    elements = math.prod(both(settings["kernel_size"]))
+    return {"input": ["normal", [n, channels * elements, columns]]}, {**settings, "output_size": size}
+
+
 def batch_norm(rng):
     shape = [whole(rng, 2, 6), whole(rng, 1, 5), *(whole(rng, 1, 5) for _ in range(whole(rng, 0, 2)))]
     training = chance(rng)
@@ -108,6 +166,43 @@ def batch_norm(rng):
     return inputs, {"training": training, "momentum": float(rng.random()), "eps": float(10.0 ** -whole(rng, 2, 6))}
 
 
+def affine(rng, shape):
+    """A weight and a bias, the former alone, or none: PyTorch's group_norm does not survive a bias alone."""
+    return {name: ["normal", shape] for name in ["weight", "bias"][: whole(rng, 0, 2)]}
+
+
+def group_norm(rng):
+    groups = whole(rng, 1, 3)
+    shape = [whole(rng, 1, 3), groups * whole(rng, 1, 3), *(whole(rng, 2, 4) for _ in range(whole(rng, 1, 2)))]
+    return {"input": ["normal", shape]} | affine(rng, shape[1:2]), {"num_groups": groups}
+
+
+def instance_norm(rng):
+    shape = [whole(rng, 1, 4), whole(rng, 1, 5), whole(rng, 2, 5), whole(rng, 1, 5)]
+    inputs = {"input": ["normal", shape]} | affine(rng, shape[1:2])
+    if chance(rng):
+        inputs |= {"running_mean": ["constant", shape[1:2]], "running_var": ["constant", shape[1:2]]}
+        return inputs, {"momentum": float(rng.random()), "use_input_stats": chance(rng)}
+    return inputs, {"eps": float(10.0 ** -whole(rng, 2, 6))}
+
+
+def layer_norm(rng):
+    shape = [whole(rng, 2, 4) for _ in range(whole(rng, 1, 4))]
+    last = shape[-whole(rng, 1, len(shape)) :]
+    return {"input": ["normal", shape]} | affine(rng, last), {"normalized_shape": last}
+
+
+def rms_norm(rng):
+    inputs, settings = layer_norm(rng)
+    inputs.pop("bias", None)
+    return inputs, settings | ({"eps": 0.01} if chance(rng) else {})
+
+
+def local_response_norm(rng):
+    shape = [whole(rng, 1, 3), whole(rng, 1, 7), *(whole(rng, 1, 4) for _ in range(whole(rng, 1, 2)))]
+    return {"input": ["normal", shape]}, {"size": whole(rng, 1, 6), "alpha": 0.3, "beta": 0.6, "k": 1.2}
+
+
 def activation(rng):
     return {"input": ["normal", [whole(rng, 0, 5) for _ in range(whole(rng, 0, 4))]]}, {}
 
@@ -118,6 +213,21 @@ def leaky_relu(rng):
 
 def gelu(rng):
     return activation(rng)[0], {"approximate": "tanh" if chance(rng) else "none"}
+
+
+def threshold(rng):
+    return activation(rng)[0], {"threshold": float(rng.standard_normal()), "value": float(rng.standard_normal())}
+
+
+def prelu(rng):
+    shape = [whole(rng, 1, 5) for _ in range(whole(rng, 1, 4))]
+    slopes = shape[1] if len(shape) > 1 and chance(rng) else 1
+    return {"input": ["normal", shape], "weight": ["normal", [slopes]]}, {}
+
+
+def glu(rng):
+    shape = [2 * whole(rng, 1, 3) for _ in range(whole(rng, 1, 4))]
+    return {"input": ["normal", shape]}, {"dim": whole(rng, -len(shape), len(shape) - 1)}
 
 
 def softmax(rng):
@@ -183,26 +293,156 @@ def mse_loss(rng):
     return pair(rng, target="normal")
 
 
+def interpolate(rng):
+    mode = str(rng.choice(["nearest", "nearest-exact", "linear", "bilinear", "bicubic", "area"]))
+    dims = {"linear": 1, "nearest": whole(rng, 1, 2)}.get(mode, 2)
+    shape = [whole(rng, 1, 3), whole(rng, 1, 4), *(whole(rng, 1, 7) for _ in range(dims))]
+    settings = {"mode": mode}
+    if chance(rng):
+        settings["size"] = [whole(rng, 1, 12) for _ in range(dims)]
+    else:
+        settings["scale_factor"] = [float(rng.uniform(1, 3)) for _ in range(dims)] if chance(rng) else 2.0
+        settings["recompute_scale_factor"] = chance(rng)
+    if "linear" in mode or "cubic" in mode:
+        settings["align_corners"] = chance(rng)
+    return {"input": ["normal", shape]}, settings
+
+
+def pixel_shuffle(rng):
+    r = whole(rng, 1, 3)
+    shape = [*(whole(rng, 1, 3) for _ in range(whole(rng, 0, 2))), whole(rng, 1, 3) * r * r, whole(rng, 1, 4), 3]
+    return {"input": ["normal", shape]}, {"upscale_factor": r}
+
+
+def pixel_unshuffle(rng):
+    r = whole(rng, 1, 3)
+    shape = [*(whole(rng, 1, 3) for _ in range(whole(rng, 0, 2))), whole(rng, 1, 3), r * whole(rng, 1, 3), 2 * r]
+    return {"input": ["normal", shape]}, {"downscale_factor": r}
+
+
+def smooth_l1_loss(rng):
+    inputs, settings = mse_loss(rng)
+    return inputs, settings | {"beta": float(rng.choice([0.0, 0.3, 1.0]))}
+
+
+def huber_loss(rng):
+    inputs, settings = mse_loss(rng)
+    return inputs, settings | {"delta": float(rng.uniform(0.2, 2))}
+
+
+def signs(rng, inputs, rows=None):
+    """A loss of Tensors, and targets of 1 and -1."""
+    shape = [whole(rng, 2, 5) for _ in range(2)]
+    return {name: ["normal", shape] for name in inputs} | {"target": ["signs", shape[:rows]]}, {
+        **reduction(rng),
+        "margin": float(rng.uniform(0, 1)),
+    }
+
+
+def soft_margin_loss(rng):
+    inputs, settings = signs(rng, ["input"])
+    settings.pop("margin")
+    return inputs, settings
+
+
+def multi_margin_loss(rng):
+    rows = whole(rng, 1, 5)
+    inputs = {"input": ["normal", [rows, 4]], "target": ["labels", [rows]]}
+    if chance(rng):
+        inputs["weight"] = ["constant", [4]]
+    return inputs, {**reduction(rng), "p": whole(rng, 1, 2), "margin": float(rng.uniform(0.1, 2))}
+
+
+def triplet_margin_loss(rng):
+    shape = [whole(rng, 2, 5) for _ in range(whole(rng, 1, 2))]
+    inputs = {name: ["normal", shape] for name in ("anchor", "positive", "negative")}
+    return inputs, {**reduction(rng), "swap": chance(rng), "p": float(rng.choice([1, 2, 3, math.inf]))}
+
+
+def poisson_nll_loss(rng):
+    inputs, settings = pair(rng, "uniform")
+    inputs["target"] = ["labels", inputs["input"][1]]
+    return inputs, {**settings, "log_input": chance(rng)}
+
+
+def gaussian_nll_loss(rng):
+    inputs, settings = mse_loss(rng)
+    shape = inputs["input"][1]
+    return inputs | {"var": ["uniform", shape if chance(rng) else shape[:-1]]}, {**settings, "full": chance(rng)}
+
+
+def vectors(rng):
+    shape = [whole(rng, 2, 4) for _ in range(whole(rng, 2, 3))]
+    return {"x1": ["normal", shape], "x2": ["normal", shape]}, {"dim": whole(rng, 0, 1)}
+
+
+def normalize(rng):
+    return {"input": ["normal", vectors(rng)[0]["x1"][1]]}, {"dim": whole(rng, 0, 1), "p": float(rng.choice([1, 2, 3]))}
+
+
+def repeating_pad(rng):
+    mode = str(rng.choice(["reflect", "replicate", "circular"]))
+    dims = whole(rng, 1, 2)
+    shape = [whole(rng, 1, 3) for _ in range(whole(rng, 1, 2))] + [whole(rng, 2, 5) for _ in range(dims)]
+    most = {"reflect": 1, "circular": 0, "replicate": -2}[mode]
+    widths = [whole(rng, 0, size - most) for size in reversed(shape[-dims:]) for _ in range(2)]
+    return {"input": ["normal", shape]}, {"pad": widths, "mode": mode}
+
+
 def pad(rng):
+    if chance(rng):
+        return repeating_pad(rng)
     shape = [whole(rng, 1, 4) for _ in range(whole(rng, 1, 4))]
     widths = [whole(rng, 0, 3) for _ in range(2 * whole(rng, 1, len(shape)))]
+    if shape[-1] > 2 and chance(rng):
+        widths[whole(rng, 0, 1)] = -1
     return {"input": ["normal", shape]}, {"pad": widths, "value": float(rng.standard_normal())}
 
 
+TABLE = [
+    "relu6",
+    "elu",
+    "selu",
+    "celu",
+    "hardtanh",
+    "hardswish",
+    "mish",
+    "softplus",
+    "softsign",
+    "logsigmoid",
+    "tanhshrink",
+    "softshrink",
+    "hardshrink",
+]  # activations of one formula
 CONFIGURATIONS = {  # how to draw one, and how many
     "conv2d": (conv2d, 120),
     "linear": (linear, 10),
     "max_pool2d": (max_pool2d, 60),
     "avg_pool2d": (avg_pool2d, 60),
+    "max_pool1d": (pool1d, 12),
+    "avg_pool1d": (pool1d, 12),
+    "lp_pool2d": (lp_pool2d, 10),
+    "unfold": (unfold, 12),
+    "fold": (fold, 12),
     "adaptive_avg_pool2d": (adaptive_pool2d, 20),
     "adaptive_max_pool2d": (adaptive_pool2d, 20),
     "batch_norm": (batch_norm, 40),
+    "group_norm": (group_norm, 12),
+    "instance_norm": (instance_norm, 10),
+    "layer_norm": (layer_norm, 12),
+    "rms_norm": (rms_norm, 6),
+    "local_response_norm": (local_response_norm, 8),
     "relu": (activation, 4),
     "leaky_relu": (leaky_relu, 4),
     "sigmoid": (activation, 4),
     "tanh": (activation, 4),
     "silu": (activation, 4),
     "gelu": (gelu, 8),
+    **dict.fromkeys(TABLE, (activation, 2)),
+    "threshold": (threshold, 4),
+    "prelu": (prelu, 8),
+    "glu": (glu, 4),
+    "softmin": (softmax, 4),
     "softmax": (softmax, 15),
     "log_softmax": (softmax, 15),
     "cross_entropy": (cross_entropy, 60),
@@ -211,7 +451,26 @@ CONFIGURATIONS = {  # how to draw one, and how many
     "binary_cross_entropy_with_logits": (binary_cross_entropy_with_logits, 25),
     "kl_div": (kl_div, 15),
     "mse_loss": (mse_loss, 10),
-    "pad": (pad, 10),
+    "l1_loss": (mse_loss, 6),
+    "smooth_l1_loss": (smooth_l1_loss, 8),
+    "huber_loss": (huber_loss, 6),
+    "hinge_embedding_loss": (lambda rng: signs(rng, ["input"]), 6),
+    "soft_margin_loss": (soft_margin_loss, 6),
+    "multilabel_soft_margin_loss": (lambda rng: pair(rng), 6),
+    "margin_ranking_loss": (lambda rng: signs(rng, ["input1", "input2"]), 6),
+    "cosine_embedding_loss": (lambda rng: signs(rng, ["input1", "input2"], -1), 6),
+    "multi_margin_loss": (multi_margin_loss, 10),
+    "triplet_margin_loss": (triplet_margin_loss, 10),
+    "poisson_nll_loss": (poisson_nll_loss, 10),
+    "gaussian_nll_loss": (gaussian_nll_loss, 10),
+    "cosine_similarity": (vectors, 6),
+    "normalize": (normalize, 6),
+    "pad": (pad, 30),
+    "conv1d": (conv1d, 12),
+    "conv_transpose2d": (conv_transpose2d, 30),
+    "interpolate": (interpolate, 60),
+    "pixel_shuffle": (pixel_shuffle, 6),
+    "pixel_unshuffle": (pixel_unshuffle, 6),
 }
 
 
@@ -224,7 +483,8 @@ def side_by_side(function, arrays, settings, differentiable, torch):
             for name, array in arrays.items()
         }
         output = getattr(library, function)(**inputs, **settings)
-        output.backward(make(upstream(tuple(output.shape)).astype(arrays["input"].dtype)))
+        dtype = next(array.dtype for array in arrays.values() if array is not None and array.dtype.kind == "f")
+        output.backward(make(upstream(tuple(output.shape)).astype(dtype)))
         after = [value.detach().numpy() for value in inputs.values() if value is not None]
         results.append([after, output.detach().numpy(), [inputs[name].grad.numpy() for name in differentiable]])
     return results
@@ -290,6 +550,7 @@ def test_expression(expression, torch, rng):
 
 NAN, INF = math.nan, math.inf
 SPECIAL = [NAN, INF, -INF, 0.0, -0.0, 1.0, -1.0, 1e4, -1e4, 100.0, -100.0, 1e-30, -1e-30]
+CORNERS = [*SPECIAL, 3.0, -3.0, 6.0, 0.5, -0.5, 20.0, 21.0]
 SPECIAL_ROWS = [[0, NAN, 1], [0, INF, 1], [0, -INF, 1], [INF, INF, 0], [-INF, -INF, -INF], [1e4, -1e4, 0], [1, 2, 3]]
 
 
@@ -304,6 +565,9 @@ SPECIAL_ROWS = [[0, NAN, 1], [0, INF, 1], [0, -INF, 1], [INF, INF, 0], [-INF, -I
         ("silu", SPECIAL, {}),
         ("gelu", SPECIAL, {}),
         ("gelu", SPECIAL, {"approximate": "tanh"}),
+        # PyTorch has 1/6 as float32 in hardsigmoid, and its slope of softsign far out cancels.
+        *((name, CORNERS, {}) for name in sorted({*TABLE, "hardsigmoid"} - {"softsign"})),
+        ("threshold", CORNERS, {"threshold": 1.0, "value": 5.0}),
         ("softmax", SPECIAL_ROWS, {"dim": 1}),
         ("log_softmax", SPECIAL_ROWS, {"dim": 1}),
         *(("cross_entropy", SPECIAL_ROWS, {"target": np.full(7, c), "reduction": "none"}) for c in range(3)),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import gpunet.functional as F
+from gpunet import nn
 from gpunet.backend import manual_seed
 from gpunet.tensor import tensor
 from tests.reference import close, run, upstream
@@ -67,3 +68,48 @@ def test_dropout_keeps_the_memory_order_of_the_activations(rng):
     x = tensor(rng.standard_normal((2, 4, 5, 3))).permute(0, 3, 1, 2)  # channels-last
     for y in (F.dropout(x), F.dropout2d(x)):
         assert y.data.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+@pytest.mark.parametrize("layer", [nn.AlphaDropout, nn.FeatureAlphaDropout])
+@pytest.mark.parametrize("p", [0.1, 0.5])
+def test_alpha_dropout_keeps_mean_and_variance(layer, p):
+    x = np.random.default_rng(0).standard_normal((200, 500, 3))
+    y = layer(p)(tensor(x)).numpy()
+    assert abs(y.mean()) < 0.02
+    assert abs(y.var() - 1) < 0.03
+    limit = -1.7580993408473766  # of selu, far to the left
+    lowest = np.isclose(y, limit * (1 - p) / np.sqrt((1 - p) * (1 + p * limit**2)), 1e-9)
+    assert abs(lowest.mean() - p) < 0.02
+    if layer is nn.FeatureAlphaDropout:
+        assert (lowest.all(axis=2) == lowest.any(axis=2)).all()
+    assert (layer(p).eval()(tensor(x)).numpy() == x).all()
+
+
+def test_channels_of_sequences_are_dropped_as_a_whole():
+    x = np.ones((40, 50, 3), np.float32)
+    for y in (nn.Dropout1d(0.4)(tensor(x)).numpy(), nn.Dropout1d(0.4)(tensor(x.reshape(2000, 3))).numpy()):
+        rows = y.reshape(-1, 3)
+        assert set(np.unique(rows.sum(axis=1).round(4))) == {0.0, 5.0}
+        assert abs((rows[:, 0] == 0).mean() - 0.4) < 0.05
+
+
+@pytest.mark.parametrize("mode", ["batch", "row"])
+def test_stochastic_depth_drops_branches(mode):
+    layer, x = nn.StochasticDepth(0.25, mode), tensor(np.ones((400, 2, 3), np.float32), requires_grad=True)
+    y = layer(x)
+    y.sum().backward()
+    assert (x.grad.numpy() == y.numpy()).all()
+    images = y.numpy().reshape(400, -1)
+    assert set(np.unique(images.round(4))) <= {np.float32(0), np.float32(1.3333)}
+    kept = (images != 0).all(axis=1)
+    assert ((images == 0).all(axis=1) == ~kept).all()
+    assert abs(kept.mean() - 0.75) < 0.1 if mode == "row" else kept.all() or not kept.any()
+    assert layer.eval()(x) is x
+    assert (nn.StochasticDepth(1.0, mode)(x).numpy() == 0).all()
+
+
+@pytest.mark.parametrize("layer", [nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, nn.FeatureAlphaDropout])
+def test_dropout_in_place(layer):
+    x = tensor(np.ones((4, 5, 6), np.float32)) * 1.0
+    assert layer(0.5, inplace=True)(x) is x
+    assert len(np.unique(x.numpy())) == 2

@@ -499,7 +499,7 @@ ONLY_CUPY = {  # operations and targets, and what is done to what is not the inp
     "softmax": ([(Softmax(1),)], set()),
     "kl_div": ([(KLDivergence(False), DISTRIBUTION)], {"equal", "log", "sum", "negative"}),
     "binary_cross_entropy": ([(BinaryCrossEntropy(), DISTRIBUTION)], {"mean"}),
-    "cross_entropy": ([(LogSoftmax(1),), (ExpectedNegativeLog(DISTRIBUTION),)], {"negative"}),
+    "cross_entropy": ([(LogSoftmax(1),), (ExpectedNegativeLog(), DISTRIBUTION)], {"negative"}),
 }
 
 

@@ -453,10 +453,10 @@ def test_wrong_settings_are_refused_at_once(make, message):
         (lambda: nn.BatchNorm2d(4), (3, 4), "in layer BatchNorm2d: BatchNorm2d: input must have shape (N, C, H, W)"),
         (lambda: nn.BatchNorm1d(4), IMAGES, "BatchNorm1d: input must have shape (N, C) or (N, C, L), got (3, 4, 9, 7)"),
         (lambda: nn.BatchNorm2d(5), IMAGES, "BatchNorm2d: input must have 5 channels, got shape (3, 4, 9, 7)"),
-        (lambda: nn.Conv2d(4, 2, 3), (4, 9, 7), "one image becomes a batch with .unsqueeze(0)"),
+        (lambda: nn.Conv2d(4, 2, 3), (9, 7), "must have shape (N, C, H, W), or (C, H, W), got 2 dimension(s)"),
         (lambda: nn.Linear(252, 2), IMAGES, "flatten images first, with nn.Flatten()"),
         (lambda: nn.MaxPool2d(10), IMAGES, "in layer MaxPool2d: max_pool2d: the window is larger"),
-        (lambda: nn.GlobalAvgPool2d(), (0, 4, 9, 7), "the batch is empty"),
+        (lambda: nn.GlobalAvgPool2d(), (2, 0, 9, 7), "no pixels or no channels"),
         (lambda: nn.Dropout2d(), ROWS, "dropout2d: input must have shape (N, C, H, W)"),
     ],
 )

@@ -6,11 +6,16 @@ import pytest
 import gpunet.functional as F
 from gpunet import cat
 from gpunet.backend import as_nchw, asarray, elementwise, to_cpu, use_backend, xp
-from gpunet.ops import activation, arithmetic  # noqa: F401  (their operations are walked)
+from gpunet.ops import activation, arithmetic, formulas  # noqa: F401  (their operations are walked)
 from gpunet.ops.operation import ElementWise
 from gpunet.tensor import Tensor
 
 pytestmark = pytest.mark.usefixtures("backend")
+
+
+def constant(*shape):
+    return Tensor(asarray(np.linspace(0.5, 1.5, int(np.prod(shape))).reshape(shape)))
+
 
 OPERATIONS = {
     "Subtract": lambda x, y: x - y,
@@ -32,6 +37,21 @@ OPERATIONS = {
     "SiLU": lambda x, y: F.silu(x),
     "GELU": lambda x, y: F.gelu(x),
     "TanhGELU": lambda x, y: F.gelu(x, approximate="tanh"),
+    "PReLU": lambda x, y: F.prelu(x - 1, constant(3)),
+    "CELU": lambda x, y: F.celu(x - 1),
+    "ELU": lambda x, y: F.elu(x - 1),
+    "Hardshrink": lambda x, y: F.hardshrink(x - 1),
+    "Hardsigmoid": lambda x, y: F.hardsigmoid(x),
+    "Hardswish": lambda x, y: F.hardswish(x - 1),
+    "Hardtanh": lambda x, y: F.hardtanh(x),
+    "LogSigmoid": lambda x, y: F.logsigmoid(x),
+    "Mish": lambda x, y: F.mish(x),
+    "SELU": lambda x, y: F.selu(x - 1),
+    "Softplus": lambda x, y: F.softplus(x),
+    "Softshrink": lambda x, y: F.softshrink(x - 1),
+    "Softsign": lambda x, y: F.softsign(x),
+    "Tanhshrink": lambda x, y: F.tanhshrink(x),
+    "Threshold": lambda x, y: F.threshold(x, 1.0, 0.5),
 }
 OTHERS = {
     "ReLU": lambda x, y: F.relu(x - 1),
@@ -42,6 +62,14 @@ OTHERS = {
     "Concatenate channels": lambda x, y: cat([x, y], dim=1),
     "Concatenate rows": lambda x, y: cat([x, y], dim=2),
     "Pad": lambda x, y: F.pad(x, (1, 2, 0, 1)),
+    "Pad by mirroring": lambda x, y: F.pad(x, (1, 2, 0, 1), "reflect"),
+    "Interpolate": lambda x, y: F.interpolate(x, 5, mode="bilinear"),
+    "GroupNorm": lambda x, y: F.group_norm(x, 3, constant(3)),
+    "Instance norm": lambda x, y: F.instance_norm(x),
+    "Local response norm": lambda x, y: F.local_response_norm(x, 2),
+    "Channel shuffle": lambda x, y: F.channel_shuffle(x, 3),
+    "ConvTranspose2d": lambda x, y: F.conv_transpose2d(x, constant(3, 2, 2, 2), stride=2),
+    "MaxUnpool2d": lambda x, y: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2, output_size=(4, 3)),
     "channel by channel": lambda x, y: x * y.mean((0, 2, 3), keepdim=True),
     "image by image": lambda x, y: x + y.mean((1, 2, 3), keepdim=True),
     "dropout": lambda x, y: F.dropout(x, 0.5),

@@ -71,7 +71,8 @@ def test_inputs_are_left_alone(case):
     inputs = make_inputs(case)
     call(case, inputs)
     for name, value in inputs.items():
-        if not (name.startswith("running") and CASES[case][2].get("training")):
+        moves = any(CASES[case][2].get(each) for each in ("training", "use_input_stats"))
+        if not (name.startswith("running") and moves):
             close(value.numpy(), RECORDED[f"{case}/{name}"], 0, 0)
 
 
@@ -105,5 +106,8 @@ def test_nothing_is_recorded_for_constants(case):
 
 def test_every_function_is_recorded():
     elsewhere = {"cat", "stack", "flatten", "where", "maximum", "minimum"}  # tests/test_tensor.py
-    without_pytorch = {"dropout", "dropout2d", "global_avg_pool2d"}  # random, or absent there
+    elsewhere |= {"one_hot"}  # tests/test_torch_semantics.py
+    elsewhere |= {"hardsigmoid"}  # tests/test_activation.py; PyTorch takes 1/6 in float32
+    without_pytorch = {name for name in F.__all__ if "dropout" in name}  # random
+    without_pytorch |= {"stochastic_depth", "global_avg_pool2d"}  # absent there
     assert {function for function, _, _ in CASES.values()} | elsewhere | without_pytorch == set(F.__all__)

@@ -47,6 +47,7 @@ __all__ = [
     "empty_like",
     "exp",
     "expand_dims",
+    "expm1",
     "full",
     "full_like",
     "isfinite",
@@ -261,6 +262,7 @@ exp = ufunc(np.exp)
 isfinite = ufunc(np.isfinite)
 log = ufunc(np.log)
 log1p = ufunc(np.log1p)
+expm1 = ufunc(np.expm1)
 matmul = ufunc(np.matmul)
 maximum = ufunc(np.maximum)
 minimum = ufunc(np.minimum)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import numbers
 import operator
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 from gpunet.backend import active_backend, check_active, xp
 from gpunet.backend.recording import check_values
@@ -26,11 +27,28 @@ __all__ = [
     "number",
     "pair",
     "probability",
+    "single",
+    "takes_one_image",
     "whole_number",
 ]
 
 IntPair: TypeAlias = int | Sequence[int]
 """One number for rows and columns alike, or the two of them."""
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def takes_one_image(function: _Function) -> _Function:
+    """Let a function of a batch of images (N, C, H, W) take a single one (C, H, W), too: a decorator."""
+
+    @functools.wraps(function)
+    def run(input: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(input, Tensor) or input.ndim != 3:
+            return function(input, *args, **kwargs)
+        output = function(input.unsqueeze(0), *args, **kwargs)
+        return tuple(each.squeeze(0) for each in output) if isinstance(output, tuple) else output.squeeze(0)
+
+    return run  # type: ignore[return-value]
 
 
 def whole_number(value: Any, name: str, layer: str, minimum: int | None = None) -> int:
@@ -59,10 +77,19 @@ def pair(value: IntPair, name: str, layer: str, minimum: int) -> Pair:
     if type(value) is int and value >= minimum:  # the usual case
         return value, value
     values = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value, value)
+    values = values * 2 if len(values) == 1 else values
     if len(values) != 2:
         raise ArgumentError(f"{layer}: {name} must be one whole number or two, got {value!r}")
     rows, columns = (whole_number(one, name, layer, minimum) for one in values)
     return rows, columns
+
+
+def single(value: int | Sequence[int], name: str, layer: str, minimum: int) -> int:
+    """The value, for the one dimension that a sequence has; it may be the only one of a tuple."""
+    values = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
+    if len(values) != 1:
+        raise ArgumentError(f"{layer}: {name} must be one whole number, got {value!r}")
+    return whole_number(values[0], name, layer, minimum)
 
 
 def probability(value: Any, name: str, layer: str) -> float:
@@ -97,15 +124,14 @@ def check_float(x: Any, layer: str, name: str = "input") -> None:
 
 
 def check_images(x: Any, layer: str, channels: int | None = None) -> None:
-    """Make sure that the value is a non-empty batch of images (N, C, H, W) of floats."""
+    """Make sure that the value is a batch of images (N, C, H, W) of floats, perhaps of none."""
     check_float(x, layer)
     shape = x.shape
     if len(shape) != 4:
-        hint = "; one image becomes a batch with .unsqueeze(0)" if len(shape) == 3 else ""
-        raise ShapeError(f"{layer}: input must have shape (N, C, H, W), got {len(shape)} dimension(s), {shape}{hint}")
-    if shape[0] == 0:
-        raise ShapeError(f"{layer}: the batch is empty, input has shape {shape}")
-    if 0 in shape:
+        raise ShapeError(
+            f"{layer}: input must have shape (N, C, H, W), or (C, H, W), got {len(shape)} dimension(s), {shape}"
+        )
+    if 0 in shape[1:]:
         raise ShapeError(f"{layer}: the images have no pixels or no channels, input has shape {shape}")
     if channels is not None and shape[1] != channels:
         raise ShapeError(f"{layer}: input must have {channels} channels, got {shape[1]} in shape {shape}")
@@ -118,10 +144,11 @@ def check_same_dtype(layer: str, **dtypes: Any) -> None:
 
 
 def check_window_fits(window: Window, x: Tensor, layer: str) -> None:
-    """Make sure that at least one window lies within the padded images."""
+    """Make sure that the window has a place in the padded images; with ceil_mode it may reach beyond them."""
+    positions = window.output_size(*x.shape[2:])
     axes = zip(("height", "width"), x.shape[2:], window.padding, window.extent, strict=True)
     for axis, (name, size, (before, after), extent) in enumerate(axes):
-        if extent > size + before + after:
+        if positions[axis] < 1:
             raise ShapeError(
                 f"{layer}: the window is larger than the padded input: {name} {size} + padding {before} + {after} "
                 f"against a window of {extent} (kernel {window.kernel[axis]}, dilation {window.dilation[axis]})"

@@ -1,8 +1,10 @@
-"""Losses. Each takes `reduction`: "mean" (the default), "sum", or "none" for the losses one by one."""
+"""Losses. Each takes `reduction`: "mean" (the default; NaN for an empty batch), "sum", or "none" for one by one."""
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from gpunet.autocast import input_dtype
 from gpunet.backend import active_backend, xp
@@ -14,6 +16,7 @@ from gpunet.functional.checks import (
     check_float,
     check_probabilities,
     check_same_dtype,
+    number,
     probability,
     whole_number,
 )
@@ -24,13 +27,36 @@ from gpunet.tensor import Tensor, apply, own
 __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
+    "check_labels",
+    "check_reduction",
     "cross_entropy",
+    "huber_loss",
     "kl_div",
+    "l1_loss",
     "mse_loss",
     "nll_loss",
+    "reduce_losses",
+    "smooth_l1_loss",
 ]
 
 
+_Loss = TypeVar("_Loss", bound=Callable[..., Any])
+
+
+def _takes_one_row(loss: _Loss) -> _Loss:
+    """Let a loss of rows of scores (N, C) and targets (N,) take a single one, (C,) and its (), too: a decorator."""
+
+    @functools.wraps(loss)
+    def run(input: Any, target: Any, *args: Any, **kwargs: Any) -> Any:
+        if not (isinstance(input, Tensor) and isinstance(target, Tensor)) or input.ndim != 1:
+            return loss(input, target, *args, **kwargs)
+        found = loss(input.unsqueeze(0), target.unsqueeze(0), *args, **kwargs)
+        return found.squeeze(0) if found.ndim else found
+
+    return run  # type: ignore[return-value]
+
+
+@_takes_one_row
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -50,29 +76,31 @@ def cross_entropy(
         label_smoothing: that much of the target is spread evenly over all classes.
 
     Shape:
-        input: (N, C) or (N, C, d1, ...); target: (N,) or (N, d1, ...) of integers, or the shape of the input of floats;
-        weight: (C,). output: a single number, or the shape of integer targets for reduction "none".
+        input: (N, C), (N, C, d1, ...) or (C,); target: (N,), (N, d1, ...) or () of integers, or the shape of the input
+        of floats; weight: (C,). output: a single number, or the shape of integer targets for reduction "none".
 
     Raises:
         LabelError: for a label outside 0 .. C-1 or a probability outside [0, 1].
         DTypeError: for logits or labels of a wrong type.
-        ShapeError: if the shapes do not match or the batch is empty.
+        ShapeError: if the shapes do not match, or there are no classes.
 
     Reference:
         Szegedy et al., "Rethinking the Inception architecture for computer vision", 2015 (label smoothing).
     """
     dtype = _checked_scores(input, "cross_entropy")
-    _check_reduction(reduction, "cross_entropy")
+    check_reduction(reduction, "cross_entropy")
     smoothing = probability(label_smoothing, "label_smoothing", "cross_entropy")
     _check_class_weight(weight, input, dtype, "cross_entropy")
+    q: Any
     if isinstance(target, Tensor) and target.is_floating_point():
         q, row_weight = _probability_target(input, target, dtype, weight, smoothing), None
     else:
         q, row_weight = _label_target(input, target, dtype, weight, smoothing, ignore_index, "cross_entropy")
-    losses = apply(ops.ExpectedNegativeLog(q), log_softmax(input, dim=1))
-    return _reduce(losses, reduction, row_weight)
+    losses = apply(ops.ExpectedNegativeLog(), log_softmax(input, dim=1), q)
+    return reduce_losses(losses, reduction, row_weight)
 
 
+@_takes_one_row
 def nll_loss(
     input: Tensor,
     target: Tensor,
@@ -88,19 +116,19 @@ def nll_loss(
         ignore_index: rows with this label count for nothing. Where that leaves no row, the mean is NaN, its gradient 0.
 
     Shape:
-        input: (N, C) or (N, C, d1, ...); target: (N,) or (N, d1, ...); weight: (C,).
+        input: (N, C), (N, C, d1, ...) or (C,); target: (N,), (N, d1, ...) or (); weight: (C,).
         output: a single number, or the shape of the target for reduction "none".
 
     Raises:
         LabelError: for a label outside 0 .. C-1.
         DTypeError: for log-probabilities or labels of a wrong type.
-        ShapeError: if the shapes do not match or the batch is empty.
+        ShapeError: if the shapes do not match, or there are no classes.
     """
     dtype = _checked_scores(input, "nll_loss")
-    _check_reduction(reduction, "nll_loss")
+    check_reduction(reduction, "nll_loss")
     _check_class_weight(weight, input, dtype, "nll_loss")
     q, row_weight = _label_target(input, target, dtype, weight, 0.0, ignore_index, "nll_loss")
-    return _reduce(apply(ops.ExpectedNegativeLog(q), input), reduction, row_weight)
+    return reduce_losses(apply(ops.ExpectedNegativeLog(), input, q), reduction, row_weight)
 
 
 def binary_cross_entropy(
@@ -115,15 +143,15 @@ def binary_cross_entropy(
 
     Raises:
         LabelError: if input or target lie outside [0, 1].
-        ShapeError: if the shapes differ or there are no elements.
+        ShapeError: if the shapes differ.
     """
     _check_pair(input, target, "binary_cross_entropy")
-    _check_reduction(reduction, "binary_cross_entropy")
+    check_reduction(reduction, "binary_cross_entropy")
     check_probabilities(input, "binary_cross_entropy", "input")
     check_probabilities(target, "binary_cross_entropy", "target")
     _check_weight(weight, input, ops.BinaryCrossEntropy)
     losses = apply(ops.BinaryCrossEntropy(), input, target)
-    return _reduce(losses if weight is None else losses * weight, reduction)
+    return reduce_losses(losses if weight is None else losses * weight, reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -143,16 +171,16 @@ def binary_cross_entropy_with_logits(
 
     Raises:
         LabelError: if the target lies outside [0, 1].
-        ShapeError: if the shapes differ or there are no elements.
+        ShapeError: if the shapes differ.
     """
     _check_pair(input, target, "binary_cross_entropy_with_logits")
-    _check_reduction(reduction, "binary_cross_entropy_with_logits")
+    check_reduction(reduction, "binary_cross_entropy_with_logits")
     check_probabilities(target, "binary_cross_entropy_with_logits", "target")
     _check_weight(weight, input, ops.BinaryCrossEntropyWithLogits)
     _check_weight(pos_weight, input, ops.BinaryCrossEntropyWithLogits, "pos_weight")
-    positive = () if pos_weight is None else (pos_weight.detach(),)
+    positive = () if pos_weight is None else (pos_weight,)
     losses = apply(ops.BinaryCrossEntropyWithLogits(), input, target, *positive)
-    return _reduce(losses if weight is None else losses * weight, reduction)
+    return reduce_losses(losses if weight is None else losses * weight, reduction)
 
 
 def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: bool = False) -> Tensor:
@@ -167,20 +195,17 @@ def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: b
         input and target: any, the same. output: a single number, or that shape for "none".
 
     Raises:
-        LabelError: if the target lies outside [0, 1] and is not a logarithm.
-        ShapeError: if the shapes differ or there are no elements.
+        ShapeError: if the shapes differ.
 
     Reference:
         Kullback and Leibler, "On information and sufficiency", 1951.
     """
     _check_pair(input, target, "kl_div")
     check_choice(reduction, ("mean", "batchmean", "sum", "none"), "reduction", "kl_div")
-    if not log_target:
-        check_probabilities(target, "kl_div", "target")
     losses = apply(ops.KLDivergence(log_target), input, target)
     if reduction == "batchmean":
-        return losses.sum() / input.shape[0]
-    return _reduce(losses, reduction)
+        return losses.sum() / (input.shape[0] if input.ndim else 1)
+    return reduce_losses(losses, reduction)
 
 
 def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
@@ -190,14 +215,71 @@ def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
         input and target: any, the same. output: a single number, or that shape for "none".
 
     Raises:
-        ShapeError: if the shapes differ or there are no elements.
+        ShapeError: if the shapes differ.
     """
-    _check_pair(input, target, "mse_loss", target_is_constant=False)
-    _check_reduction(reduction, "mse_loss")
-    return _reduce(apply(ops.SquaredError(), input, target), reduction)
+    _check_pair(input, target, "mse_loss")
+    check_reduction(reduction, "mse_loss")
+    return reduce_losses(apply(ops.SquaredError(), input, target), reduction)
 
 
-def _reduce(losses: Tensor, reduction: str, row_weight: Any = None) -> Tensor:
+def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """The absolute error: `|x - t|`.
+
+    Shape:
+        input and target: any, the same. output: a single number, or that shape for "none".
+
+    Raises:
+        ShapeError: if the shapes differ.
+    """
+    _check_pair(input, target, "l1_loss")
+    check_reduction(reduction, "l1_loss")
+    return reduce_losses(apply(ops.AbsoluteError(), input, target), reduction)
+
+
+def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0) -> Tensor:
+    """`d^2 / (2 beta) where |d| < beta else |d| - beta / 2`, with d = x - t: squared near 0, absolute beyond.
+
+    Shape:
+        input and target: any, the same. output: a single number, or that shape for "none".
+
+    Raises:
+        ShapeError: if the shapes differ.
+        ArgumentError: if beta is no number of 0 or more.
+
+    Reference:
+        Girshick, "Fast R-CNN", 2015.
+    """
+    if number(beta, "beta", "smooth_l1_loss") == 0:
+        return l1_loss(input, target, reduction)
+    if beta < 0:
+        raise ArgumentError(f"smooth_l1_loss: beta must be 0 or more, got {beta}")
+    _check_pair(input, target, "smooth_l1_loss")
+    check_reduction(reduction, "smooth_l1_loss")
+    return reduce_losses(apply(ops.SmoothL1(float(beta)), input, target), reduction)
+
+
+def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
+    """`d^2 / 2 where |d| <= delta else delta (|d| - delta / 2)`, with d = x - t.
+
+    Shape:
+        input and target: any, the same. output: a single number, or that shape for "none".
+
+    Raises:
+        ShapeError: if the shapes differ.
+        ArgumentError: if delta is no positive number.
+
+    Reference:
+        Huber, "Robust estimation of a location parameter", 1964.
+    """
+    if not number(delta, "delta", "huber_loss") > 0:
+        raise ArgumentError(f"huber_loss: delta must be positive, got {delta}")
+    _check_pair(input, target, "huber_loss")
+    check_reduction(reduction, "huber_loss")
+    return reduce_losses(apply(ops.Huber(float(delta)), input, target), reduction)
+
+
+def reduce_losses(losses: Tensor, reduction: str, row_weight: Any = None) -> Tensor:
+    """What `reduction` makes of losses; with weights of the rows their mean is the weighted one."""
     if reduction == "none":
         return losses
     if reduction == "sum":
@@ -208,7 +290,8 @@ def _reduce(losses: Tensor, reduction: str, row_weight: Any = None) -> Tensor:
     return (losses.to(total_weight.dtype).sum() / total_weight).to(losses.dtype)  # float16 cannot count to 70,000
 
 
-def _check_reduction(reduction: str, layer: str) -> None:
+def check_reduction(reduction: str, layer: str) -> None:
+    """Make sure that the reduction is one that losses know."""
     check_choice(reduction, ("mean", "sum", "none"), "reduction", layer)
 
 
@@ -217,8 +300,8 @@ def _checked_scores(input: Tensor, layer: str) -> Any:
     check_float(input, layer)
     if input.ndim < 2:
         raise ShapeError(f"{layer}: input must have shape (N, C) or (N, C, d1, ...), got {input.shape}")
-    if 0 in input.shape:
-        raise ShapeError(f"{layer}: the batch is empty, input has shape {input.shape}")
+    if input.shape[1] == 0:
+        raise ShapeError(f"{layer}: there are no classes, input has shape {input.shape}")
     return input_dtype(ops.ExpectedNegativeLog, input.dtype)
 
 
@@ -249,8 +332,21 @@ def _label_target(
     input: Tensor, target: Any, dtype: Any, weight: Tensor | None, smoothing: float, ignore_index: int, layer: str
 ) -> tuple[Any, Any]:
     """The distribution that class labels stand for, and the weight of each row."""
-    classes = input.shape[1]
     whole_number(ignore_index, "ignore_index", layer)
+    check_labels(input, target, layer, ignore_index)
+    class_weight = None if weight is None else weight.array
+    return ops.target_distribution(target.array, input.shape[1], class_weight, smoothing, ignore_index, dtype)
+
+
+def check_labels(input: Tensor, target: Any, layer: str, ignore_index: int | None = None) -> None:
+    """Make sure that there is a class label for each row of scores (N, C, ...).
+
+    Raises:
+        DTypeError: if the labels are no integers.
+        ShapeError: if there are not as many as rows.
+        LabelError: for one that is no class, but for `ignore_index`.
+    """
+    classes = input.shape[1]
     if not isinstance(target, Tensor) or target.dtype.kind not in "iu":
         given = f"a Tensor of {target.dtype}" if isinstance(target, Tensor) else type(target).__name__
         raise DTypeError(f"{layer}: target must be a Tensor of integer class labels, got {given}; convert with .long()")
@@ -258,16 +354,15 @@ def _label_target(
     if target.shape != expected:
         raise ShapeError(f"{layer}: target must have shape {expected} for input {input.shape}, got {target.shape}")
     check_values(target, lambda: _check_labels(target, classes, ignore_index, layer))
-    class_weight = None if weight is None else weight.array
-    return ops.target_distribution(target.array, classes, class_weight, smoothing, ignore_index, dtype)
 
 
-def _check_labels(target: Tensor, classes: int, ignore_index: int, layer: str) -> None:
+def _check_labels(target: Tensor, classes: int, ignore_index: int | None, layer: str) -> None:
     known = None if active_backend() == "numpy" else target.known_range()  # there looking is better, and costs nothing
     smallest, largest = known or (-1, -1)
     if not 0 <= smallest <= largest < classes:
         labels = target.array
-        wrong = ((labels < 0) | (labels >= classes)) & (labels != ignore_index)
+        wrong = (labels < 0) | (labels >= classes)
+        wrong = wrong if ignore_index is None else wrong & (labels != ignore_index)
         if bool(wrong.any()):
             raise LabelError(
                 f"{layer}: labels must lie within 0 .. {classes - 1} for {classes} classes, "
@@ -275,24 +370,20 @@ def _check_labels(target: Tensor, classes: int, ignore_index: int, layer: str) -
             )
 
 
-def _probability_target(input: Tensor, target: Tensor, dtype: Any, weight: Tensor | None, smoothing: float) -> Any:
-    if target.shape == (input.shape[0], *input.shape[2:]):
+def _probability_target(input: Tensor, target: Tensor, dtype: Any, weight: Tensor | None, smoothing: float) -> Tensor:
+    if target.shape == (input.shape[0], *input.shape[2:]) != input.shape:
         raise DTypeError(f"cross_entropy: class labels must be integers, got {target.dtype}; convert with .long()")
     _check_pair(input, target, "cross_entropy")
     check_same_dtype("cross_entropy", input=dtype, target=input_dtype(ops.ExpectedNegativeLog, target.dtype))
     check_probabilities(target, "cross_entropy", "target")
-    q = target.array.astype(dtype, copy=False)
+    q = target.to(dtype)
     if smoothing:
         q = q * (1 - smoothing) + smoothing / input.shape[1]
-    return q if weight is None else q * weight.array.reshape((-1,) + (1,) * (input.ndim - 2))
+    return q if weight is None else q * weight.reshape(-1, *(1,) * (input.ndim - 2))
 
 
-def _check_pair(input: Tensor, target: Tensor, layer: str, target_is_constant: bool = True) -> None:
+def _check_pair(input: Tensor, target: Tensor, layer: str) -> None:
     check_float(input, layer)
     check_float(target, layer, "target")
     if input.shape != target.shape:
         raise ShapeError(f"{layer}: input and target must have the same shape, got {input.shape} and {target.shape}")
-    if input.numel() == 0:
-        raise ShapeError(f"{layer}: the batch is empty, input has shape {input.shape}")
-    if target_is_constant and target.requires_grad:
-        raise ArgumentError(f"{layer}: no gradient flows to the target; pass target.detach()")

@@ -11,10 +11,16 @@ from gpunet.nn.module import Module
 from gpunet.nn.parameter import Parameter
 from gpunet.tensor import Tensor, own
 
-__all__ = ["BatchNorm1d", "BatchNorm2d"]
+__all__ = ["BatchNorm1d", "BatchNorm2d", "ChannelNorm"]
 
 
-class _BatchNorm(Module):
+class ChannelNorm(Module):
+    """Batch norm, whatever the shape of its input; instance norm has the same parameters and running statistics.
+
+    Raises:
+        ShapeError: when called, for an input that does not fit.
+    """
+
     _ranks: tuple[int, ...]
     _shapes: str
     running_mean: Tensor | None
@@ -30,6 +36,8 @@ class _BatchNorm(Module):
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.num_features = whole_number(num_features, "num_features", type(self).__name__, 1)
@@ -41,7 +49,7 @@ class _BatchNorm(Module):
             return own(xp.empty(num_features, dtype=xp.float32))
 
         self.register_parameter("weight", Parameter(vector()) if affine else None)
-        self.register_parameter("bias", Parameter(vector()) if affine else None)
+        self.register_parameter("bias", Parameter(vector()) if affine and bias else None)
         self.register_buffer("running_mean", vector() if track_running_stats else None)
         self.register_buffer("running_var", vector() if track_running_stats else None)
         self.register_buffer("num_batches_tracked", own(xp.zeros((), xp.int64)) if track_running_stats else None)
@@ -90,11 +98,12 @@ class _BatchNorm(Module):
         )
 
 
-class BatchNorm1d(_BatchNorm):
+class BatchNorm1d(ChannelNorm):
     """Batch normalisation of features: `y = (x - mean) / sqrt(var + eps) * weight + bias`, per feature.
 
     Args:
         momentum: how far the running statistics move towards each batch; None averages over all batches.
+        bias: whether a learnt number is added; only with `affine`.
 
     Shape:
         input: (N, C) or (N, C, L). output: the same.
@@ -109,11 +118,12 @@ class BatchNorm1d(_BatchNorm):
     _ranks, _shapes = (2, 3), "(N, C) or (N, C, L)"
 
 
-class BatchNorm2d(_BatchNorm):
+class BatchNorm2d(ChannelNorm):
     """Batch normalisation of images: `y = (x - mean) / sqrt(var + eps) * weight + bias`, per channel over N, H and W.
 
     Args:
         momentum: how far the running statistics move towards each batch; None averages over all batches.
+        bias: whether a learnt number is added; only with `affine`.
 
     Shape:
         input: (N, C, H, W). output: the same.

@@ -1,14 +1,17 @@
-"""Layers that compute nothing."""
+"""Layers that only arrange numbers anew."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from gpunet import functional as F
+from gpunet.arguments import axis_of, dimension, sizes_of
+from gpunet.functional.checks import IntPair, check_tensor
 from gpunet.nn.module import Module
 from gpunet.tensor import Tensor
 
-__all__ = ["Flatten", "Identity"]
+__all__ = ["Flatten", "Fold", "Identity", "Unflatten", "Unfold"]
 
 
 class Identity(Module):
@@ -44,3 +47,80 @@ class Flatten(Module):
     def extra_repr(self) -> str:
         """The settings."""
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
+
+class Unflatten(Module):
+    """A dimension divided into several: the reverse of Flatten.
+
+    Shape:
+        (N, C*H*W) with dim=1 and sizes (C, H, W) -> (N, C, H, W); one size may be -1.
+
+    Raises:
+        ArgumentError: if the sizes are no whole numbers.
+        ShapeError: when called, if they do not fit.
+    """
+
+    def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
+        super().__init__()
+        self.dim, self.unflattened_size = dimension(dim, "Unflatten"), sizes_of((unflattened_size,), "Unflatten")
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Divide the dimension."""
+        check_tensor(input, "Unflatten")
+        axis = axis_of(self.dim, input.ndim, "Unflatten")
+        return input.reshape(*input.shape[:axis], *self.unflattened_size, *input.shape[axis + 1 :])
+
+    def extra_repr(self) -> str:
+        """The settings."""
+        return f"dim={self.dim}, unflattened_size={self.unflattened_size}"
+
+
+class Unfold(Module):
+    """Every window of images as a column of numbers; see `gpunet.functional.unfold`.
+
+    Shape:
+        input: (N, C, H, W), or (C, H, W). output: (N, C kh kw, Ho Wo), or (C kh kw, Ho Wo).
+
+    Raises:
+        ArgumentError: when called, for non-positive sizes.
+        ShapeError: when called, for an input that does not fit.
+    """
+
+    def __init__(self, kernel_size: IntPair, dilation: IntPair = 1, padding: IntPair = 0, stride: IntPair = 1) -> None:
+        super().__init__()
+        self.kernel_size, self.dilation, self.padding, self.stride = kernel_size, dilation, padding, stride
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Take the windows out."""
+        return F.unfold(input, self.kernel_size, self.dilation, self.padding, self.stride)
+
+    def extra_repr(self) -> str:
+        """The settings."""
+        return f"kernel_size={self.kernel_size}, dilation={self.dilation}, padding={self.padding}, stride={self.stride}"
+
+
+class Fold(Unfold):
+    """Columns of numbers laid back as windows into images, where they add up; see `gpunet.functional.fold`.
+
+    Shape:
+        input: (N, C kh kw, L), or (C kh kw, L). output: (N, C, *output_size), or (C, *output_size).
+
+    Raises:
+        ArgumentError: when called, for non-positive sizes.
+        ShapeError: when called, for an input that does not fit.
+    """
+
+    def __init__(
+        self,
+        output_size: IntPair,
+        kernel_size: IntPair,
+        dilation: IntPair = 1,
+        padding: IntPair = 0,
+        stride: IntPair = 1,
+    ) -> None:
+        super().__init__(kernel_size, dilation, padding, stride)
+        self.output_size = output_size
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Lay the windows back."""
+        return F.fold(input, self.output_size, self.kernel_size, self.dilation, self.padding, self.stride)

@@ -7,6 +7,7 @@ from typing import Any
 
 from gpunet.backend import Array, elementwise, xp
 from gpunet.ops.arithmetic import add
+from gpunet.ops.broadcast import unbroadcast
 from gpunet.ops.normal import normal_cdf, normal_pdf
 from gpunet.ops.operation import ElementWise, Operation
 from gpunet.ops.passes import Pass
@@ -16,6 +17,7 @@ __all__ = [
     "GELU",
     "LeakyReLU",
     "Masked",
+    "PReLU",
     "ReLU",
     "SiLU",
     "Sigmoid",
@@ -110,6 +112,21 @@ class LeakyReLU(ElementWise):
 
     def backward(self, grad: Array) -> tuple[Array]:
         return (xp.where(self.x > 0, grad, self.slope * grad),)
+
+
+class PReLU(ElementWise):
+    """`y = x where x > 0 else slope * x`, with slopes that are learnt or drawn, and broadcast to x."""
+
+    autocast, mixed = "half", "refused"
+    function, names = "prelu", ("input", "weight")
+
+    def forward(self, x: Array, slope: Array) -> Array:
+        self.x, self.slope = x, slope
+        return xp.where(x > 0, x, slope * x)
+
+    def backward(self, grad: Array) -> tuple[Array, Array | None]:
+        dslope = unbroadcast(xp.where(self.x > 0, 0, grad * self.x), self.slope.shape) if self.needs_grad[1] else None
+        return xp.where(self.x > 0, grad, self.slope * grad), dslope
 
 
 class Sigmoid(ElementWise):

@@ -41,14 +41,22 @@ class AdaptiveAvgPool2d(Operation):
 class AdaptiveMaxPool2d(Operation):
     """O[n,c,i,j] = max of the block of cell (i, j); NaN wins. The first of equal values receives the gradient."""
 
-    def __init__(self, output_size: Pair) -> None:
-        self.output_size = output_size
+    def __init__(self, output_size: Pair, remember: bool = False) -> None:
+        self.output_size, self.remember = output_size, remember
 
     def forward(self, x: Array) -> Array:
         x = to_nhwc(x)  # (N, H, W, C)
         self.shape = x.shape
-        y, self.winner = adaptive_max_pool2d_forward(x, self.output_size, any(self.needs_grad))
+        y, self.winner = adaptive_max_pool2d_forward(x, self.output_size, self.remember or any(self.needs_grad))
         return as_nchw(y)
+
+    def indices(self) -> Array:
+        """Where in its image each maximum was found, rows * width + column: (N, C, Ho, Wo)."""
+        found = xp.empty(self.winner.shape, dtype=xp.int64)
+        for i, j, rows, columns in _cells(self.shape[1:3], self.output_size):
+            k, width = self.winner[:, i, j], columns.stop - columns.start
+            found[:, i, j] = (rows.start + k // width) * self.shape[2] + columns.start + k % width
+        return as_nchw(found)
 
     def backward(self, grad: Array) -> tuple[Array]:
         return (as_nchw(adaptive_max_pool2d_backward(to_nhwc(grad), self.winner, self.shape)),)

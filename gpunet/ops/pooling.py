@@ -15,6 +15,7 @@ from gpunet.ops.window import Pair, Window
 __all__ = [
     "AvgPool2d",
     "MaxPool2d",
+    "MaxUnpool2d",
     "Shape",
     "avg_pool2d_backward",
     "avg_pool2d_forward",
@@ -32,17 +33,44 @@ SHORT_SUM = 16  # as many numbers lose at most one unit in the last place when t
 class MaxPool2d(Operation):
     """O[n,c,k,l] = max of the window; NaN wins. Remembers which element won (the first of equals), not the input."""
 
-    def __init__(self, window: Window) -> None:
-        self.window = window
+    def __init__(self, window: Window, remember: bool = False) -> None:
+        self.window, self.remember = window, remember
 
     def forward(self, x: Array) -> Array:
         x = to_nhwc(x)  # (N, H, W, C)
         self.shape = x.shape
-        y, self.winner = max_pool2d_forward(x, self.window, any(self.needs_grad))
+        y, self.winner = max_pool2d_forward(x, self.window, self.remember or any(self.needs_grad))
         return as_nchw(y)
+
+    def indices(self) -> Array:
+        """Where in its image each maximum was found, rows * width + column: (N, C, Ho, Wo)."""
+        (top, _), (left, _) = self.window.padding
+        i, j = self.winner // self.window.kernel[1], self.winner % self.window.kernel[1]  # within the window
+        rows, columns = (xp.arange(size) for size in self.winner.shape[1:3])
+        row = i * self.window.dilation[0] + (rows * self.window.stride[0] - top)[:, None, None]
+        column = j * self.window.dilation[1] + (columns * self.window.stride[1] - left)[:, None]
+        return as_nchw(row * self.shape[2] + column)
 
     def backward(self, grad: Array) -> tuple[Array]:
         return (as_nchw(max_pool2d_backward(to_nhwc(grad), self.winner, self.window, self.shape)),)
+
+
+class MaxUnpool2d(Operation):
+    """The values of x (N, C, H, W) at their places, rows * width + column, in larger images of zeros."""
+
+    def __init__(self, indices: Array, size: Pair) -> None:
+        self.indices, self.size = indices, size
+
+    def forward(self, x: Array) -> Array:
+        n, channels, *_ = self.shape = x.shape
+        self.places = xp.arange(n * channels)[:, None], self.indices.reshape(n * channels, -1)
+        y = xp.zeros((n * channels, self.size[0] * self.size[1]), dtype=x.dtype)
+        y[self.places] = x.reshape(n * channels, -1)
+        return as_nchw(to_nhwc(y.reshape(n, channels, *self.size)))
+
+    def backward(self, grad: Array) -> tuple[Array]:
+        n, channels, *_ = self.shape
+        return (grad.reshape(n * channels, -1)[self.places].reshape(self.shape),)
 
 
 class AvgPool2d(Operation):

@@ -8,7 +8,7 @@ from gpunet.backend import Array, as_nchw, as_nhwc, sees_channels_last, xp
 from gpunet.ops.broadcast import unbroadcast
 from gpunet.ops.operation import Operation
 
-__all__ = ["Cast", "Concatenate", "Expand", "Index", "Pad", "Permute", "Reshape"]
+__all__ = ["Cast", "Concatenate", "Expand", "Index", "Nothing", "Pad", "Permute", "Reshape"]
 
 
 class Reshape(Operation):
@@ -124,6 +124,22 @@ class Concatenate(Operation):
             parts.append(grad[(slice(None),) * self.axis + (slice(start, start + size),)])
             start += size
         return tuple(parts)
+
+
+class Nothing(Operation):
+    """What comes of an empty batch, whatever the operation: no elements, in this shape; and gradients of 0."""
+
+    mixed = "widest"
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+    def forward(self, *inputs: Array) -> Array:
+        self.of = [(x.shape, x.dtype) for x in inputs]
+        return xp.empty(self.shape, dtype=inputs[0].dtype)
+
+    def backward(self, grad: Array) -> tuple[Array, ...]:
+        return tuple(xp.zeros(shape, dtype=dtype) for shape, dtype in self.of)
 
 
 class Cast(Operation):
