@@ -155,9 +155,9 @@ def test_a_trainer(settings):
 # What cannot be recorded
 
 
-def refused(change):
+def refused(change, batch=4):
     """Record a step that does something else besides."""
-    learner, batch = Learner(), drawn(1)[0]
+    learner, batch = Learner(), drawn(1, batch=batch)[0]
 
     def step(images, labels):
         loss = learner.step(images, labels)
@@ -283,6 +283,17 @@ def test_a_graph_within_another():
     outer(*batch)
     with pytest.raises(GraphError, match="another recorded step in it"):
         outer(*batch)
+
+
+def test_a_recording_after_one_that_failed(monkeypatch):
+    """Its stream may have the number of the other's: what is kept for that is of a graph that was never launched."""
+    monkeypatch.setattr(emulated.streams, "id", lambda stream: 7, raising=False)
+    with pytest.raises(GraphError):
+        refused(lambda learner, loss: loss * 2 if loss.item() < 0 else loss, batch=300)
+    ordinary, batches = Learner(), drawn(4, batch=300)  # so many rows that several blocks share a channel
+    expected = ordinary.losses(ordinary.step, batches)
+    graph = Learner()
+    assert graph.losses(gpunet.cuda_graph(graph.step), batches) == expected
 
 
 def test_gradients_of_before_may_not_be_added_to():

@@ -541,10 +541,10 @@ def edited(tmp_path, monkeypatch, cache):
         (folder / file).write_text(text.replace(right, wrong), encoding="utf-8")
         monkeypatch.setattr(kernels, "_folder", lambda: folder)
 
-    for cache in (kernels._module, kernels._function, kernels._prepare, cuda_batchnorm._finished):
+    for cache in (kernels._module, kernels._function, kernels._prepare, cuda_batchnorm._of_stream):
         cache.cache_clear()
     yield edit
-    for cache in (kernels._module, kernels._function, kernels._prepare, cuda_batchnorm._finished):
+    for cache in (kernels._module, kernels._function, kernels._prepare, cuda_batchnorm._of_stream):
         cache.cache_clear()
 
 

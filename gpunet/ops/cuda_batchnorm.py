@@ -21,6 +21,7 @@ from gpunet.backend.kernel_table import (
     arithmetic_dtype,
 )
 from gpunet.backend.kernels import BLOCK, launch, vector_width
+from gpunet.backend.recording import recording
 from gpunet.ops import batchnorm
 from gpunet.ops.batchnorm import Channels, Given, Running, Sums, resolved
 
@@ -73,27 +74,29 @@ def lanes_and_groups(packs: int) -> tuple[int, int]:
 def _launch_sums(kernel: Kernel, share: Share, before: tuple[Any, ...], after: tuple[Any, ...], *numbers: Any) -> None:
     """Launch a kernel that sums over rows; it is given memory for what blocks leave to the last of their channels."""
     partial = xp.empty((2, share.chunks, share.channels), dtype=xp.float64)
-    finished = _counts(share.groups)
+    finished = _finished(share.groups)
     cut = (share.rows, share.channels, share.lanes, share.chunk_rows, share.chunks)
     try:
         arrays = (*before, partial[0], partial[1], finished, *after)
         launch(kernel, *arrays, *cut, *numbers, threads=share.threads, vector=share.vector)
     except Exception:
-        _finished.cache_clear()  # what it counts is unknown
+        _of_stream.cache_clear()  # what it counts is unknown
         raise
 
 
-def _counts(groups: int) -> Array:
-    """How many blocks of each group of channels have left what they found: 0 before a launch, and again behind it."""
-    stream = xp.cuda.get_current_stream()
-    if stream.is_capturing():  # what is kept would be set to 0 when the graph runs, perhaps never
-        return xp.zeros(groups, dtype=xp.int64)
-    return _finished(active_backend(), stream.ptr, groups)
+def _finished(groups: int) -> Array:
+    """How many blocks of each group have left what they found: 0 whenever no kernel of the stream is running."""
+    now = recording()
+    if now is None:
+        return _of_stream(active_backend(), xp.cuda.get_current_stream().ptr, groups)
+    purpose = "blocks that have finished", groups  # a graph begins at 0 each time, whatever became of others
+    if purpose not in now.memory:
+        now.memory[purpose] = xp.zeros(groups, dtype=xp.int64)
+    return now.memory[purpose]
 
 
 @functools.cache
-def _finished(backend: str, stream: int, groups: int) -> Array:
-    """Kept for each stream, whose kernels run one after the other."""
+def _of_stream(backend: str, stream: int, groups: int) -> Array:
     return xp.zeros(groups, dtype=xp.int64)
 
 
@@ -136,7 +139,7 @@ def _statistics(
     stand_in = made.center  # of the right type, and not looked at
     before = (x, *(stand_in if each is None else each for each in given))
     counted = running.batches is not None
-    batches = running.batches if counted else _counts(1)  # not looked at
+    batches = running.batches if counted else _finished(1)  # not looked at
     flags = (int(weight is not None), int(running.mean is not None), int(counted))
     _launch_sums(BATCH_NORM_STATISTICS, share, (*before, batches), (mean, var, *made), eps, running.momentum, *flags)
     return mean, var, made
