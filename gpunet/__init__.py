@@ -1,11 +1,15 @@
+# ruff: noqa: F405  (some names are imported only when somebody asks for them, see __getattr__)
 """gpunet: a GPU array framework for convolutional and residual image classifiers. CuPy on a GPU, NumPy without one."""
 
 import importlib as _importlib
+import math as _math
 from typing import Any as _Any
+from typing import TypeAlias as _TypeAlias
+from typing import TypeGuard as _TypeGuard
 
 import numpy as _np
 
-from gpunet import amp, data, errors, functional, models, nn, optim, testing
+from gpunet import amp, autograd, cuda, data, errors, functional, functions, fx, jit, models, nn, optim, testing, utils
 from gpunet.backend import (
     active_backend,
     asarray,
@@ -15,21 +19,50 @@ from gpunet.backend import (
     to_cpu,
     use_backend,
 )
-from gpunet.functional import cat, maximum, minimum, stack, where
+from gpunet.device import device
+from gpunet.functional import (
+    cat,
+    dropout,
+    flatten,
+    log_softmax,
+    maximum,
+    minimum,
+    relu,
+    sigmoid,
+    softmax,
+    stack,
+    tanh,
+    where,
+)
+from gpunet.functions import *  # noqa: F403
 from gpunet.graph import cuda_graph
 from gpunet.ops.operation import Operation
-from gpunet.tape import is_grad_enabled, no_grad
+from gpunet.tape import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from gpunet.tensor import Tensor, apply, as_tensor, tensor
 from gpunet.version import __version__
 
 float16, float32, float64 = _np.float16, _np.float32, _np.float64
-uint8, int32, int64 = _np.uint8, _np.int32, _np.int64
+half, float, double = float16, float32, float64
+uint8, int8, int16, int32, int64 = _np.uint8, _np.int8, _np.int16, _np.int32, _np.int64
+dtype, finfo, iinfo = _np.dtype, _np.finfo, _np.iinfo
+e, inf, nan, pi = _math.e, _math.inf, _math.nan, _math.pi
+Size: _TypeAlias = tuple[int, ...]
+short, int, long, bool = int16, int32, int64, _np.bool_
+# How values lie in memory is left to gpunet; these names are taken where PyTorch takes them.
+contiguous_format, channels_last, preserve_format = "contiguous_format", "channels_last", "preserve_format"
+
+
+def is_tensor(obj: _Any) -> _TypeGuard[Tensor]:
+    """Whether it is a Tensor."""
+    return isinstance(obj, Tensor)
 
 
 def __getattr__(name: str) -> _Any:
     """Import what trains networks and looks at them only when somebody asks for it: `import gpunet` stays light."""
     if name in ("report", "train", "visualize"):
         return _importlib.import_module(f"gpunet.{name}")
+    if name == "save":
+        return _importlib.import_module("gpunet.train.objects").save
     if name in ("Classifier", "load"):
         return getattr(_importlib.import_module("gpunet.classifier"), name)
     raise AttributeError(f"module 'gpunet' has no attribute {name!r}")
@@ -38,6 +71,7 @@ def __getattr__(name: str) -> _Any:
 __all__ = [
     "Classifier",
     "Operation",
+    "Size",
     "Tensor",
     "__version__",
     "active_backend",
@@ -45,35 +79,74 @@ __all__ = [
     "apply",
     "as_tensor",
     "asarray",
+    "autograd",
+    "bool",
     "cat",
+    "channels_last",
+    "contiguous_format",
+    "cuda",
     "cuda_graph",
     "data",
+    "device",
+    "double",
+    "dropout",
+    "dtype",
+    "e",
+    "enable_grad",
     "errors",
+    "finfo",
+    "flatten",
+    "float",
     "float16",
     "float32",
     "float64",
     "functional",
+    "functions",
+    "fx",
     "get_num_threads",
+    "half",
+    "iinfo",
+    "inf",
+    "inference_mode",
+    "int",
+    "int8",
+    "int16",
     "int32",
     "int64",
     "is_grad_enabled",
+    "is_tensor",
+    "jit",
     "load",
+    "log_softmax",
+    "long",
     "manual_seed",
     "maximum",
     "minimum",
     "models",
+    "nan",
     "nn",
     "no_grad",
     "optim",
+    "pi",
+    "preserve_format",
+    "relu",
     "report",
+    "save",
+    "set_grad_enabled",
     "set_num_threads",
+    "short",
+    "sigmoid",
+    "softmax",
     "stack",
+    "tanh",
     "tensor",
     "testing",
     "to_cpu",
     "train",
     "uint8",
     "use_backend",
+    "utils",
     "visualize",
     "where",
 ]
+__all__ += functions.__all__

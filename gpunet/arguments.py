@@ -128,6 +128,8 @@ def axes_of(dim: int | Sequence[int] | None, ndim: int, what: str) -> tuple[int,
         ArgumentError: if one comes twice.
     """
     dims = dim if isinstance(dim, list | tuple) else () if dim is None else (dim,)
+    if not ndim and all(not isinstance(one, bool) and one in (0, -1) for one in dims):
+        return ()  # a single number counts as a vector of one
     axes = tuple(axis_of(one, ndim, what) for one in dims or range(ndim))
     if len(set(axes)) != len(axes):
         raise ArgumentError(f"{what} got a dimension twice: {dim}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from gpunet.nn import Module, evaluation_mode
 from gpunet.tape import no_grad
 from gpunet.tensor import Tensor
 from gpunet.train import RunFolder, load_weights, read_input
+from gpunet.train.objects import load_object
 
 __all__ = ["Classifier", "load"]
 
@@ -152,10 +154,11 @@ def _is_to_be_read(image: Any) -> bool:
     return isinstance(image, str | os.PathLike) or is_picture(image)
 
 
-def load(folder: str | os.PathLike[str]) -> Classifier:
+def load(folder: str | os.PathLike[str] | Any, map_location: Any = None, weights_only: bool = True) -> Any:
     """Build the model of a run again and load its weights, on the active backend; it is in evaluation mode.
 
-    The dataset that it was trained on is not needed.
+    The dataset that it was trained on is not needed. Given a file instead of a folder, or one that is open, it is the
+    opposite of `gpunet.save`, and gives what is in there.
 
     Example, after `gpunet train --out runs/digits`:
 
@@ -163,13 +166,17 @@ def load(folder: str | os.PathLike[str]) -> Classifier:
         classifier.predict(gpunet.data.Digits(train=False).images[:5])
 
     Args:
-        folder: what `gpunet train` wrote into.
+        folder: what `gpunet train` wrote into; or a file.
+        map_location: of a file, the device, which is that of the active backend.
+        weights_only: of a file: nothing in it can run in any case.
 
     Raises:
-        FileError: if the folder holds no run, or a file of it is damaged.
+        FileError: if the folder holds no run, or a file is damaged.
         ArgumentError: if it was made with a model that this version does not know.
         StateDictError: if the weights do not fit the model.
     """
+    if hasattr(folder, "read") or (isinstance(folder, str | os.PathLike) and Path(folder).is_file()):
+        return load_object(folder, map_location)
     run = RunFolder(folder)
     config = run.read_config()
     classes, recipe, size = read_input(config, run.config_path)

@@ -7,9 +7,12 @@ What nothing refers to any more is gone, and the activations with it, by referen
 from __future__ import annotations
 
 import heapq
+from collections.abc import Collection, Iterable
+from typing import Any
 
 from gpunet.backend import Array, quiet, xp
 from gpunet.errors import GradientError, OutOfMemoryError
+from gpunet.hooks import Hooks
 from gpunet.mode import Mode, ModeSwitch
 from gpunet.ops.activation import Masked
 from gpunet.ops.arithmetic import add
@@ -17,16 +20,28 @@ from gpunet.ops.operation import Operation
 from gpunet.ops.waiting import Waiting, computed, is_waiting
 from gpunet.ops.writing import changed_since, now
 
-__all__ = ["Leaf", "Node", "backward", "is_grad_enabled", "no_grad"]
+__all__ = [
+    "Leaf",
+    "Node",
+    "backward",
+    "backward_from",
+    "enable_grad",
+    "gradients_of",
+    "inference_mode",
+    "is_grad_enabled",
+    "no_grad",
+    "set_grad_enabled",
+]
 
 
 class Leaf:
     """The start of a path: a Tensor that the user made with requires_grad, such as a weight. Collects its gradient."""
 
-    __slots__ = ("dtype", "grad", "shape")
+    __slots__ = ("dtype", "grad", "hooks", "shape")
 
     def __init__(self, array: Array) -> None:
         self.grad: Array | None = None
+        self.hooks: Hooks | None = None
         self.describe(array)
 
     def describe(self, array: Array) -> None:
@@ -37,16 +52,18 @@ class Leaf:
 class Node:
     """One recorded operation. `inputs` holds None for each input that needs no gradient; `shape` is the output's."""
 
-    __slots__ = ("inputs", "operation", "sequence", "shape")
+    __slots__ = ("grad", "hooks", "inputs", "operation", "sequence", "shape")
 
     def __init__(self, operation: Operation, inputs: tuple[Node | Leaf | None, ...], shape: tuple[int, ...]) -> None:
         self.operation: Operation | None = operation
         self.inputs = inputs
         self.shape = shape
         self.sequence = now()
+        self.grad: Array | None = None  # only where `Tensor.retain_grad` asks for it
+        self.hooks: Hooks | None = None
 
-    def run_backward(self, grad: Array) -> tuple[Array | None, ...]:
-        """The gradients by the inputs. Lets go of the operation, and so of every array that it had kept.
+    def run_backward(self, grad: Array, keep: bool = False) -> tuple[Array | None, ...]:
+        """The gradients by the inputs. Lets go of the operation, and so of every array that it had kept, unless asked.
 
         Raises:
             GradientError: if that has happened before, if what the operation kept has been written over since, or if
@@ -55,14 +72,17 @@ class Node:
         if self.operation is None:
             raise GradientError(
                 "backward has already run through this part of the graph and released what it had kept; "
-                "run the forward pass again, or add the losses up and call backward once"
+                "run the forward pass again, add the losses up and call backward once, or call it with "
+                "retain_graph=True before"
             )
         if changed_since(self.sequence, self.operation):
             raise GradientError(
                 f"{type(self.operation).__name__} needs for its gradient a Tensor that has been changed in place; "
                 "change a clone(), or change it after backward"
             )
-        operation, self.operation = self.operation, None
+        operation = self.operation
+        if not keep:
+            self.operation = None
         try:
             parts = operation.backward(grad)
         except OutOfMemoryError:
@@ -99,25 +119,99 @@ class no_grad(ModeSwitch):
         super().__init__(_grad_mode, False)
 
 
-def backward(root: Node | Leaf, grad: Array) -> None:
+class enable_grad(ModeSwitch):
+    """Record inside this block, or inside the function it decorates, although it is within `no_grad`."""
+
+    def __init__(self) -> None:
+        super().__init__(_grad_mode, True)
+
+
+class set_grad_enabled(ModeSwitch):
+    """Record from now on, or not; as a block, or as what decorates a function, only there.
+
+    Example:
+        >>> with set_grad_enabled(False):
+        ...     is_grad_enabled()
+        False
+    """
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__(_grad_mode, bool(mode))
+        self._outside = _grad_mode.enabled
+        _grad_mode.enabled = self.enabled
+
+    def __enter__(self) -> set_grad_enabled:
+        self._before.append(self._outside)
+        _grad_mode.enabled = self.enabled
+        return self
+
+    def __call__(self, function: Any) -> Any:
+        """Decorate a function; outside of it everything is as before."""
+        _grad_mode.enabled = self._outside
+        return super().__call__(function)
+
+
+class inference_mode(ModeSwitch):
+    """`no_grad` under PyTorch's other name. What is computed here can be used anywhere afterwards."""
+
+    def __init__(self, mode: bool = True) -> None:
+        super().__init__(_grad_mode, _grad_mode.enabled and not mode)
+
+
+def backward(root: Node | Leaf, grad: Array, keep: bool = False) -> None:
     """Walk back from `root`, adding to each Leaf the gradient of the loss by it; `grad` is the gradient by the root.
 
-    Nodes are visited from the latest to the earliest. An operation is always recorded after its inputs, so whenever a
-    node is reached, every path that leads back to it has already delivered its part: no recursion, no sorting.
+    Args:
+        keep: whether the operations keep what they need to go back once more.
 
     Raises:
         GradientError: if a gradient is not of the shape of what it is the gradient by.
     """
-    gradients: dict[Node | Leaf, Array] = {root: grad}
+    backward_from([(root, grad)], keep)
+
+
+def backward_from(roots: Iterable[tuple[Node | Leaf, Array]], keep: bool = False) -> None:
+    """`backward` from several roots at once, each with the gradient by it."""
+    with quiet():
+        for leaf, total in gradients_of(roots, keep=keep).items():
+            if isinstance(leaf, Leaf):
+                leaf.grad = total if leaf.grad is None else xp.add(leaf.grad, total, out=total)
+
+
+def gradients_of(
+    roots: Iterable[tuple[Node | Leaf, Array]], by: Collection[Node | Leaf] = (), keep: bool = False
+) -> dict[Node | Leaf, Array]:
+    """The gradients by every Leaf that is reached walking back from some roots, and by the nodes `by`.
+
+    Nodes are visited from the latest to the earliest. An operation is always recorded after its inputs, so whenever a
+    node is reached, every path that leads back to it has already delivered its part: no recursion, no sorting.
+
+    Args:
+        roots: each with the gradient of the loss by it.
+
+    Raises:
+        GradientError: if a gradient is not of the shape of what it is the gradient by.
+    """
+    gradients: dict[Node | Leaf, Array] = {}
+    wanted: dict[Node | Leaf, Array] = {}
     queue: list[tuple[int, Node]] = []
-    if isinstance(root, Node):
-        heapq.heappush(queue, (-root.sequence, root))
+    for root, grad in roots:
+        if root in gradients:
+            gradients[root] = add(gradients[root], grad)
+            continue
+        gradients[root] = grad
+        if isinstance(root, Node):
+            heapq.heappush(queue, (-root.sequence, root))
     with quiet():
         while queue:
             node = heapq.heappop(queue)[1]
             grad = gradients.pop(node)
+            if node.hooks or node in by:
+                grad = _through_hooks(node, computed(grad))
+                if node in by:
+                    wanted[node] = grad
             kind = type(node.operation)
-            parts = node.run_backward(grad)
+            parts = node.run_backward(grad, keep)
             if isinstance(grad, Waiting) and not is_waiting(grad):
                 grad = grad.value  # which a part may be
             for target, part in zip(node.inputs, parts, strict=True):
@@ -140,9 +234,16 @@ def backward(root: Node | Leaf, grad: Array) -> None:
                     part = part.copy(order="K")  # a leaf keeps its gradient, and clipping writes into it
                 gradients[target] = part
         for leaf, total in gradients.items():
-            if isinstance(leaf, Leaf):
-                total = xp.asarray(total, dtype=leaf.dtype)
-                leaf.grad = total if leaf.grad is None else xp.add(leaf.grad, total, out=total)
+            if isinstance(leaf, Leaf):  # as are all that are left
+                wanted[leaf] = _through_hooks(leaf, xp.asarray(total, dtype=leaf.dtype))
+    return wanted
+
+
+def _through_hooks(place: Node | Leaf, grad: Array) -> Array:
+    """What the hooks that were registered there make of a gradient, one after the other."""
+    for hook in tuple((place.hooks or {}).values()):
+        grad = hook(grad)
+    return grad
 
 
 def _takes_waiting(target: Node | Leaf) -> bool:

@@ -10,7 +10,7 @@ import functools
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from weakref import ref
 
 import numpy as np
@@ -41,6 +41,7 @@ from gpunet.backend import (
     to_cpu,
     xp,
 )
+from gpunet.device import check_device, device, is_device, of_backend
 from gpunet.errors import (
     ArgumentError,
     BackendError,
@@ -50,7 +51,25 @@ from gpunet.errors import (
     OutOfMemoryError,
     ShapeError,
 )
-from gpunet.ops.arithmetic import Abs, Add, Clamp, Divide, Exp, Log, Multiply, Negate, Power, Reciprocal, Sqrt, Subtract
+from gpunet.hooks import Hooks, RemovableHandle
+from gpunet.ops.arithmetic import (
+    Abs,
+    Add,
+    Clamp,
+    Divide,
+    Exp,
+    Log,
+    Maximum,
+    Minimum,
+    Multiply,
+    Negate,
+    Power,
+    Reciprocal,
+    Remainder,
+    Sqrt,
+    Subtract,
+    Where,
+)
 from gpunet.ops.half import float32_inside
 from gpunet.ops.matmul import MatMul
 from gpunet.ops.operation import Operation
@@ -76,7 +95,8 @@ class Extreme(NamedTuple):
 class Tensor:
     """An array of the active backend that remembers how it was computed.
 
-    Made by `gpunet.tensor`; results of operations are Tensors, too. Methods have PyTorch's names and meanings.
+    Made by `gpunet.tensor`; results of operations are Tensors, too. Methods have PyTorch's names and meanings. Those
+    that can be done without here are written as functions, in `gpunet.functions`, which makes methods of them.
 
     Attributes:
         host_range: the smallest and the largest value of labels, or of probabilities of classes, that came from the
@@ -152,6 +172,31 @@ class Tensor:
         """The Tensor with its dimensions in reverse order."""
         return self.permute(*reversed(range(self.ndim)))
 
+    @property
+    def mT(self) -> Tensor:  # noqa: N802
+        """The Tensor with its last two dimensions exchanged."""
+        return self.transpose(-2, -1)
+
+    @property
+    def device(self) -> device:
+        """Where the values lie: the device of the active backend, but for what was made on another."""
+        waits = isinstance(self._array, Waiting)
+        return of_backend(active_backend() if waits else backend_of(self._array))
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether the values lie on a GPU, or its stand-in."""
+        return self.device.type == "cuda"
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that the elements take up."""
+        return self.numel() * self.element_size()
+
+    def element_size(self) -> int:
+        """The bytes that an element takes up."""
+        return int(self.dtype.itemsize)
+
     def size(self, dim: int | None = None) -> Any:
         """The shape, or the size of one dimension."""
         return self.shape if dim is None else self.shape[axis_of(dim, self.ndim, "size")]
@@ -163,6 +208,10 @@ class Tensor:
     def numel(self) -> int:
         """The number of elements."""
         return math.prod(self._array.shape)
+
+    def nelement(self) -> int:
+        """The number of elements."""
+        return self.numel()
 
     def is_floating_point(self) -> bool:
         """Whether the numbers are floats: only those can have gradients."""
@@ -226,9 +275,7 @@ class Tensor:
     @property
     def grad(self) -> Tensor | None:
         """The gradient that `backward` has collected so far, as a Tensor without history."""
-        if isinstance(self._node, tape.Leaf) and self._node.grad is not None:
-            return own(self._node.grad)
-        return None
+        return None if self._node is None or self._node.grad is None else own(self._node.grad)
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
@@ -243,11 +290,61 @@ class Tensor:
                 raise DTypeError(f"the gradient holds {value.dtype}, expected the type of its Tensor, {self.dtype}")
         self._node.grad = None if value is None else value.array
 
-    def backward(self, gradient: Tensor | None = None) -> None:
+    @property
+    def grad_fn(self) -> tape.Node | None:
+        """The place on the tape of what computed this Tensor, None for a leaf."""
+        return self._node if isinstance(self._node, tape.Node) else None
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Let gradients reach this Tensor, or stop them; returns the Tensor itself."""
+        self.requires_grad = requires_grad
+        return self
+
+    def retain_grad(self) -> None:
+        """Keep the gradient in `.grad`, although this Tensor was computed.
+
+        Raises:
+            GradientError: if no gradient reaches it.
+        """
+        node = self._node
+        if isinstance(node, tape.Node):
+
+            def keep(gradient: Tensor) -> None:
+                node.grad = gradient.array if node.grad is None else node.grad + gradient.array
+
+            self.register_hook(keep)
+        elif node is None:
+            raise GradientError("retain_grad expects a Tensor that requires grad")
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
+        """Call `hook(gradient)` when the gradient by this Tensor is complete; what it returns takes its place.
+
+        Raises:
+            GradientError: if no gradient reaches this Tensor; later, if the hook returns none of the same shape.
+        """
+        if self._node is None:
+            raise GradientError("register_hook expects a Tensor that requires grad")
+
+        def on_arrays(grad: Array) -> Array:
+            replacement = hook(own(grad))
+            if replacement is None:
+                return grad
+            if not isinstance(replacement, Tensor) or replacement.shape != grad.shape:
+                raise GradientError(f"a hook is expected to return None or a gradient of shape {grad.shape}")
+            return replacement.array
+
+        self._node.hooks = Hooks() if self._node.hooks is None else self._node.hooks
+        return self._node.hooks.add(on_arrays)
+
+    def backward(
+        self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False
+    ) -> None:
         """Compute the gradient of this Tensor by every Tensor that it was computed from, and add it to their `.grad`.
 
         Args:
             gradient: the gradient of the loss by this Tensor; may be left out where this Tensor is the loss itself.
+            retain_graph: True keeps what is needed to go through the history once more.
+            create_graph: must be False: there are no gradients of gradients.
 
         Shape:
             gradient: the shape of this Tensor.
@@ -257,7 +354,14 @@ class Tensor:
                 backward has run through its history before.
             ShapeError: if `gradient` has another shape.
             DTypeError: if `gradient` is not a Tensor.
+            ArgumentError: if `create_graph` is asked for.
         """
+        tape.backward(*self._seed(gradient, create_graph), keep=bool(retain_graph))
+
+    def _seed(self, gradient: Tensor | None, create_graph: bool = False) -> tuple[tape.Node | tape.Leaf, Array]:
+        """The place on the tape where `backward` starts, and the gradient of the loss by it."""
+        if create_graph:
+            raise ArgumentError("create_graph=True is not supported: gradients have no history of their own")
         if self._node is None:
             raise GradientError(
                 "backward expects a Tensor with a history; none of the Tensors this one was computed from has "
@@ -277,13 +381,18 @@ class Tensor:
                 raise ShapeError(f"backward expects a gradient of shape {self.shape}, got {gradient.shape}")
             check_active(gradient.array, "the gradient")
             seed = xp.array(gradient.array, dtype=self.dtype)
-        tape.backward(self._node, seed)
+        return self._node, seed
 
     def detach(self) -> Tensor:
         """The same memory without its history."""
         detached = own(self.array)
         detached.share_with(self)
         return detached
+
+    def detach_(self) -> Tensor:
+        """Forget the history of this Tensor; returns the Tensor itself."""
+        self._node = None
+        return self
 
     # ------------------------------------------------------------------ in place
 
@@ -378,6 +487,12 @@ class Tensor:
     def __ipow__(self, other: Any) -> Tensor:
         return self.become(self**other)
 
+    def __imod__(self, other: Any) -> Tensor:
+        return self.become(self % other)
+
+    def __ifloordiv__(self, other: Any) -> Tensor:
+        return self.become(self // other)
+
     def add_(self, other: Any, alpha: float = 1) -> Tensor:
         """`x += alpha * other`, in place."""
         return self.become(self + (other if alpha == 1 else other * alpha))
@@ -394,7 +509,7 @@ class Tensor:
         """`x /= other`, in place."""
         return self.become(self / other)
 
-    def clamp_(self, min: float | None = None, max: float | None = None) -> Tensor:
+    def clamp_(self, min: Any = None, max: Any = None) -> Tensor:
         """`clamp` in place."""
         return self.become(self.clamp(min, max))
 
@@ -540,6 +655,18 @@ class Tensor:
     def __rtruediv__(self, other: Any) -> Tensor:
         return _binary(Reciprocal(), other, _as_float(self))
 
+    def __mod__(self, other: Any) -> Tensor:
+        return _remainder(self, other)
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return _remainder(other, self)
+
+    def __floordiv__(self, other: Any) -> Tensor:
+        return _floor_divide(self, other)
+
+    def __rfloordiv__(self, other: Any) -> Tensor:
+        return _floor_divide(other, self)
+
     def __pow__(self, other: Any) -> Tensor:
         return _binary(Power(), self, other)
 
@@ -598,18 +725,23 @@ class Tensor:
         """The absolute value, element by element."""
         return apply(Abs(), self)
 
-    def clamp(self, min: float | None = None, max: float | None = None) -> Tensor:
-        """Every value brought within [min, max]; a bound may be left out.
+    def clamp(self, min: Any = None, max: Any = None) -> Tensor:
+        """Every value brought within [min, max]; a bound may be left out, or be a Tensor of bounds.
 
         Raises:
-            ArgumentError: if both are, or one does not fit the type of the values.
-            DTypeError: if a bound is not a number.
+            ArgumentError: if both are left out, or one does not fit the type of the values.
+            ShapeError: if the shapes of Tensors do not broadcast.
         """
         if min is None and max is None:
             raise ArgumentError("clamp expects at least one of min and max")
         low, high = (None if bound is None else operand(bound) for bound in (min, max))
         if isinstance(low, Tensor) or isinstance(high, Tensor):
-            raise DTypeError("clamp expects numbers; for bounds that differ use gpunet.maximum and gpunet.minimum")
+            clamped = self
+            for bound, compare in ((low, operator.lt), (high, operator.gt)):
+                if bound is not None:
+                    outside = compare(clamped, bound)
+                    clamped = apply(Where(outside.array), bound, clamped)
+            return clamped
         fractional = isinstance(low, float) or isinstance(high, float)
         clamped = _as_float(self) if fractional else self
         for bound in (low, high):
@@ -697,23 +829,41 @@ class Tensor:
             raise DTypeError(f"mean expects floats, got {self.dtype}; convert with .float()")
         return apply(Mean(axes_of(dim, self.ndim, "mean"), flag(keepdim, _KEEPDIM)), self)
 
-    def var(self, dim: int | Sequence[int] | None = None, correction: int = 1, keepdim: bool = False) -> Tensor:
+    def var(
+        self,
+        dim: int | Sequence[int] | None = None,
+        correction: float | None = 1,
+        keepdim: bool = False,
+        unbiased: bool | None = None,
+    ) -> Tensor:
         """The variance: `sum (x - mean)^2 / (n - correction)`; correction 0 is the biased one of batch norm.
 
         NaN or infinite where there are no more than `correction` values.
+
+        Args:
+            unbiased: True is correction 1, False is correction 0.
         """
+        if unbiased is not None:
+            correction = int(flag(unbiased, "unbiased"))
+        correction = 1 if correction is None else correction
         axes = axes_of(dim, self.ndim, "var")
         count = math.prod(self.shape[axis] for axis in axes)
         deviation = self - self.mean(axes, keepdim=True)
         return (deviation * deviation).sum(axes, keepdim=keepdim) / max(0, count - correction)
 
-    def max(self, dim: int | None = None, keepdim: bool = False) -> Any:
-        """The largest value of all, or along a dimension the pair (values, indices). NaN wins."""
-        return self._extreme(dim, keepdim, largest=True)
+    def max(self, dim: int | Tensor | None = None, keepdim: bool = False) -> Any:
+        """The largest value of all, or along a dimension the pair (values, indices). NaN wins.
 
-    def min(self, dim: int | None = None, keepdim: bool = False) -> Any:
-        """The smallest value of all, or along a dimension the pair (values, indices). NaN wins."""
-        return self._extreme(dim, keepdim, largest=False)
+        With a Tensor in the place of the dimension, the larger of each two values: `gpunet.maximum`.
+        """
+        return _binary(Maximum(), self, dim) if isinstance(dim, Tensor) else self._extreme(dim, keepdim, largest=True)
+
+    def min(self, dim: int | Tensor | None = None, keepdim: bool = False) -> Any:
+        """The smallest value of all, or along a dimension the pair (values, indices). NaN wins.
+
+        With a Tensor in the place of the dimension, the smaller of each two values: `gpunet.minimum`.
+        """
+        return _binary(Minimum(), self, dim) if isinstance(dim, Tensor) else self._extreme(dim, keepdim, largest=False)
 
     def _extreme(self, dim: int | None, keepdim: bool, largest: bool) -> Tensor | Extreme:
         name = "max" if largest else "min"
@@ -738,9 +888,10 @@ class Tensor:
         return self._where_extreme(xp.argmin, dim, keepdim, "argmin")
 
     def _where_extreme(self, find: Callable[..., Array], dim: int | None, keepdim: bool, name: str) -> Tensor:
-        if dim is None:
+        if dim is None or (not self.ndim and axes_of(dim, 0, name) == ()):
             self._check_not_empty(range(self.ndim), name)
-            return own(xp.asarray(find(self.array)))
+            found = xp.asarray(find(self.array))
+            return own(found.reshape((1,) * self.ndim) if flag(keepdim, _KEEPDIM) else found)
         axis = axis_of(dim, self.ndim, name)
         self._check_not_empty([axis], name)
         found = xp.asarray(find(self.array, axis=axis))
@@ -827,12 +978,10 @@ class Tensor:
             raise ShapeError(f"cannot expand a Tensor of shape {self.shape} to {wanted}")
         return apply(Expand(sizes), self)
 
-    def squeeze(self, dim: int | None = None) -> Tensor:
-        """Without its dimensions of size 1, or without one of them."""
-        if dim is None:
-            return self.reshape(tuple(size for size in self.shape if size != 1))
-        axis = axis_of(dim, self.ndim, "squeeze")
-        return self.reshape(self.shape[:axis] + self.shape[axis + 1 :]) if self.shape[axis] == 1 else self
+    def squeeze(self, dim: int | Sequence[int] | None = None) -> Tensor:
+        """Without its dimensions of size 1, or without those of them that are named."""
+        axes = () if dim == () else axes_of(dim, self.ndim, "squeeze")
+        return self.reshape(tuple(size for axis, size in enumerate(self.shape) if size != 1 or axis not in axes))
 
     def unsqueeze(self, dim: int) -> Tensor:
         """With a new dimension of size 1 in front of `dim`."""
@@ -850,19 +999,70 @@ class Tensor:
 
     # ------------------------------------------------------------------ type of number
 
-    def to(self, dtype: DType) -> Tensor:
-        """The values as another type of number; gradients flow between floats.
+    def to(
+        self,
+        *target: Any,
+        dtype: DType = None,
+        device: Any = None,
+        non_blocking: bool = False,
+        copy: bool = False,
+        memory_format: Any = None,
+    ) -> Tensor:
+        """The values as another type of number, `x.to(float16)`, as that of another Tensor, or on a device.
+
+        Gradients flow between floats. The device is that of the active backend; from a GPU, "cpu" makes a copy, to look
+        at and to write to files. How the values lie in memory is left to gpunet.
 
         Raises:
-            DTypeError: if `dtype` is none that a Tensor can hold. The device is that of the active backend.
+            DTypeError: if there is no such type of number that a Tensor can hold.
+            BackendError: if the device is not that of the active backend.
+            ArgumentError: for anything else.
         """
-        dtype = number_type(dtype)
-        if dtype == self.dtype:
-            return self
-        if dtype.kind != "f":
+        for each in target:
+            if isinstance(each, Tensor):
+                dtype = each.dtype
+            elif is_device(each):
+                device = each
+            elif not isinstance(each, bool):  # non_blocking, and copy
+                dtype = number_type(each)
+        moved = self if device is None else self._on(device)
+        wanted = moved.dtype if dtype is None else number_type(dtype)
+        if wanted == moved.dtype:
+            return moved.clone() if copy and moved is self else moved
+        if wanted.kind != "f":
             with quiet():
-                return own(self.array.astype(dtype))
-        return apply(Cast(dtype), self)
+                return own(moved.array.astype(wanted))
+        return apply(Cast(wanted), moved)
+
+    def _on(self, wanted: Any) -> Tensor:
+        if device(wanted).type == "cpu" and self.is_cuda:
+            return own(to_cpu(self.array))
+        check_device(wanted, "to")
+        return self
+
+    def cpu(self) -> Tensor:
+        """The Tensor itself on the NumPy backend; from a GPU a copy without history, to look at and to save."""
+        return self.to("cpu")
+
+    def cuda(self, device: Any = "cuda", non_blocking: bool = False) -> Tensor:
+        """The Tensor itself on the backend of the GPU; elsewhere an error says how to get there."""
+        return self.to("cuda" if device is None else device)
+
+    def contiguous(self, memory_format: Any = None) -> Tensor:
+        """The Tensor itself: how the values lie in memory is left to gpunet, and `view` copies where it must."""
+        return self
+
+    def is_contiguous(self, memory_format: Any = None) -> bool:
+        """True: see `contiguous`."""
+        return True
+
+    def type(self, dtype: DType) -> Tensor:
+        """`to` another type of number."""
+        return self.to(number_type(dtype))
+
+    def type_as(self, other: Tensor) -> Tensor:
+        """The values as the type of number that another Tensor holds."""
+        return self.to(other.dtype)
 
     def float(self) -> Tensor:
         """The values as float32."""
@@ -879,6 +1079,18 @@ class Tensor:
     def long(self) -> Tensor:
         """The values as int64, as labels are."""
         return self.to(np.int64)
+
+    def int(self) -> Tensor:
+        """The values as int32."""
+        return self.to(np.int32)
+
+    def bool(self) -> Tensor:
+        """Whether the values are not 0."""
+        return self.to(np.bool_)
+
+    if TYPE_CHECKING:  # functions of gpunet.functions that are methods, too
+
+        def __getattr__(self, name: str) -> Any: ...
 
 
 @quiet()
@@ -974,7 +1186,7 @@ def own(array: Any, requires_grad: bool = False) -> Tensor:
     return made
 
 
-def tensor(data: Any, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+def tensor(data: Any, dtype: DType = None, requires_grad: bool = False, device: Any = None) -> Tensor:
     """Make a Tensor on the active backend from numbers, nested lists, an array or a Tensor. Always copies.
 
     Python floats become float32 and Python integers int64; an array keeps its type. It may be one of another library,
@@ -984,12 +1196,14 @@ def tensor(data: Any, dtype: DType = None, requires_grad: bool = False) -> Tenso
         DTypeError: if the data are not numbers, or requires_grad is asked for integers.
         ShapeError: if nested lists are ragged.
         ArgumentError: if a number of Python does not fit `dtype`, or 64 bits.
+        BackendError: if `device` is not that of the active backend.
 
     Example:
         >>> tensor([1.0, 2.0], requires_grad=True)
         tensor([1., 2.], requires_grad=True)
     """
     dtype = None if dtype is None else number_type(dtype)
+    check_device(device, "tensor")
     if isinstance(data, Tensor):
         data = data.array
     elif hasattr(data, "dtype"):
@@ -1039,8 +1253,9 @@ def _handed_in(data: Any) -> Array:
     return data
 
 
-def as_tensor(data: Any, dtype: DType = None) -> Tensor:
+def as_tensor(data: Any, dtype: DType = None, device: Any = None) -> Tensor:
     """The data as a Tensor: a Tensor as it is, an array without a copy, anything else through `tensor`."""
+    check_device(device, "as_tensor")
     if isinstance(data, Tensor):
         return data if dtype is None else data.to(dtype)
     if is_array(data) and data.dtype.isnative and not isinstance(data, np.generic):
@@ -1092,6 +1307,29 @@ def _not_a_tensor(value: Any) -> str:
 
 def _as_float(value: Tensor) -> Tensor:
     return value if value.is_floating_point() else value.float()
+
+
+def _remainder(a: Any, b: Any) -> Tensor:
+    _check_divisor(a, b)
+    return _binary(Remainder(), a, b)
+
+
+def _floor_divide(a: Any, b: Any) -> Any:
+    """Constant but for its steps, so a plain result without history."""
+    _check_divisor(a, b)
+    return _compare(operator.floordiv, a, b) if isinstance(a, Tensor) else _compare(_reversed_floordiv, b, a)
+
+
+def _reversed_floordiv(a: Any, b: Any) -> Any:
+    return b // a
+
+
+def _check_divisor(a: Any, b: Any) -> None:
+    def is_whole(value: Any) -> bool:
+        return value.dtype.kind in "biu" if hasattr(value, "dtype") else isinstance(value, int)
+
+    if is_whole(a) and is_whole(b) and bool((operand(b) == 0).any() if hasattr(b, "dtype") else b == 0):
+        raise ArgumentError("a whole number cannot be divided by 0; convert with .float()")
 
 
 def _check_minus(a: Tensor, b: Any) -> None:

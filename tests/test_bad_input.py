@@ -260,9 +260,10 @@ BAD_INPUT = {  # what is wrong: the call, the exception, and words that its mess
         (lambda: setattr(nn.Linear(2, 2), "weight", np.ones((2, 2))), DTypeError, "nn.Parameter", "ndarray"),
     ],
     "type of number": [
-        (lambda: nn.Linear(2, 2).to("cuda"), DTypeError, "'cuda'", "use_backend"),
+        (lambda: nn.Linear(2, 2).to("nonsense"), DTypeError, "'nonsense'"),
         (lambda: nn.Linear(2, 2).to(None), DTypeError, "None"),
     ],
+    "Linear.to": [(lambda: nn.Linear(2, 2).to("cuda:1"), BackendError, "cuda:1", "use_backend")],
     "gradcheck": [
         (lambda: gradcheck(lambda x: x, np.ones(3)), DTypeError, "input 0", "a Tensor", "float64"),
         (lambda: gradcheck(lambda x: 3, tensor(np.ones(3), requires_grad=True)), DTypeError, "return", "int"),

@@ -96,7 +96,7 @@ def test_functions_on_tensors_name_their_shapes():
 
 
 # These take and return whatever the Modules in them do.
-WITHOUT_SHAPE = {"Module", "Sequential", "ModuleList", "Parameter", "IncompatibleKeys"}
+WITHOUT_SHAPE = {"Module", "Sequential", "ModuleDict", "ModuleList", "Parameter", "ParameterDict", "ParameterList"}
 
 
 def test_layers_name_their_shapes():

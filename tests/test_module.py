@@ -234,7 +234,7 @@ def test_walks_go_depth_first_in_the_order_of_assignment():
 def test_walks_take_a_prefix_and_can_stay_at_the_top():
     net = Net()
     assert names(net.named_parameters("net")) == [f"net.{name}" for name in PARAMETERS]
-    assert names(net.named_modules("net")) == ["net"] + [f"net.{name}" for name in MODULES[1:]]
+    assert names(net.named_modules(prefix="net")) == ["net"] + [f"net.{name}" for name in MODULES[1:]]
     assert names(net.named_parameters(recurse=False)) == ["shift"]
     assert names(net.first.named_buffers("first", recurse=False)) == ["first.seen"]
     assert len(list(net.parameters(recurse=False))) == 1

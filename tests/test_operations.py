@@ -37,6 +37,7 @@ from gpunet.ops import (
 )
 from gpunet.ops.adaptive_pooling import AdaptiveAvgPool2d, AdaptiveMaxPool2d
 from gpunet.ops.dropout import Dropout
+from gpunet.ops.elementary import PRECISE, TABLE, Elementary, PreciseElementary
 from gpunet.ops.operation import Operation
 from gpunet.ops.window import Window
 from gpunet.tensor import apply, tensor
@@ -121,11 +122,17 @@ EXAMPLES = {
         Example(lambda: conv.Conv2d(Window((3, 3)), 2), (IMAGES, (6, 2, 3, 3))),
         Example(lambda: conv.Conv2d(Window((1, 1)), 1), (IMAGES, (5, 4, 1, 1), (5,))),
     ],
+    "CumulativeSum": [Example(lambda: reduction.CumulativeSum(0), ((3, 4),))],
     "Divide": [Example(arithmetic.Divide, ((3, 4), (4,)), low=0.5), Example(arithmetic.Divide, ((3, 4), 3.0))],
     "Dropout": [
         Example(lambda: Dropout(0.4, per_channel=False), ((3, 4),)),
         Example(lambda: Dropout(0.4, per_channel=True), (IMAGES,)),
     ],
+    "Elementary": [
+        Example(lambda name=name: Elementary(name), ((3, 4),), low=0.1, high=0.45)
+        for name in sorted(TABLE.keys() - PRECISE - {"acosh"})
+    ]
+    + [Example(lambda: Elementary("acosh"), ((3, 4),), low=1.1, high=2)],
     "Exp": [Example(arithmetic.Exp, ((3, 4),))],
     "Expand": [Example(lambda: shaping.Expand((2, 3, 4)), ((3, 1),))],
     "ExpectedNegativeLog": [Example(loss.ExpectedNegativeLog, ((3, 4, 2), (3, 4, 2)), low=0.1)],
@@ -163,6 +170,9 @@ EXAMPLES = {
     "Minimum": [Example(arithmetic.Minimum, ((3, 4), (4,)))],
     "Multiply": [Example(arithmetic.Multiply, ((3, 4), (3, 1))), Example(arithmetic.Multiply, (2.5, (3, 4)))],
     "Negate": [Example(arithmetic.Negate, ((3, 4),))],
+    "Norm": [
+        Example(lambda p=p: reduction.Norm((1,), False, p), ((3, 4),), low=0.1) for p in (1.0, 2.0, 3.5, -1.0, np.inf)
+    ],
     "Nothing": [Example(lambda: shaping.Nothing((0, 3)), ((0, 3, 4), (4,)))],
     "Pad": [Example(lambda: shaping.Pad(((0, 0), (1, 2)), 0.5), ((3, 4),))],
     "Permute": [Example(lambda: shaping.Permute((2, 0, 1)), ((2, 3, 4),))],
@@ -171,9 +181,22 @@ EXAMPLES = {
         Example(arithmetic.Power, ((3, 4), 3)),
         Example(arithmetic.Power, (2.0, (3, 4))),
     ],
+    "PreciseElementary": [
+        Example(lambda name=name: PreciseElementary(name), ((3, 4),), low=0.1, high=0.9) for name in sorted(PRECISE)
+    ],
+    "Product": [
+        Example(lambda: reduction.Product(1, False), ((3, 4),)),
+        Example(lambda: reduction.Product(0, True), ((3, 4),)),
+    ],
+    "Put": [
+        Example(lambda: shaping.Put((slice(None), asarray(np.array([2, 0]))), False), ((3, 4), (3, 2))),
+        Example(lambda: shaping.Put(asarray(np.array([2, 0, 2])), True), ((3, 4), (3, 4))),
+    ],
     "ReLU": [Example(activation.ReLU, ((3, 4),))],
     "Reciprocal": [Example(arithmetic.Reciprocal, (3.0, (3, 4)), low=0.5)],
+    "Remainder": [Example(arithmetic.Remainder, ((3, 4), (4,)), low=0.4, high=0.9)],
     "Reshape": [Example(lambda: shaping.Reshape((6, 2)), ((3, 4),))],
+    "Same": [Example(shaping.Same, ((3, 4),))],
     "SiLU": [Example(activation.SiLU, ((3, 4),))],
     "Sigmoid": [Example(activation.Sigmoid, ((3, 4),))],
     "Softmax": [Example(lambda: softmax.Softmax(1), ((3, 4),)), Example(lambda: softmax.Softmax(0), ((3, 4),))],
@@ -273,6 +296,23 @@ def as_tensors(example, dtype):
     ]
 
 
+@each_example
+def test_going_back_twice_gives_the_same_twice(numpy_backend, name, example):
+    """As retain_graph=True does: what an operation has kept is neither let go nor written over."""
+    inputs = as_tensors(example, np.float32)
+    output = run(example, inputs)
+    weights = tensor(np.random.default_rng(1).uniform(-1, 1, output.shape), output.dtype)
+    both = []
+    for _ in range(2):
+        for each in inputs:
+            if getattr(each, "requires_grad", False):
+                each.grad = None
+        output.backward(weights, retain_graph=True)
+        both.append([each.grad.numpy().copy() for each in inputs if getattr(each, "requires_grad", False)])
+    for one, other in zip(*both, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def with_gradients(example, dtype, computed=None):
     """The output, and the gradients of the inputs that have one, for a random gradient of the output."""
     inputs = as_tensors(example, dtype)
@@ -329,6 +369,7 @@ SUMS = {
         [(MANY, 2)],
     ),
     "Conv2d": (lambda: conv.Conv2d(Window((1, 1)), 1), [(1, MANY, 1, 1), (2, MANY, 1, 1)]),
+    "CumulativeSum": (lambda: reduction.CumulativeSum(0), [(MANY, 2)]),
     "ExpectedNegativeLog": (loss.ExpectedNegativeLog, [(1, MANY), (1, MANY)]),
     "ConvTranspose2d": (lambda: conv.ConvTranspose2d(Window((1, 1)), 1, (1, 1)), [(1, MANY, 1, 1), (MANY, 2, 1, 1)]),
     "GroupNorm": (lambda: groupnorm.GroupNorm(1, 1e-5), [(2, MANY)]),
@@ -337,17 +378,20 @@ SUMS = {
     "LogSoftmax": (lambda: softmax.LogSoftmax(0), [(MANY, 2)]),
     "MatMul": (matmul.MatMul, [(2, MANY), (MANY, 3)]),
     "Mean": (lambda: reduction.Mean((0,), False), [(MANY, 2)]),
+    "Norm": (lambda: reduction.Norm((0,), False, 2.0), [(MANY, 2)]),
     "Softmax": (lambda: softmax.Softmax(0), [(MANY, 2)]),
     "Sum": (lambda: reduction.Sum((0,), False), [(MANY, 2)]),
 }
 ALL_ONES = {  # what comes out
     "BatchNorm": 0,
     "BatchNormInference": 1 / np.sqrt(1 + 1e-5),
+    "CumulativeSum": np.arange(1, MANY + 1).repeat(2).reshape(MANY, 2),
     "ExpectedNegativeLog": -MANY,
     "GroupNorm": 0,
     "LayerNorm": 0,
     "LogSoftmax": -np.log(MANY),
     "Mean": 1,
+    "Norm": np.sqrt(MANY),
     "Softmax": 1 / MANY,
 }
 
@@ -390,7 +434,8 @@ RULES.update(
     )
 )
 RULES.update(dict.fromkeys(["Add", "Subtract", "Multiply", "Divide", "Maximum", "Minimum", "Where"], WIDER))
-RULES["Concatenate"] = WIDER
+RULES.update(dict.fromkeys(["Concatenate", "Put", "Remainder"], WIDER))
+RULES.update(dict.fromkeys(["CumulativeSum", "Norm", "PreciseElementary", "Product"], PRECISE))
 REFUSES = {  # Tensors of different types outside of autocast: the function that is named, and its inputs
     "Conv2d": ("conv2d", "input", "weight"),
     "ConvTranspose2d": ("conv_transpose2d", "input", "weight"),
@@ -494,6 +539,10 @@ TORCH = {
     "Subtract": lambda torch, x: x - x,
     "Sum": lambda torch, x: x.sum(),
     "Tanh": lambda torch, x: torch.tanh(x),
+    "CumulativeSum": lambda torch, x: x.cumsum(0),
+    "Norm": lambda torch, x: x.norm(),
+    "PreciseElementary": lambda torch, x: x.log1p(),
+    "Product": lambda torch, x: x.prod(),
     "ELU": lambda torch, x: torch.nn.functional.elu(x),
     "CELU": lambda torch, x: torch.nn.functional.celu(x),
     "SELU": lambda torch, x: torch.nn.functional.selu(x),

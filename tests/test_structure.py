@@ -17,22 +17,30 @@ ORDER = [
     "errors",
     "version",
     "mode",
+    "hooks",
     "printable",
     "emulator",  # CUDA on a CPU
     "emulated",  # the stand-in for CuPy
     "backend",
+    "device",
     "ops",
     "tape",
     "arguments",
     "autocast",
     "tensor",
     "functional",
+    "functions",
+    "autograd",
     "testing",
     "nn",
     "optim",
     "graph",
     "amp",
+    "cuda",
+    "fx",
+    "jit",
     "data",
+    "utils",
     "models",
     "train",
     "classifier",
@@ -225,6 +233,7 @@ SHARED = {
 }
 # Beyond that, these modules use it on the host, for a handful of numbers.
 ON_THE_HOST = {
+    "gpunet.nn.init": {"diagonal", "eye", "linalg", "sign", "zeros"},  # starting values are the same on every backend
     "gpunet.ops.pooling": {"arange", "maximum", "minimum"},  # where windows begin and end
     "gpunet.optim.optimizer": {"array"},  # a copy of the state
 }

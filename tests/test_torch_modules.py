@@ -47,7 +47,10 @@ NOT_IN_THE_TABLE = {
     "Hardsigmoid",
     "Identity",
     "Module",
+    "ModuleDict",
     "ModuleList",
+    "ParameterDict",
+    "ParameterList",
     "RReLU",
     "Sequential",
 }

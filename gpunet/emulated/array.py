@@ -354,6 +354,10 @@ class ndarray:
         """The smallest element along axes."""
         return result(np.min, self._values, axis=axis, out=out, keepdims=keepdims)
 
+    def prod(self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: bool = False) -> ndarray:
+        """The product along axes."""
+        return result(np.prod, self._values, axis=axis, dtype=dtype, out=out, keepdims=keepdims)
+
     def argmax(self, axis: Any = None, out: Any = None, dtype: Any = None, keepdims: bool = False) -> ndarray:
         """The place of the first largest element."""
         return _as_type(result(np.argmax, self._values, axis=axis, out=out, keepdims=keepdims), dtype)

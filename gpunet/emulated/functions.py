@@ -13,6 +13,7 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from gpunet.emulated.array import (
+    fresh,
     host_copy,
     index,
     made,
@@ -32,45 +33,69 @@ __all__ = [
     "absolute",
     "add",
     "arange",
+    "arccos",
+    "arccosh",
+    "arcsin",
+    "arcsinh",
+    "arctan",
+    "arctanh",
     "argmax",
     "argmin",
+    "argsort",
     "array",
     "asarray",
     "ascontiguousarray",
     "bincount",
     "broadcast_to",
+    "ceil",
     "clip",
     "concatenate",
     "copyto",
+    "cos",
+    "cosh",
+    "cumprod",
+    "cumsum",
     "einsum",
     "empty",
     "empty_like",
     "exp",
     "expand_dims",
     "expm1",
+    "floor",
     "full",
     "full_like",
     "isfinite",
     "lib",
     "log",
     "log1p",
+    "log2",
+    "log10",
     "matmul",
     "max",
     "maximum",
     "may_share_memory",
     "min",
     "minimum",
+    "moveaxis",
     "multiply",
+    "nonzero",
     "ogrid",
     "ones",
     "ones_like",
+    "remainder",
+    "rint",
     "sign",
+    "sin",
+    "sinh",
     "sqrt",
     "stack",
     "subtract",
     "sum",
+    "tan",
     "tanh",
     "tile",
+    "trunc",
+    "unique",
     "where",
     "zeros",
     "zeros_like",
@@ -195,6 +220,11 @@ def expand_dims(a: ndarray, axis: Any) -> ndarray:
     return view(np.expand_dims(operand(a), axis), a)
 
 
+def moveaxis(a: ndarray, source: Any, destination: Any) -> ndarray:
+    """The view with an axis in another place."""
+    return view(np.moveaxis(operand(a), source, destination), a)
+
+
 def concatenate(tup: Sequence[ndarray], axis: Any = 0, out: Any = None) -> ndarray:
     """Arrays joined along an axis."""
     if len(tup) <= MOST_COPIED:
@@ -258,19 +288,37 @@ class ufunc:
 
 absolute = ufunc(np.absolute)
 add = ufunc(np.add)
+arccos = ufunc(np.arccos)
+arccosh = ufunc(np.arccosh)
+arcsin = ufunc(np.arcsin)
+arcsinh = ufunc(np.arcsinh)
+arctan = ufunc(np.arctan)
+arctanh = ufunc(np.arctanh)
+ceil = ufunc(np.ceil)
+cos = ufunc(np.cos)
+cosh = ufunc(np.cosh)
 exp = ufunc(np.exp)
+expm1 = ufunc(np.expm1)
+floor = ufunc(np.floor)
 isfinite = ufunc(np.isfinite)
 log = ufunc(np.log)
+log10 = ufunc(np.log10)
 log1p = ufunc(np.log1p)
-expm1 = ufunc(np.expm1)
+log2 = ufunc(np.log2)
 matmul = ufunc(np.matmul)
 maximum = ufunc(np.maximum)
 minimum = ufunc(np.minimum)
 multiply = ufunc(np.multiply)
+remainder = ufunc(np.remainder)
+rint = ufunc(np.rint)
 sign = ufunc(np.sign)
+sin = ufunc(np.sin)
+sinh = ufunc(np.sinh)
 sqrt = ufunc(np.sqrt)
 subtract = ufunc(np.subtract)
+tan = ufunc(np.tan)
 tanh = ufunc(np.tanh)
+trunc = ufunc(np.trunc)
 
 
 def where(condition: ndarray, x: Any, y: Any) -> ndarray:
@@ -326,6 +374,39 @@ def argmin(a: ndarray, axis: Any = None, dtype: Any = None, out: Any = None, kee
     """The place of the first smallest element."""
     operand(a)
     return a.argmin(axis, out, dtype, keepdims)
+
+
+def argsort(a: ndarray, axis: Any = -1, kind: Any = None) -> ndarray:
+    """The places of the elements in ascending order, equal ones in the order they come in."""
+    if kind not in (None, "stable"):
+        raise ValueError("kind can only be None or 'stable'")
+    return result(np.argsort, operand(a), axis=axis, kind="stable")
+
+
+def cumsum(a: ndarray, axis: Any = None, dtype: Any = None, out: Any = None) -> ndarray:
+    """The sums so far along an axis."""
+    return result(np.cumsum, operand(a), axis=axis, dtype=dtype, out=out)
+
+
+def cumprod(a: ndarray, axis: Any = None, dtype: Any = None, out: Any = None) -> ndarray:
+    """The products so far along an axis."""
+    return result(np.cumprod, operand(a), axis=axis, dtype=dtype, out=out)
+
+
+def nonzero(a: ndarray) -> tuple[ndarray, ...]:
+    """Where the elements are not 0: for each axis the indices."""
+    counters.functions["nonzero"] += 1
+    refuse_in_capture("nonzero, which waits to know how many there are")
+    return tuple(fresh(each) for each in np.nonzero(operand(a)))
+
+
+def unique(ar: ndarray, return_index: bool = False, return_inverse: bool = False, return_counts: bool = False) -> Any:
+    """Each value once, in ascending order; and which of them each element is, and how often they occur."""
+    counters.functions["unique"] += 1
+    refuse_in_capture("unique, which waits to know how many there are")
+    find: Any = np.unique
+    found = find(operand(ar), return_index, return_inverse, return_counts)
+    return tuple(fresh(each) for each in found) if isinstance(found, tuple) else fresh(found)
 
 
 def bincount(x: ndarray, weights: ndarray | None = None, minlength: int | None = None) -> ndarray:

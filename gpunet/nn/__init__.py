@@ -32,7 +32,7 @@ from gpunet.nn.activation import (
     Threshold,
 )
 from gpunet.nn.batchnorm import BatchNorm1d, BatchNorm2d
-from gpunet.nn.container import ModuleList, Sequential
+from gpunet.nn.container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from gpunet.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, FeatureAlphaDropout, StochasticDepth
 from gpunet.nn.evaluation_mode import evaluation_mode
 from gpunet.nn.linear import Conv1d, Conv2d, ConvTranspose2d, Linear
@@ -162,6 +162,7 @@ __all__ = [
     "MaxUnpool2d",
     "Mish",
     "Module",
+    "ModuleDict",
     "ModuleList",
     "MultiLabelMarginLoss",
     "MultiLabelSoftMarginLoss",
@@ -170,6 +171,8 @@ __all__ = [
     "PReLU",
     "PairwiseDistance",
     "Parameter",
+    "ParameterDict",
+    "ParameterList",
     "PixelShuffle",
     "PixelUnshuffle",
     "PoissonNLLLoss",

@@ -13,10 +13,13 @@ from typing import Any, NamedTuple, TypeVar
 from gpunet.arguments import flag, number_type
 from gpunet.backend import Array, asarray, from_outside
 from gpunet.backend.recording import forgets_gradient, note_part
-from gpunet.errors import ArgumentError, DTypeError, GpunetError, StateDictError
+from gpunet.device import check_device, is_device
+from gpunet.errors import ArgumentError, DTypeError, GpunetError, GradientError, StateDictError
+from gpunet.hooks import Hooks, RemovableHandle
 from gpunet.nn.parameter import Parameter
+from gpunet.ops.shaping import Same
 from gpunet.ops.writing import about_to_write
-from gpunet.tensor import Tensor, own
+from gpunet.tensor import Tensor, apply, own
 
 __all__ = ["IncompatibleKeys", "Module"]
 
@@ -49,6 +52,8 @@ class Module:
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
+    _transient: frozenset[str] = frozenset()  # the names of buffers that are no part of the state
+    _hooks: dict[str, Hooks] | None = None  # by kind; most Modules have none
 
     def __init__(self) -> None:
         for name in ("_parameters", "_buffers", "_modules"):
@@ -65,7 +70,9 @@ class Module:
         """Run `forward`; an error raised on the way is told in which layer it arose."""
         note_part(self)
         try:
-            return self.forward(*args, **kwargs)
+            if self._hooks is None:  # the usual case
+                return self.forward(*args, **kwargs)
+            return self._forward_with_hooks(self._hooks, args, kwargs)
         except GpunetError as error:
             self._locate(error)
             raise
@@ -77,6 +84,100 @@ class Module:
         path = next((name for name, module in self.named_modules() if module is error.origin), "")
         kind = type(error.origin).__name__
         error.layer = f"{path} ({kind})" if path else kind
+
+    # ------------------------------------------------------------------ hooks
+
+    def register_forward_pre_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Call `hook(module, args)` before `forward`; what it returns, unless None, takes the place of the arguments.
+
+        Args:
+            prepend: whether it comes before the hooks that are there.
+            with_kwargs: whether it is `hook(module, args, kwargs)`, and returns both.
+        """
+
+        def run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+            changed = hook(self, args, kwargs) if with_kwargs else hook(self, args)
+            if changed is None:
+                return args, kwargs
+            if with_kwargs:
+                return changed
+            return (changed if isinstance(changed, tuple) else (changed,)), kwargs
+
+        return self._hooks_of("before").add(run, prepend)
+
+    def register_forward_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Call `hook(module, args, output)` after `forward`; what it returns, unless None, takes the output's place.
+
+        Args:
+            prepend: whether it comes before the hooks that are there.
+            with_kwargs: whether it is `hook(module, args, kwargs, output)`.
+        """
+
+        def run(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+            changed = hook(self, args, kwargs, output) if with_kwargs else hook(self, args, output)
+            return output if changed is None else changed
+
+        return self._hooks_of("after").add(run, prepend)
+
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Call `hook(module, grad_input, grad_output)` on the way back, with tuples of one gradient each.
+
+        What it returns, unless None, takes the place of `grad_input`. It is not called where no gradient by the input
+        is wanted. The Module must take one Tensor, and return one.
+
+        Raises:
+            GradientError: later, when the Module runs with several Tensors, or returns anything but one.
+        """
+        return self._hooks_of("back").add(hook, prepend)
+
+    def _hooks_of(self, kind: str) -> Hooks:
+        if self._hooks is None:
+            object.__setattr__(self, "_hooks", {"before": Hooks(), "after": Hooks(), "back": Hooks()})
+        return self._hooks[kind]  # type: ignore[index]
+
+    def _forward_with_hooks(self, hooks: dict[str, Hooks], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        for before in tuple(hooks["before"].values()):
+            args, kwargs = before(args, kwargs)
+        gradients: list[Tensor] = []
+        if hooks["back"]:
+            args = self._watch_input(hooks["back"], args, gradients)
+        output = self.forward(*args, **kwargs)
+        for after in tuple(hooks["after"].values()):
+            output = after(args, kwargs, output)
+        if hooks["back"]:
+            if not isinstance(output, Tensor):
+                raise GradientError(
+                    f"a backward hook of {type(self).__name__} expects one Tensor as its output, got "
+                    f"{type(output).__name__}"
+                )
+            if output.requires_grad:
+                output = apply(Same(), output)
+                output.register_hook(gradients.append)
+        return output
+
+    def _watch_input(self, hooks: Hooks, args: tuple[Any, ...], gradients: list[Tensor]) -> tuple[Any, ...]:
+        """The arguments, with a place on the tape where the gradient by the input passes, after that by the output."""
+        if sum(isinstance(each, Tensor) for each in args) != 1:
+            raise GradientError(f"a backward hook of {type(self).__name__} expects one Tensor as its input")
+
+        def run(grad: Tensor) -> Tensor:
+            for hook in tuple(hooks.values()):
+                changed = hook(self, (grad,), tuple(gradients[-1:]))
+                if changed is not None:
+                    (grad,) = changed if isinstance(changed, tuple) else (changed,)
+            return grad
+
+        def watched(each: Tensor) -> Tensor:
+            each = apply(Same(), each)
+            if each.requires_grad:
+                each.register_hook(run)
+            return each
+
+        return tuple(watched(each) if isinstance(each, Tensor) else each for each in args)
 
     # ------------------------------------------------------------------ parts
 
@@ -122,13 +223,18 @@ class Module:
         """
         self._register(self._parameters, name, parameter, Parameter)
 
-    def register_buffer(self, name: str, tensor: Tensor | None) -> None:
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Add a Tensor that belongs to the state but is not learned, such as a running mean.
+
+        Args:
+            persistent: False keeps it out of `state_dict`: it is converted with the Module, but not saved.
 
         Raises:
             ArgumentError: if it is not a Tensor, the name has a dot in it, or something else has the name.
         """
         self._register(self._buffers, name, tensor, Tensor)
+        if persistent == (name in self._transient):
+            object.__setattr__(self, "_transient", self._transient ^ {name})
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Add a Module under a name.
@@ -137,6 +243,10 @@ class Module:
             ArgumentError: if it is not a Module, the name has a dot in it, or something else has the name.
         """
         self._register(self._modules, name, module, Module)
+
+    def register_module(self, name: str, module: Module | None) -> None:
+        """`add_module` under its other name."""
+        self.add_module(name, module)
 
     def _register(self, store: dict[str, Any], name: str, value: Any, kind: type) -> None:
         where = type(self).__name__
@@ -148,6 +258,42 @@ class Module:
             raise ArgumentError(f"{where}: there is an attribute {name!r} already")
         store[name] = self.__dict__[name] = value
 
+    def get_submodule(self, target: str) -> Module:
+        """The Module of a dotted name, such as "layer1.0.conv1"; "" is this one.
+
+        Raises:
+            AttributeError: if there is none.
+        """
+        module: Any = self
+        for name in target.split(".") if target else ():
+            if not isinstance(getattr(module, name, None), Module):
+                raise AttributeError(f"{type(self).__name__} has no Module {target!r}: {name!r} is none")
+            module = getattr(module, name)
+        return module
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter of a dotted name, such as "layer1.0.conv1.weight".
+
+        Raises:
+            AttributeError: if there is none.
+        """
+        return self._get(target, "_parameters", "parameter")
+
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer of a dotted name, such as "bn1.running_mean".
+
+        Raises:
+            AttributeError: if there is none.
+        """
+        return self._get(target, "_buffers", "buffer")
+
+    def _get(self, target: str, store: str, kind: str) -> Any:
+        path, _, name = target.rpartition(".")
+        found = getattr(self.get_submodule(path), store).get(name)
+        if found is None:
+            raise AttributeError(f"{type(self).__name__} has no {kind} {target!r}")
+        return found
+
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The Modules that this one directly consists of, with their names."""
         return ((name, module) for name, module in self._modules.items() if module is not None)
@@ -156,44 +302,55 @@ class Module:
         """The Modules that this one directly consists of."""
         return (module for _, module in self.named_children())
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This Module and all within it, each once, with their dotted names."""
-        return self._walk(prefix, set())
+    def named_modules(
+        self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Module]]:
+        """This Module and all within it, each once, or under every name it has, with their dotted names.
 
-    def _walk(self, prefix: str, seen: set[int]) -> Iterator[tuple[str, Module]]:
-        if id(self) in seen:
+        Args:
+            memo: Modules that are passed over; those that are passed are added.
+        """
+        seen: set[Module] = set() if memo is None else memo
+        if self in seen:
             return
-        seen.add(id(self))
+        if remove_duplicate:
+            seen.add(self)
         yield prefix, self
         for name, module in self.named_children():
-            yield from module._walk(f"{prefix}.{name}" if prefix else name, seen)
+            yield from module.named_modules(seen, f"{prefix}.{name}" if prefix else name, remove_duplicate)
 
     def modules(self) -> Iterator[Module]:
         """This Module and all within it, each once."""
         return (module for _, module in self.named_modules())
 
-    def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
-        """All parameters with their dotted names; one that several layers share comes once."""
-        return self._named("_parameters", prefix, recurse)
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """All parameters with their dotted names; one that several layers share comes once, or under each name."""
+        return self._named("_parameters", prefix, recurse, remove_duplicate)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """All parameters; one that several layers share comes once."""
         return (parameter for _, parameter in self.named_parameters(recurse=recurse))
 
-    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
         """All buffers with their dotted names."""
-        return self._named("_buffers", prefix, recurse)
+        return self._named("_buffers", prefix, recurse, remove_duplicate)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         """All buffers."""
         return (buffer for _, buffer in self.named_buffers(recurse=recurse))
 
-    def _named(self, store: str, prefix: str, recurse: bool) -> Iterator[tuple[str, Any]]:
+    def _named(self, store: str, prefix: str, recurse: bool, once: bool) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
-        for path, module in self.named_modules(prefix) if recurse else ((prefix, self),):
+        walk = self.named_modules(prefix=prefix, remove_duplicate=once) if recurse else ((prefix, self),)
+        for path, module in walk:
             for name, tensor in getattr(module, store).items():
                 if tensor is not None and id(tensor) not in seen:
-                    seen.add(id(tensor))
+                    if once:
+                        seen.add(id(tensor))
                     yield (f"{path}.{name}" if path else name), tensor
 
     # ------------------------------------------------------------------ modes and changes
@@ -226,19 +383,40 @@ class Module:
             parameter.requires_grad = requires_grad
         return self
 
-    def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters, or set them to 0."""
         for parameter in self.parameters():
             forgets_gradient(parameter)
             if parameter.requires_grad:
-                parameter.grad = None
+                gradient = parameter.grad
+                parameter.grad = None if set_to_none or gradient is None else gradient.zero_()
 
-    def to(self: Self, dtype: Any) -> Self:
-        """Convert all parameters and buffers of floats to another type of float, in place.
+    def to(
+        self: Self,
+        *target: Any,
+        dtype: Any = None,
+        device: Any = None,
+        non_blocking: bool = False,
+        memory_format: Any = None,
+    ) -> Self:
+        """Convert all parameters and buffers of floats to another type of float, in place; or name the device.
+
+        The device is that of the active backend (see `to_backend`); how values lie in memory is left to gpunet.
 
         Raises:
             DTypeError: if the type is not one of floats.
+            BackendError: if the device is not that of the active backend.
         """
+        for each in target:
+            if isinstance(each, Tensor):
+                dtype = each.dtype
+            elif is_device(each):
+                device = each
+            elif not isinstance(each, bool):  # non_blocking
+                dtype = number_type(each)
+        check_device(device, f"{type(self).__name__}.to")
+        if dtype is None:
+            return self
         dtype = number_type(dtype)
         if dtype.kind != "f":
             raise DTypeError(f"{type(self).__name__}.to expects a type of floats, got {dtype}")
@@ -256,6 +434,14 @@ class Module:
         """Convert to float16."""
         return self.to("float16")
 
+    def cpu(self: Self) -> Self:
+        """`to("cpu")`: the Module itself on the NumPy backend."""
+        return self.to("cpu")
+
+    def cuda(self: Self, device: Any = "cuda") -> Self:
+        """`to("cuda")`: the Module itself on the backend of the GPU."""
+        return self.to("cuda" if device is None else device)
+
     def to_backend(self: Self) -> Self:
         """Move all parameters and buffers to the active backend."""
         return self._convert(asarray)
@@ -270,14 +456,19 @@ class Module:
 
     # ------------------------------------------------------------------ state
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """All parameters and buffers by their dotted names; the Tensors share memory with the Module."""
-        return {name: tensor.detach() for name, tensor in self._state()}
+    def state_dict(self, *, prefix: str = "", keep_vars: bool = False) -> dict[str, Tensor]:
+        """All parameters and buffers by their dotted names; the Tensors share memory with the Module.
+
+        Args:
+            prefix: stands before each name.
+            keep_vars: whether they are the very parameters, with their history.
+        """
+        return {name: tensor if keep_vars else tensor.detach() for name, tensor in self._state(prefix)}
 
     def _state(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
         """Parameters and buffers under every name they have, module by module: the order and names of PyTorch."""
         for name, tensor in (*self._parameters.items(), *self._buffers.items()):
-            if tensor is not None:
+            if tensor is not None and name not in self._transient:
                 yield f"{prefix}{name}", tensor
         for name, module in self.named_children():
             yield from module._state(f"{prefix}{name}.")

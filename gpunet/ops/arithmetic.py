@@ -24,6 +24,7 @@ __all__ = [
     "Negate",
     "Power",
     "Reciprocal",
+    "Remainder",
     "Sqrt",
     "Subtract",
     "Where",
@@ -115,6 +116,17 @@ class Reciprocal(Divide):
     """`y = number / b`, which autocast distrusts as it does powers."""
 
     autocast = "full"
+
+
+class Remainder(_Binary, ElementWise):
+    """`y = a - floor(a / b) b`, constant but for a and for the number of times that b goes into it."""
+
+    def forward(self, a: Any, b: Any) -> Array:
+        self._keep(a, b)
+        return xp.remainder(a, b)
+
+    def backward(self, grad: Array) -> tuple[Array | None, ...]:
+        return self._gradients(lambda: grad, lambda: -grad * xp.floor(self.a / self.b))
 
 
 class Power(_Binary, ElementWise):

@@ -1,4 +1,4 @@
-"""Reductions: sum, mean and the largest or smallest value, over all axes or some.
+"""Reductions: sum, mean, product, norm and the largest or smallest value, over all axes or some; and running sums.
 
 Sums are accurate in every layout, to 1e-6 of the sum of the magnitudes. NumPy adds pairwise along the axis whose
 numbers lie side by side, but one number after the other along any other: a float32 mean over two million rows is then
@@ -16,7 +16,7 @@ from gpunet.backend.kernel_table import arithmetic_dtype
 from gpunet.ops.operation import Operation
 from gpunet.ops.passes import Pass
 
-__all__ = ["Extremum", "Mean", "Sum", "sum_over", "sum_rows"]
+__all__ = ["CumulativeSum", "Extremum", "Mean", "Norm", "Product", "Sum", "sum_over", "sum_rows"]
 
 FEW = 32  # numbers that float32 may add one after the other: off by less than 1e-6, even all alike
 WIDE = 1024  # numbers that make NumPy's innermost loop worth starting
@@ -141,3 +141,79 @@ class Extremum(_Reduction):
     def backward(self, grad: Array) -> tuple[Array]:
         chosen = ((self.x == self.y) | (self.x != self.x)).astype(grad.dtype)  # where NaN wins, nothing equals it
         return (chosen * (self._stretch(grad) / chosen.sum(axis=self.axes, keepdims=True)),)
+
+
+class Norm(_Reduction):
+    """`y = (sum of |x|^p over the axes)^(1/p)`; for an infinite p the largest (or smallest) |x|, for 0 their count.
+
+    The gradient is x |x|^(p-2) / y^(p-1), and 0 where y is.
+    """
+
+    autocast, sums = "full", True
+
+    def __init__(self, axes: tuple[int, ...], keepdims: bool, p: float) -> None:
+        super().__init__(axes, keepdims)
+        self.p = p
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        size = xp.abs(x)
+        if math.isinf(self.p):
+            self.shape, reduce = x.shape, xp.max if self.p > 0 else xp.min
+            self.y = reduce(size, axis=self.axes, keepdims=True)
+            return self.y if self.keepdims else self.y.reshape(self._kept(x.shape))
+        powers = (x != 0).astype(x.dtype) if self.p == 0 else size if self.p == 1 else size**self.p
+        total = self._sum(powers)
+        self.y = (total if self.p in (0, 1) else total ** (1 / self.p)).astype(x.dtype)
+        return self.y
+
+    def _kept(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(size for axis, size in enumerate(shape) if axis not in self.axes)
+
+    def backward(self, grad: Array) -> tuple[Array]:
+        grad, y, sign = self._stretch(grad), self._stretch(self.y), xp.sign(self.x)
+        if math.isinf(self.p):
+            chosen = (xp.abs(self.x) == y).astype(grad.dtype)
+            return (sign * chosen * (grad / chosen.sum(axis=self.axes, keepdims=True)),)
+        if self.p in (0, 1):
+            return (sign * grad * self.p,)
+        by_x = sign * (xp.abs(self.x) / y) ** (self.p - 1) if self.p != 2 else self.x / y
+        return (xp.where((y == 0) | (self.x == 0), xp.zeros_like(by_x), by_x * grad),)
+
+
+class Product(Operation):
+    """`y = product of x along an axis`. The gradient by a value is the product of those before it and those behind."""
+
+    autocast = "full"
+
+    def __init__(self, axis: int, keepdims: bool) -> None:
+        self.axis, self.keepdims = axis, keepdims
+
+    def forward(self, x: Array) -> Array:
+        self.x = x
+        return x.prod(axis=self.axis, keepdims=self.keepdims)
+
+    def backward(self, grad: Array) -> tuple[Array]:
+        x = xp.moveaxis(self.x, self.axis, -1)
+        grad = xp.moveaxis(grad, self.axis, -1) if self.keepdims else grad[..., None]
+        one = xp.ones_like(x[..., :1])
+        before = xp.concatenate([one, xp.cumprod(x, axis=-1)[..., :-1]], axis=-1)
+        behind = xp.concatenate([one, xp.cumprod(x[..., ::-1], axis=-1)[..., :-1]], axis=-1)[..., ::-1]
+        return (xp.moveaxis(grad * before * behind, -1, self.axis),)
+
+
+class CumulativeSum(Operation):
+    """`y = the sums of x so far along an axis`, added up in float64."""
+
+    autocast, sums = "full", True
+
+    def __init__(self, axis: int) -> None:
+        self.axis = axis
+
+    def forward(self, x: Array) -> Array:
+        return xp.cumsum(x, axis=self.axis, dtype=xp.float64 if x.dtype.kind == "f" else x.dtype).astype(x.dtype)
+
+    def backward(self, grad: Array) -> tuple[Array]:
+        """Each x is a part of its own sum and of all that follow."""
+        backwards = (slice(None),) * self.axis + (slice(None, None, -1),)
+        return (xp.cumsum(grad[backwards], axis=self.axis, dtype=xp.float64)[backwards].astype(grad.dtype),)

@@ -1,4 +1,4 @@
-"""Operations that move values and compute nothing: reshape, permute, expand, index, pad, concatenate, cast."""
+"""Operations that move values and compute nothing: reshape, permute, expand, index, put, pad, concatenate, cast."""
 
 from __future__ import annotations
 
@@ -8,7 +8,19 @@ from gpunet.backend import Array, as_nchw, as_nhwc, sees_channels_last, xp
 from gpunet.ops.broadcast import unbroadcast
 from gpunet.ops.operation import Operation
 
-__all__ = ["Cast", "Concatenate", "Expand", "Index", "Nothing", "Pad", "Permute", "Reshape"]
+__all__ = ["Cast", "Concatenate", "Expand", "Index", "Nothing", "Pad", "Permute", "Put", "Reshape", "Same"]
+
+
+class Same(Operation):
+    """`y = x`, the very memory: a place on the tape where somebody waits for a gradient."""
+
+    views = True
+
+    def forward(self, x: Array) -> Array:
+        return x
+
+    def backward(self, grad: Array) -> tuple[Array]:
+        return (grad,)
 
 
 class Reshape(Operation):
@@ -82,6 +94,31 @@ class Index(Operation):
     def _may_repeat(self) -> bool:
         parts = self.key if isinstance(self.key, tuple) else (self.key,)
         return any(isinstance(part, list | xp.ndarray) for part in parts)
+
+
+class Put(Operation):
+    """`y = x` but for `y[key] = values` (or one number), or `y[key] += values`, as often as the key says."""
+
+    mixed = "widest"
+
+    def __init__(self, key: Any, add: bool) -> None:
+        self.key, self.add = key, add
+
+    def forward(self, x: Array, values: Any) -> Array:
+        self.shape = getattr(values, "shape", ())
+        y = x.copy(order="K")
+        if self.add:
+            xp.add.at(y, self.key, values)
+        else:
+            y[self.key] = values
+        return y
+
+    def backward(self, grad: Array) -> tuple[Array | None, ...]:
+        kept = grad
+        if not self.add:
+            kept = grad.copy(order="K")
+            kept[self.key] = 0
+        return kept, unbroadcast(grad[self.key], self.shape) if self.needs_grad[1] else None
 
 
 class Pad(Operation):

@@ -11,7 +11,7 @@ from gpunet.errors import ArgumentError, NonFiniteError
 from gpunet.optim.checks import checked_number
 from gpunet.tensor import Tensor
 
-__all__ = ["clip_grad_norm_"]
+__all__ = ["clip_grad_norm_", "clip_grad_value_"]
 
 
 def clip_grad_norm_(
@@ -56,6 +56,22 @@ def clip_grad_norm_(
         for grad in grads:
             grad *= factor
     return Tensor(total_norm)
+
+
+def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
+    """Bring every element of every gradient into [-clip_value, clip_value], in place.
+
+    Args:
+        parameters: a Tensor or several; those without a gradient are passed over.
+        clip_value: the largest magnitude allowed.
+
+    Raises:
+        ArgumentError: if `clip_value` is negative, or a parameter is not a Tensor.
+    """
+    limit = checked_number(clip_value, "clip_value", "clip_grad_value_", "a number of 0 or more", lambda x: x >= 0)
+    with quiet():
+        for grad in _gradients(parameters):
+            grad[...] = xp.clip(grad, -limit, limit)
 
 
 def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Array]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -22,10 +22,14 @@ from gpunet.optim.optimizer import Optimizer
 
 __all__ = [
     "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts",
+    "ExponentialLR",
     "LRScheduler",
+    "LambdaLR",
     "LinearLR",
     "MultiStepLR",
     "OneCycleLR",
+    "PolynomialLR",
     "ReduceLROnPlateau",
     "SequentialLR",
     "StepLR",
@@ -243,6 +247,97 @@ class CosineAnnealingLR(LRScheduler):
     def lr_at(self, epoch: int, base_lr: float) -> float:
         """The point on the cosine."""
         return _anneal_cos(base_lr, self.eta_min, epoch / self.T_max)
+
+
+class CosineAnnealingWarmRestarts(LRScheduler):
+    """Half a cosine from `base_lr` to `eta_min` in `T_0` steps, then again from the start in `T_mult` times as many.
+
+    Raises:
+        ArgumentError: if `T_0` or `T_mult` is not a whole number of 1 or more, or `eta_min` is negative.
+
+    Reference:
+        Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017.
+    """
+
+    def __init__(self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0) -> None:  # noqa: N803
+        self.T_0 = whole_number(T_0, "T_0", self._name, 1)
+        self.T_mult = whole_number(T_mult, "T_mult", self._name, 1)
+        self.eta_min = not_negative(eta_min, "eta_min", self._name)
+        super().__init__(optimizer)
+
+    def lr_at(self, epoch: int, base_lr: float) -> float:
+        """The point on the cosine of the cycle that the step is in."""
+        length = self.T_0
+        if self.T_mult == 1:
+            epoch %= length
+        while epoch >= length:
+            epoch, length = epoch - length, length * self.T_mult
+        return _anneal_cos(base_lr, self.eta_min, epoch / length)
+
+
+class ExponentialLR(LRScheduler):
+    """Multiply the learning rate by gamma at every step: `lr = base_lr * gamma^epoch`.
+
+    Raises:
+        ArgumentError: if gamma is negative.
+    """
+
+    def __init__(self, optimizer: Optimizer, gamma: float) -> None:
+        self.gamma = not_negative(gamma, "gamma", self._name)
+        super().__init__(optimizer)
+
+    def lr_at(self, epoch: int, base_lr: float) -> float:
+        """`base_lr * gamma^epoch`."""
+        return base_lr * self.gamma**epoch
+
+
+class PolynomialLR(LRScheduler):
+    """Let the learning rate fall to 0 in `total_iters` steps: `lr = base_lr * (1 - epoch / total_iters)^power`.
+
+    Raises:
+        ArgumentError: if `total_iters` is not a whole number of 1 or more, or the power is negative.
+    """
+
+    def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0) -> None:
+        self.total_iters = whole_number(total_iters, "total_iters", self._name, 1)
+        self.power = not_negative(power, "power", self._name)
+        super().__init__(optimizer)
+
+    def lr_at(self, epoch: int, base_lr: float) -> float:
+        """`base_lr * (1 - epoch / total_iters)^power`, and 0 afterwards."""
+        return float(base_lr * max(0.0, 1 - epoch / self.total_iters) ** self.power)
+
+
+class LambdaLR(LRScheduler):
+    """The learning rate by a function of one's own: `lr = base_lr * lr_lambda(epoch)`.
+
+    Args:
+        optimizer: whose learning rates are written.
+        lr_lambda: one function, or one for each parameter group. It is no part of the state.
+
+    Raises:
+        ArgumentError: if there is not one for each group, or one is no function.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]]
+    ) -> None:
+        groups = _checked_optimizer(optimizer, self._name).param_groups
+        several: Any = lr_lambda if isinstance(lr_lambda, list | tuple) else [lr_lambda] * len(groups)
+        self.lr_lambdas: list[Callable[[int], float]] = list(several)
+        if len(self.lr_lambdas) != len(groups) or not all(callable(each) for each in self.lr_lambdas):
+            raise ArgumentError(f"{self._name} expects one function, or {len(groups)}, got {lr_lambda!r}")
+        super().__init__(optimizer)
+
+    def _go_to(self, epoch: int) -> None:
+        pairs = zip(self.base_lrs, self.lr_lambdas, strict=True)
+        self._last_lr = [base_lr * function(epoch) for base_lr, function in pairs]
+        self.last_epoch = epoch
+        self._write()
+
+    def lr_at(self, epoch: int, base_lr: float) -> float:
+        """`base_lr * lr_lambda(epoch)` by the first of the functions."""
+        return base_lr * self.lr_lambdas[0](epoch)
 
 
 class OneCycleLR(LRScheduler):

@@ -6,7 +6,7 @@ is updated together; see `flat`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -20,6 +20,7 @@ from gpunet.ops.writing import about_to_write
 from gpunet.optim.at_once import Batch, Row, Settings, batches
 from gpunet.optim.checks import not_negative
 from gpunet.optim.flat import Alone, Options, State, Together, arrange
+from gpunet.tape import enable_grad
 from gpunet.tensor import Tensor
 
 __all__ = ["Optimizer", "Options", "Params", "State"]
@@ -41,7 +42,7 @@ class Optimizer:
 
     Raises:
         ArgumentError: if a setting makes no sense, there are no parameters, one comes twice, or one is not a leaf
-            Tensor that requires a gradient.
+            Tensor. (One that does not require a gradient, as frozen weights, is left as it is.)
 
     Example:
         >>> from gpunet.optim import SGD
@@ -92,8 +93,14 @@ class Optimizer:
 
     # ------------------------------------------------------------------ training
 
-    def step(self) -> None:
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient; a parameter without one is left as it is, and so is its state.
+
+        Args:
+            closure: computes the loss anew, with gradients, and returns it; it is called first.
+
+        Returns:
+            What the closure returned.
 
         Raises:
             ArgumentError: if a setting in `param_groups` has been changed to one that makes no sense.
@@ -102,6 +109,10 @@ class Optimizer:
                 not updated the step before.
         """
         note_part(self)
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
         by_kernel, updates = [], []
         for number, group in enumerate(self.param_groups):
             options = self._checked_options(group)
@@ -123,6 +134,7 @@ class Optimizer:
                 batch.launch(its_grads)
             for part, its_grads, options in updates:
                 part.update(self._update, its_grads, options)
+        return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, before the next backward pass adds to them.
@@ -290,10 +302,6 @@ class Optimizer:
                 raise ArgumentError(f"{which} must be a Tensor, got {type(param).__name__} (use model.parameters())")
             if not param.is_leaf:
                 raise ArgumentError(f"{which} was computed from other Tensors; give the Tensors it was computed from")
-            if not param.requires_grad:
-                raise ArgumentError(
-                    f"{which} does not require a gradient; leave it out: [p for p in parameters if p.requires_grad]"
-                )
             if param in seen:
                 raise ArgumentError(f"{which}, of shape {param.shape}, comes twice")
             seen.add(param)

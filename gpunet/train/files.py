@@ -36,6 +36,7 @@ __all__ = [
     "digest_of",
     "json_bytes",
     "load_weights",
+    "metadata_of",
     "parse_json",
     "parse_tensors",
     "read_bytes",
@@ -369,7 +370,7 @@ def load_weights(path: Path | str, model: Module) -> None:
     path = Path(path)
     content = read_bytes(path, 2 * bytes_of(model) + LARGEST_HEADER)  # twice: a model with a little more than ours
     arrays = parse_tensors(content, path)
-    expected = _metadata(content).get("sha256")
+    expected = metadata_of(content).get("sha256")
     if expected is not None and expected != _checksum(arrays):
         # Names and shapes first: "another model" is the better answer where both are wrong.
         own = {name: tensor.shape for name, tensor in model.state_dict().items()}
@@ -384,7 +385,7 @@ def _check_weights_of(model: Any, path: Any, function: str) -> None:
         raise DTypeError(f"{function} expects the path of a file and then a model, got {got}")
 
 
-def _metadata(content: bytes) -> dict[str, Any]:
+def metadata_of(content: bytes) -> dict[str, Any]:
     """What stands beside the arrays of a safetensors file, which `parse_tensors` has found whole."""
     length = int.from_bytes(content[:8], "little")
     found = json.loads(content[8 : 8 + length]).get("__metadata__")
