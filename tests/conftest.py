@@ -19,13 +19,38 @@ from tests.left_out import left_out
 from tests.runs import few_digits
 
 
+_not_begun = pytest.StashKey[int]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Nothing has been deselected yet."""
+    config.stash[_not_begun] = 0
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    """Count what is not even begun: a worker of pytest-xdist knows, and who reports does not."""
+    items[0].config.stash[_not_begun] += len(items)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tell who reports, if this is a worker."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["not_begun"] = session.config.stash[_not_begun]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Hear it from a worker: each has the same tests to choose from."""
+    node.config.stash[_not_begun] = getattr(node, "workeroutput", {}).get("not_begun", 0)
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Iterator[None]:
     """Say at the end what has not run, so that nobody takes a part of the tests for all of them."""
     yield  # to what pytest itself has to say
     reasons = [str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", [])]
     by_speed_alone = config.option.markexpr == "not slow" and not config.option.keyword
-    slow = len(terminalreporter.stats.get("deselected", [])) if by_speed_alone else 0
+    slow = config.stash[_not_begun] if by_speed_alone else 0
     if line := left_out(reasons, slow):
         terminalreporter.write_line(line)
 
