@@ -147,6 +147,7 @@ template <typename T> struct Statistics {
         if (counting && c == 0) *batches += 1;
     }
 };
+
 // Mean and biased variance per channel, what follows from them, and the running statistics.
 //
 // The version that a student would write: a thread for each channel. That are few threads, and each adds up all the rows,

@@ -18,7 +18,6 @@ from gpunet.errors import BackendError
 from tests.left_out import left_out
 from tests.runs import few_digits
 
-
 _not_begun = pytest.StashKey[int]()
 
 

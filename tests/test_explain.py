@@ -436,7 +436,7 @@ def test_large_exercises_fill_several_blocks():
 @pytest.mark.parametrize("operation", IMAGE_OPERATIONS)
 def test_kernels_stand_where_it_says(operation):
     launches = explain(lecture_exercise(operation)).gpu.launches
-    assert bool(launches) == (operation != "dropout")
+    assert launches
     for launch in launches:
         line = (ROOT / launch.file).read_text(encoding="utf-8").splitlines()[launch.line - 1]
         assert re.search(rf"\b{launch.kernel}\(", line)

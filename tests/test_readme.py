@@ -39,7 +39,7 @@ def test_there_are_two_commands_and_each_sets_itself_up():
         assert steps[0] == "python3 -m venv .venv"
         assert steps[1].startswith(".venv/bin/pip install")
     assert commands[0].strip().endswith(".venv/bin/gpunet train")
-    assert commands[1].strip().endswith("-m pytest")
+    assert commands[1].strip().endswith("-m pytest -n auto")
 
 
 def test_links_lead_to_files():

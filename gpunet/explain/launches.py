@@ -78,7 +78,7 @@ def on_gpu(exercise: Exercise) -> OnGpu:
 
 _CUPY: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # as gpunet/ops calls them, the way forth and back
     "conv2d": (("matmul",), ("matmul",)),
-    "dropout": (("random.Generator.random", "greater_equal", "multiply"), ("multiply",)),
+    "dropout": (("greater_equal", "multiply"), ("multiply",)),
     "sigmoid": (("minimum", "exp", "absolute", "negative", "add", "divide"), ("multiply", "subtract")),
     "softmax": (("max", "subtract", "exp", "sum", "divide"), ("multiply", "sum", "subtract")),
     "kl_div": (("equal", "log", "where", "subtract", "multiply", "sum"), ("negative", "multiply")),
@@ -98,6 +98,9 @@ def _launches(exercise: Exercise) -> Iterator[Launch]:
         yield from _convolution(exercise)
     elif exercise.operation == "batch_norm":
         yield from _batch_norm(exercise)
+    elif exercise.operation == "dropout":
+        numbers = math.prod(exercise.input.shape)
+        yield _launch(table.UNIFORM, numbers, 1, backward=False)
     elif exercise.operation in _POOLS:
         forth, back = _POOLS[exercise.operation]
         channels, height, width = exercise.input.shape

@@ -161,7 +161,7 @@ def multilabel_margin_loss(input: Tensor, target: Tensor, reduction: str = "mean
     labels = target.array.reshape(-1, classes)
     if bool(((labels < -1) | (labels >= classes)).any()):
         raise LabelError(f"{layer}: labels must lie within -1 .. {classes - 1}, got others")
-    ended = (labels < 0).astype(xp.int64) @ xp.asarray(_upper_triangle(classes))  # how many -1 have come so far
+    ended = xp.cumsum(labels < 0, axis=1)  # how many -1 have come so far
     named = (labels[:, :, None] == xp.arange(classes)) & (ended == 0)[:, :, None]  # (N, place, class)
     counts = own(named.sum(axis=1).astype(x.dtype))  # (N, C): how often a class is named
     right = counts > 0
@@ -170,10 +170,6 @@ def multilabel_margin_loss(input: Tensor, target: Tensor, reduction: str = "mean
     pairs = where(right.unsqueeze(1), 0.0, pairs * counts.unsqueeze(2))
     losses = pairs.sum((1, 2)) / max(1, classes)
     return reduce_losses(losses.squeeze(0) if single else losses, reduction)
-
-
-def _upper_triangle(size: int) -> list[list[int]]:
-    return [[int(row <= column) for column in range(size)] for row in range(size)]
 
 
 def multilabel_soft_margin_loss(
