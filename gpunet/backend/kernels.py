@@ -145,8 +145,11 @@ def launch(kernel: Kernel, *arguments: Any, threads: int, vector: int = 1) -> No
     if len(arguments) != len(kernel.parameters):
         raise ArgumentError(f"{kernel.name} takes {len(kernel.parameters)} arguments, got {len(arguments)}")
     arrays, numbers = arguments[: kernel.arrays], arguments[kernel.arrays :]
-    for parameter, array in zip(kernel.parameters, arrays, strict=False):
-        _check_array(kernel, parameter, array)
+    of_backend = xp.ndarray
+    for array in arrays:
+        if not (isinstance(array, of_backend) and array.flags.c_contiguous):
+            for parameter, each in zip(kernel.parameters, arrays, strict=False):
+                _check_array(kernel, parameter, each)
     what = (kernel, active_backend(), tuple([array.dtype for array in arrays]), threads, vector, *numbers)
     try:
         prepared = _prepare(*what)
