@@ -338,11 +338,17 @@ MUTANTS = [
     Mutant("too many bits: rounded up to 1", "random.cu", "COUNT = 11", "COUNT = 24", "reference"),
     # ----------------------------------------------------------------------------------------------- elementwise.cu
     Mutant(
-        "no guard", "elementwise.cu", "    if (item >= count) return;\n    Arithmetic", "    Arithmetic", "emulator"
+        "no guard", "elementwise.cu", "    if (item >= count) return;\n    const Pack", "    const Pack", "emulator"
     ),
     Mutant("NaN is cut off", "elementwise.cu", "if (output[v] <= 0)", "if (!(output[v] > 0))", "reference"),
     Mutant("the other way round", "elementwise.cu", "if (output[v] <= 0)", "if (output[v] > 0)", "reference"),
-    Mutant("grad of the first pack", "elementwise.cu", "(grad + item * V)", "(grad + item)", "emulator"),
+    Mutant(
+        "grad of the first pack",
+        "elementwise.cu",
+        "behind_relu<T, V>(grad + item * V, y + item * V);\n}",
+        "behind_relu<T, V>(grad + item, y + item * V);\n}",
+        "emulator",
+    ),
     # ------------------------------------------------------------------------------------------------- optimizer.cu
     Mutant(
         "chunk of the array before",

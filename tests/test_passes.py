@@ -176,7 +176,7 @@ def test_a_kernel_is_the_page(name, device, number, rng, numpy_backend):
             if not CASES[name].in_place:
                 assert_same_bits(call(as_given, arguments), before)  # what it was given is as it was
         with without_kernels():
-            page, exact = call(one.page, spared(name, case)), call(one.page, each_array(in_float64, case))
+            page, exact = call(one.page, spared(name, case)), call(one.page, each_array(in_float64, spared(name, case)))
         assert_near(got, page, exact, CASES[name].tolerance)
     assert taken, f"no case of {name} is for this kernel"
 
