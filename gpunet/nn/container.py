@@ -168,7 +168,62 @@ class ModuleList(_Ordered):
         return ModuleList(self._list()[index]) if isinstance(index, slice) else self._list()[self._position(index)]
 
 
-class ModuleDict(Module):
+class _ByName(Module):
+    """What a dictionary can do, with Modules or parameters in it."""
+
+    def _held(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def __getitem__(self, key: str) -> Any:
+        return self._held()[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        raise NotImplementedError
+
+    def __delitem__(self, key: str) -> None:
+        if key not in self._held():
+            raise KeyError(key)
+        delattr(self, key)
+
+    def __len__(self) -> int:
+        return len(self._held())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._held())
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._held()
+
+    def keys(self) -> Iterable[str]:
+        """The names."""
+        return self._held().keys()
+
+    def values(self) -> Iterable[Any]:
+        """What they are the names of."""
+        return self._held().values()
+
+    def items(self) -> Iterable[tuple[str, Any]]:
+        """The names, each with what it is the name of."""
+        return self._held().items()
+
+    def update(self, values: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> None:
+        """Add several, or put them in the place of those of the same names."""
+        for name, value in values.items() if isinstance(values, Mapping | _ByName) else values:
+            self[name] = value
+
+    def pop(self, key: str) -> Any:
+        """Take one out, and return it."""
+        value = self[key]
+        del self[key]
+        return value
+
+    def clear(self) -> None:
+        """Take all out."""
+        for name in list(self):
+            del self[name]
+
+
+class ModuleDict(_ByName):
     """Modules by name, whose parameters are found by the Module that holds it. It has no forward of its own.
 
     Raises:
@@ -179,53 +234,11 @@ class ModuleDict(Module):
         super().__init__()
         self.update(() if modules is None else modules)
 
-    def __getitem__(self, key: str) -> Module:
-        return self._modules[key]  # type: ignore[return-value]
+    def _held(self) -> dict[str, Any]:
+        return self._modules
 
     def __setitem__(self, key: str, module: Module) -> None:
         self.add_module(key, module)
-
-    def __delitem__(self, key: str) -> None:
-        if key not in self._modules:
-            raise KeyError(key)
-        delattr(self, key)
-
-    def __len__(self) -> int:
-        return len(self._modules)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._modules)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._modules
-
-    def keys(self) -> Iterable[str]:
-        """The names."""
-        return self._modules.keys()
-
-    def values(self) -> Iterable[Any]:
-        """The Modules."""
-        return self._modules.values()
-
-    def items(self) -> Iterable[tuple[str, Any]]:
-        """The names, each with its Module."""
-        return self._modules.items()
-
-    def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
-        """Add several Modules, or put them in the place of those of the same names."""
-        for name, module in modules.items() if isinstance(modules, Mapping | ModuleDict) else modules:
-            self[name] = module
-
-    def pop(self, key: str) -> Module:
-        """Take a Module out, and return it."""
-        module = self[key]
-        del self[key]
-        return module
-
-    def clear(self) -> None:
-        """Take all Modules out."""
-        for name in list(self):
-            del self[name]
 
 
 class ParameterList(Module):
@@ -270,7 +283,7 @@ class ParameterList(Module):
     __iadd__ = extend
 
 
-class ParameterDict(Module):
+class ParameterDict(_ByName):
     """Parameters by name, found by the Module that holds it. Tensors become parameters.
 
     Raises:
@@ -281,42 +294,11 @@ class ParameterDict(Module):
         super().__init__()
         self.update(() if parameters is None else parameters)
 
-    def __getitem__(self, key: str) -> Parameter:
-        return self._parameters[key]  # type: ignore[return-value]
+    def _held(self) -> dict[str, Any]:
+        return self._parameters
 
     def __setitem__(self, key: str, value: Any) -> None:
         self.register_parameter(key, _parameter(value))
-
-    def __delitem__(self, key: str) -> None:
-        if key not in self._parameters:
-            raise KeyError(key)
-        delattr(self, key)
-
-    def __len__(self) -> int:
-        return len(self._parameters)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._parameters)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._parameters
-
-    def keys(self) -> Iterable[str]:
-        """The names."""
-        return self._parameters.keys()
-
-    def values(self) -> Iterable[Any]:
-        """The parameters."""
-        return self._parameters.values()
-
-    def items(self) -> Iterable[tuple[str, Any]]:
-        """The names, each with its parameter."""
-        return self._parameters.items()
-
-    def update(self, parameters: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> None:
-        """Add several parameters, or put them in the place of those of the same names."""
-        for name, value in parameters.items() if isinstance(parameters, Mapping | ParameterDict) else parameters:
-            self[name] = value
 
 
 def _parameter(value: Any) -> Parameter:

@@ -224,7 +224,12 @@ class BatchNorm(Operation):
 
     def _normalise(self, x: Array, known: Channels, weight: Array | None) -> Any:
         self.x, self.dtype, self.known = x, x.dtype if weight is None else weight.dtype, known
-        return wait(Normalised(self, as_nchw(x).shape, lambda *joined: as_nchw(normalise(x, known, *joined)), (x,)))
+        return self._put_off(x, known, ())
+
+    def _put_off(self, x: Array, known: Channels | Given, vectors: tuple[Array, ...]) -> Any:
+        """The last pass over x, which waits, and will read these vectors, too."""
+        shape, reads = as_nchw(x).shape, (x, *vectors)
+        return wait(Normalised(self, shape, lambda *joined: as_nchw(normalise(x, known, *joined)), reads))
 
     def backward(self, grad: Any) -> tuple[Array, ...]:
         grad, y = grad.apart() if isinstance(grad, Masked) else (grad, None)
@@ -248,22 +253,13 @@ class BatchNormInference(BatchNorm):
         given = Given(*self.given, weight, bias, self.eps)
         if any(self.needs_grad):
             return self._normalise(to_nhwc(computed(x)), resolved(given), weight)
-        if isinstance(x, Convolved) and (joined := x.normalised(self, given, _arrays(given))) is not None:
+        vectors = tuple(each for each in given[:4] if each is not None)
+        if isinstance(x, Convolved) and (joined := x.normalised(self, given, vectors)) is not None:
             return joined
-        x = to_nhwc(computed(x))
-        return wait(
-            Normalised(
-                self, as_nchw(x).shape, lambda *joined: as_nchw(normalise(x, given, *joined)), (x, *_arrays(given))
-            )
-        )
+        return self._put_off(to_nhwc(computed(x)), given, vectors)
 
     def _gradients(self, grad: Array, y: Array | None) -> tuple[Sums, Array]:
         zero = xp.zeros_like(self.known.shift)
         g = grad if y is None else rectify_back(grad, y)
         dx = normalise(g, self.known._replace(center=zero, shift=zero))  # g * scale
         return backward_sums(grad, self.x, self.known, y), dx
-
-
-def _arrays(given: Given) -> tuple[Array, ...]:
-    """What is read when it is used."""
-    return tuple(each for each in given[:4] if each is not None)

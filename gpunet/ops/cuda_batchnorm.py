@@ -25,7 +25,7 @@ from gpunet.backend.recording import recording
 from gpunet.ops import batchnorm
 from gpunet.ops.batchnorm import Channels, Given, Running, Sums, resolved
 
-__all__ = ["Share", "lanes_and_groups", "share_among_blocks"]
+__all__ = ["Share", "share_among_blocks"]
 
 MOST_LANES = 32  # packs side by side in a block: a warp
 MOST_BLOCKS = 1024  # of a sum: enough for any GPU
@@ -55,7 +55,9 @@ def share_among_blocks(x: Array, arrays: tuple[Array, ...], summing: bool) -> Sh
     channels = x.shape[-1]
     rows = x.size // channels if channels else 0
     vector = vector_width(channels, x, *arrays)
-    lanes, groups = lanes_and_groups(channels // vector)
+    packs = channels // vector
+    lanes = min(MOST_LANES, 1 << max(0, packs - 1).bit_length())  # a power of two
+    groups = -(-packs // lanes)
     per_thread = FEWEST_ROWS if summing else PASS_ROWS
     chunk_rows = per_thread * (BLOCK // lanes)
     chunks = -(-rows // chunk_rows)
@@ -63,12 +65,6 @@ def share_among_blocks(x: Array, arrays: tuple[Array, ...], summing: bool) -> Sh
         chunk_rows = -(-rows // max(1, MOST_BLOCKS // groups))
         chunks = -(-rows // chunk_rows)
     return Share(rows, channels, lanes, chunk_rows, chunks, groups, vector)
-
-
-def lanes_and_groups(packs: int) -> tuple[int, int]:
-    """How many packs lie side by side in a block, a power of two, and how many groups of that many there are."""
-    lanes = min(MOST_LANES, 1 << max(0, packs - 1).bit_length())
-    return lanes, -(-packs // lanes)
 
 
 def _launch_sums(kernel: Kernel, share: Share, before: tuple[Any, ...], after: tuple[Any, ...], *numbers: Any) -> None:

@@ -6,9 +6,8 @@ import functools
 import math
 
 from gpunet.backend import Array, xp
-from gpunet.errors import ArgumentError
 from gpunet.optim import at_once
-from gpunet.optim.checks import below_one, not_negative
+from gpunet.optim.checks import checked_betas, not_negative
 from gpunet.optim.optimizer import Optimizer, Options, Params, State
 
 __all__ = ["Adam", "AdamW"]
@@ -57,10 +56,7 @@ class Adam(Optimizer):
         checked: Options = {
             name: not_negative(options[name], name, self._name) for name in ("lr", "eps", "weight_decay")
         }
-        betas = options["betas"]
-        if not isinstance(betas, tuple | list) or len(betas) != 2:
-            raise ArgumentError(f"{self._name}: betas must be two numbers, got {betas!r}")
-        checked["betas"] = tuple(below_one(beta, f"betas[{i}]", self._name) for i, beta in enumerate(betas))
+        checked["betas"] = checked_betas(options["betas"], self._name)
         checked["amsgrad"] = bool(options["amsgrad"])
         return checked
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 from gpunet.backend import Array, xp
-from gpunet.errors import ArgumentError
-from gpunet.optim.checks import below_one, not_negative
+from gpunet.optim.checks import below_one, checked_betas, not_negative
 from gpunet.optim.optimizer import Optimizer, Options, Params, State
 
 __all__ = ["Adadelta", "Adagrad", "NAdam", "RAdam", "RMSprop"]
@@ -24,9 +24,7 @@ class _Adaptive(Optimizer):
             if name in ("params", "initial_lr", "name"):
                 continue
             if name == "betas":
-                if not isinstance(value, tuple | list) or len(value) != 2:
-                    raise ArgumentError(f"{self._name}: betas must be two numbers, got {value!r}")
-                checked[name] = tuple(below_one(beta, f"betas[{i}]", self._name) for i, beta in enumerate(value))
+                checked[name] = checked_betas(value, self._name)
             elif name in self._switches:
                 checked[name] = bool(value)
             else:
@@ -240,10 +238,16 @@ class NAdam(_Adaptive):
         grad = self._decayed(param, grad, group)
         _average(state["exp_avg"], grad, beta1)
         _average(state["exp_avg_sq"], grad * grad, beta2)
-        mus = [beta1 * (1 - 0.5 * 0.96 ** (i * group["momentum_decay"])) for i in range(1, t + 2)]
-        product = math.prod(mus[:-1])
-        ahead = mus[-1] / (1 - product * mus[-1]) * state["exp_avg"] + (1 - mus[-2]) / (1 - product) * grad
+        now, following, product = _momenta(beta1, group["momentum_decay"], t)
+        ahead = following / (1 - product * following) * state["exp_avg"] + (1 - now) / (1 - product) * grad
         param -= group["lr"] * ahead / (xp.sqrt(state["exp_avg_sq"] / (1 - beta2**t)) + group["eps"])
+
+
+@functools.lru_cache(maxsize=64)
+def _momenta(beta1: float, momentum_decay: float, t: int) -> tuple[float, float, float]:
+    """Mu_t, mu_(t+1) and mu_1 ... mu_t: once a step, for all parameters."""
+    mus = [beta1 * (1 - 0.5 * 0.96 ** (i * momentum_decay)) for i in range(1, t + 2)]
+    return mus[-2], mus[-1], math.prod(mus[:-1])
 
 
 class RAdam(_Adaptive):

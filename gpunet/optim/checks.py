@@ -13,7 +13,7 @@ from typing import Any
 
 from gpunet.errors import ArgumentError
 
-__all__ = ["below_one", "checked_number", "not_negative", "positive"]
+__all__ = ["below_one", "checked_betas", "checked_number", "not_negative", "positive"]
 
 
 def checked_number(value: Any, name: str, owner: str, expected: str, accept: Callable[[float], bool]) -> float:
@@ -40,3 +40,10 @@ def positive(value: Any, name: str, owner: str) -> float:
 def below_one(value: Any, name: str, owner: str) -> float:
     """The value as a float within [0, 1)."""
     return checked_number(value, name, owner, "a number of at least 0 and below 1", lambda x: 0 <= x < 1)
+
+
+def checked_betas(value: Any, owner: str) -> tuple[float, ...]:
+    """Two floats within [0, 1): how much of each running mean is kept."""
+    if not isinstance(value, tuple | list) or len(value) != 2:
+        raise ArgumentError(f"{owner}: betas must be two numbers, got {value!r}")
+    return tuple(below_one(beta, f"betas[{i}]", owner) for i, beta in enumerate(value))
