@@ -114,6 +114,14 @@ def test_no_optimizer_waits(optimizer, counters):
     assert moved_by(counters, training_step(nn.MaxPool2d(2), *LOSSES["labels"], optimizer, clip=True)) == (0, 0)
 
 
+def test_running_statistics_without_a_momentum_do_not_wait(counters):
+    """How far they move depends on a count of batches that is on the device."""
+    layer, x = nn.BatchNorm2d(3, momentum=None).train(), tensor(IMAGES)
+    assert moved_by(counters, lambda: layer(x)) == (0, 0)
+    mean = IMAGES.mean((0, 2, 3))  # every batch was this one
+    np.testing.assert_allclose(layer.running_mean.numpy(), mean, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("mode", ["train", "inference"])
 def test_no_benchmark_waits(mode, counters):
     uploads, reads = moved_by(counters, prepare(Workload("resnet20", mode, 2, (3, 8, 8)), wait=False))
