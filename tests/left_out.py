@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Iterable
 
 NEEDS = [  # what a test needs, how the reason for a skip names it, and how to get it
-    ("a GPU", "cupy", "pip install '.[cuda13]' on a machine with one, then pytest -m gpu"),
-    ("NVRTC", "NVRTC", "pip install '.[verify]'"),
+    ("a GPU", "cupy", "pip install -e '.[cuda13]' on a machine with one, then pytest -m gpu"),
+    ("NVRTC", "NVRTC", "pip install -e '.[verify]'"),
     ("g++", r"g\+\+|compiler|CPU kernels|emulator", "apt install g++, then pip install again"),
     ("PyTorch", r"import 'torch", "pip install torch"),
-    ("torchvision", "torchvision", "pip install '.[torchvision]'"),
-    ("packages", r"import '|pooch|not installed", "pip install '.[test,full]'"),
+    ("torchvision", "torchvision", "pip install -e '.[torchvision]'"),
+    ("packages", r"import '|pooch|not installed", "pip install -e '.[test,full]'"),
     ("Chromium", "Chromium", "apt install chromium"),
     ("Node.js", r"Node\.js", "apt install nodejs"),
 ]

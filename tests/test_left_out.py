@@ -56,7 +56,7 @@ def test_it_stands_at_the_end_of_a_run(tmp_path):
         return done.stdout.splitlines()[-2:]
 
     line, counts = last_lines()
-    assert line == "left out: 3 need packages (pip install '.[test,full]'); 1 are slow (pytest -m slow)"
+    assert line == "left out: 3 need packages (pip install -e '.[test,full]'); 1 are slow (pytest -m slow)"
     assert counts.startswith("1 failed, 1 passed, 3 skipped, 1 deselected")
     assert not any("slow" in each for each in last_lines("-k", "runs"))
     assert not any("left out" in each for each in last_lines("-m", "slow"))
