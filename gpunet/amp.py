@@ -16,28 +16,36 @@ divided again where they arrive, in float32.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping
-from typing import Any
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from gpunet.autocast import autocast, is_autocast_enabled
-from gpunet.backend import Array, check_active, quiet, xp
-from gpunet.backend.device_numbers import DeviceNumbers
+from gpunet.backend import Array, asarray, check_active, quiet, to_cpu, xp
 from gpunet.backend.kernels import enabled
 from gpunet.backend.recording import each_time, recording, refuse_while_recording
-from gpunet.errors import ArgumentError, DTypeError, GradientError, GraphError, StateDictError
+from gpunet.errors import ArgumentError, DTypeError, GradientError, StateDictError
 from gpunet.functional.checks import check_float, whole_number
 from gpunet.ops.writing import about_to_write
 from gpunet.optim import Optimizer
-from gpunet.optim.at_once import unscale
+from gpunet.optim.at_once import rescale, unscale
 from gpunet.optim.checks import checked_number, positive
 from gpunet.tensor import Tensor, own
 
 __all__ = ["GradScaler", "autocast", "is_autocast_enabled"]
 
 LARGEST_SCALE = float(np.finfo(np.float32).max)  # beyond it every loss would be infinite
+
+
+class _Found(NamedTuple):
+    """What is known of the gradients of an optimizer that were unscaled: a single bool, and whether it has stepped."""
+
+    finite: Array
+    stepped: bool = False
 
 
 class GradScaler:
@@ -70,7 +78,7 @@ class GradScaler:
         >>> with autocast():
         ...     loss = (tensor([[1.0]]) @ weight).sum() * 2**-30  # a gradient that float16 does not know
         >>> scaler.scale(loss).backward()
-        >>> scaler.step(optimizer)
+        >>> bool(scaler.step(optimizer))
         True
         >>> scaler.update()
         >>> weight
@@ -85,7 +93,7 @@ class GradScaler:
         growth_interval: int = 2000,
         enabled: bool = True,
     ) -> None:
-        self._scale = positive(init_scale, "init_scale", "GradScaler")
+        scale = positive(init_scale, "init_scale", "GradScaler")
         self._growth_factor = checked_number(
             growth_factor, "growth_factor", "GradScaler", "a finite number above 1", lambda x: 1 < x < math.inf
         )
@@ -96,20 +104,18 @@ class GradScaler:
         if not isinstance(enabled, bool):
             raise ArgumentError(f"GradScaler: enabled must be True or False, got {enabled!r}")
         self._enabled = enabled
-        self._numbers: DeviceNumbers | None = None
-        self._good_steps = 0  # since the scale has last changed
-        # Of each optimizer whose gradients were unscaled since the last update: whether one was not finite. It stays on
-        # the device until `step` looks, once for all gradients: waiting for a GPU takes longer than asking it.
-        self._overflow: dict[Optimizer, Any] = {}
-        self._stepped: set[Optimizer] = set()
+        # The scale, 1 / scale, and how many steps went well since it has changed: float64, from the first use on on the
+        # device, which alone knows them. Waiting for a GPU takes longer than all the work for which one would wait.
+        self._numbers: Array = np.array([scale, 1 / scale, 0])
+        self._found: dict[Optimizer, _Found] = {}  # since the last update
 
     def is_enabled(self) -> bool:
         """Whether the scaler does anything."""
         return self._enabled
 
     def get_scale(self) -> float:
-        """The scale at the moment; 1 where the scaler is not enabled."""
-        return self._scale if self._enabled else 1.0
+        """The scale at the moment; 1 where the scaler is not enabled. A GPU is asked for it, and waited for."""
+        return float(self._numbers[0]) if self._enabled else 1.0
 
     def scale(self, loss: Tensor) -> Tensor:
         """The loss times the scale, in float32 at least: call `backward` of that.
@@ -122,23 +128,29 @@ class GradScaler:
             return loss
         if loss.dtype == xp.float16:
             loss = loss.float()
-        if not recording():
-            return loss * self._scale
-        return loss * own(self._on_device().array[0, ...].astype(loss.dtype))
+        return loss * own(self._here()[0, ...].astype(loss.dtype))
 
-    def _on_device(self) -> DeviceNumbers:
-        """The scale and what to divide by it, which kernels and CUDA graphs read there.
+    def _here(self) -> Array:
+        """The numbers, on the active backend.
 
         Raises:
-            GraphError: if a step is being recorded, and none was made before.
+            GraphError: if a step is being recorded, and none was made there before.
         """
-        if self._numbers is None or not isinstance(self._numbers.array, xp.ndarray):
-            if recording():
-                raise GraphError("GradScaler: let it unscale gradients before the step is recorded, too")
-            self._numbers = DeviceNumbers(2)
-        numbers = self._numbers
-        each_time(lambda: numbers.write([self._scale, 1 / self._scale]))
-        return numbers
+        if not isinstance(self._numbers, xp.ndarray):
+            refuse_while_recording("a GradScaler that has not made a step before")
+            self._numbers = asarray(to_cpu(self._numbers)).copy()
+        return self._numbers
+
+    def _pending(self) -> dict[Optimizer, _Found]:
+        """What was found since the last update; within a step that is being recorded, what its replay will find."""
+        now = recording()
+        return self._found if now is None else now.memory.setdefault(self, dict(self._found))
+
+    def _note(self, change: Callable[[dict[Optimizer, _Found]], object]) -> None:
+        """Change what was found, now and in each replay."""
+        change(self._pending())
+        if recording():
+            each_time(lambda: change(self._found))
 
     def unscale_(self, optimizer: Optimizer) -> None:
         """Divide the gradients of an optimizer by the scale, in place, to look at them or clip them before `step`.
@@ -149,11 +161,11 @@ class GradScaler:
             GradientError: if that was done since the last `update`, or there are no gradients.
             DTypeError: if a gradient is float16, because the parameter is.
             BackendError: if a gradient belongs to another backend than the active one.
-            GraphError: if the step is being recorded for `cuda_graph` and no kernel takes the gradients.
+            GraphError: if the step is being recorded for `cuda_graph`, and the scaler has made none before.
         """
         if not self._enabled:
             return
-        if optimizer in self._overflow:
+        if optimizer in self._pending():
             raise GradientError(
                 "GradScaler.unscale_: the gradients of this optimizer have been unscaled since the last update(); "
                 "call it once a step, before step()"
@@ -161,53 +173,41 @@ class GradScaler:
         grads = _gradients(optimizer)
         about_to_write(*grads)
         with quiet():
-            overflow = unscale(grads, self._on_device().array[1:]) if enabled() else None
-            if overflow is None:
-                if recording():
-                    raise GraphError("GradScaler: these gradients have no kernel, and only that can be recorded")
+            factor = self._here()[1:2]
+            finite = unscale(grads, factor)
+            if finite is None:
                 for grad in grads:
-                    grad *= 1 / self._scale
-                overflow = ~xp.stack([xp.isfinite(grad).all() for grad in grads]).all()
-        each_time(lambda: self._overflow.update({optimizer: overflow}))
+                    grad *= factor.astype(grad.dtype)
+                finite = xp.stack([xp.isfinite(grad).all() for grad in grads]).all()
+        self._note(lambda found: found.update({optimizer: _Found(finite)}))
 
-    def step(self, optimizer: Optimizer) -> bool:
+    def step(self, optimizer: Optimizer) -> bool | Tensor:
         """Make the step of an optimizer if all gradients are finite, having unscaled them unless that was done.
 
+        On a GPU nobody waits to hear of it, where kernels make the step (SGD without dampening, Adam, AdamW). So it
+        can be recorded by `cuda_graph`, too.
+
         Returns:
-            Whether the step was made. A schedule should move on only then.
+            Whether the step was made, a single bool; who asks waits. True where the scaler is not enabled.
 
         Raises:
             GradientError: if it was called for this optimizer since the last `update`, or there are no gradients.
             DTypeError: as `unscale_`.
             BackendError: as `unscale_`.
-            GraphError: within a step that is being recorded for `cuda_graph`.
-        """
-        if stepped := self.may_step(optimizer):
-            optimizer.step()
-        return stepped
-
-    def may_step(self, optimizer: Optimizer) -> bool:
-        """What `step` asks: whether all gradients are finite. For those who then make the step by a CUDA graph.
-
-        Raises:
-            GradientError: as `step`.
-            DTypeError: as `unscale_`.
-            BackendError: as `unscale_`.
-            GraphError: within a step that is being recorded for `cuda_graph`.
+            GraphError: within a step that is being recorded for `cuda_graph`, if other optimizers, or no kernels, make
+                the step.
         """
         if not self._enabled:
+            optimizer.step()
             return True
-        refuse_while_recording(
-            "GradScaler.step, which looks whether all gradients are finite: record what comes before, up to unscale_, "
-            "and what comes after, optimizer.step(), each by a cuda_graph of its own, and ask may_step in between"
-        )
-        if optimizer in self._stepped:
-            raise GradientError("GradScaler.step: this optimizer has stepped already; call update() once a step")
-        if optimizer not in self._overflow:
+        if optimizer not in self._pending():
             self.unscale_(optimizer)
-        overflow = self._overflow[optimizer] = bool(self._overflow[optimizer])
-        self._stepped.add(optimizer)
-        return not overflow
+        finite, stepped = self._pending()[optimizer]
+        if stepped:
+            raise GradientError("GradScaler.step: this optimizer has stepped already; call update() once a step")
+        optimizer.step_if(finite)
+        self._note(lambda found: found.update({optimizer: _Found(finite, stepped=True)}))
+        return own(xp.asarray(finite))
 
     def update(self) -> None:
         """Shrink or grow the scale; to be called after the steps of all optimizers.
@@ -217,19 +217,26 @@ class GradScaler:
         """
         if not self._enabled:
             return
-        if not self._overflow:
+        found = self._pending()
+        if not found:
             raise GradientError("GradScaler.update: there was no step since the last update(); call step(optimizer)")
-        if any(bool(overflow) for overflow in self._overflow.values()):
-            self._scale *= self._backoff_factor
-            self._good_steps = 0
+        finite = functools.reduce(operator.and_, (each.finite for each in found.values()))
+        factors = self._growth_factor, self._backoff_factor
+        if enabled():
+            rescale(self._here(), finite, *factors, self._growth_interval, LARGEST_SCALE)
         else:
-            self._good_steps += 1
-            if self._good_steps == self._growth_interval:
-                grown = self._scale * self._growth_factor
-                self._scale = grown if grown <= LARGEST_SCALE else self._scale
-                self._good_steps = 0
-        self._overflow.clear()
-        self._stepped.clear()
+            self._rescale(finite, *factors)
+        self._note(dict.clear)
+
+    def _rescale(self, finite: Array, growth: float, backoff: float) -> None:
+        """What the kernel of the same name does."""
+        numbers = self._here()
+        scale, good = numbers[0], numbers[2] + 1
+        grows = good == self._growth_interval
+        larger = xp.where(grows & (scale * growth <= LARGEST_SCALE), scale * growth, scale)
+        numbers[0] = xp.where(finite, larger, scale * backoff)
+        numbers[1] = 1 / numbers[0]
+        numbers[2] = xp.where(finite & ~grows, good, 0)
 
     # ------------------------------------------------------------------ saving and resuming
 
@@ -237,12 +244,13 @@ class GradScaler:
         """The scale, the steps since it changed, and the settings, under PyTorch's names; empty if not enabled."""
         if not self._enabled:
             return {}
+        scale, _, good_steps = to_cpu(self._numbers).tolist()
         return {
-            "scale": self._scale,
+            "scale": scale,
             "growth_factor": self._growth_factor,
             "backoff_factor": self._backoff_factor,
             "growth_interval": self._growth_interval,
-            "_growth_tracker": self._good_steps,
+            "_growth_tracker": int(good_steps),
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -263,7 +271,8 @@ class GradScaler:
             loaded = GradScaler(settings.pop("scale"), **settings)
         except ArgumentError as error:
             raise StateDictError(f"this is not the state of a GradScaler: {error.message}") from error
-        self._scale, self._good_steps = loaded._scale, good_steps
+        loaded._numbers[2] = good_steps
+        self._here()[...] = asarray(loaded._numbers)  # in place: a CUDA graph may know where they are
         self._growth_factor, self._backoff_factor = loaded._growth_factor, loaded._backoff_factor
         self._growth_interval = loaded._growth_interval
 

@@ -105,8 +105,8 @@ def cuda_graph(step: Callable[..., Any]) -> CudaGraph:
       counted, dropout draws on, labels are checked. All else that the step reads is as it was when it was recorded. If
       Modules were switched to evaluation, frozen, changed or given other arrays, or the state of the optimizer was
       loaded anew, the next call is an error: make another graph then.
-    - A `GradScaler` looks whether gradients are finite: record what comes before and what comes after apart, as
-      `gpunet.train.Trainer` does.
+    - A `GradScaler` may take part: it is the device that leaves a step out, where kernels make it (SGD without
+      dampening, Adam, AdamW).
 
     Args:
         step: what to record.

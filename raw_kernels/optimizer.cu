@@ -6,7 +6,8 @@
 // looks up whose chunk it has. The arrays of a row lie alike in memory, in any order of axes, without gaps.
 //
 // Learning rate, momentum and the like are read from the device: a launch that a CUDA graph replays takes the same
-// arguments each time, and finds what the host has written there meanwhile.
+// arguments each time, and finds what the host has written there meanwhile. So is whether the step is made at all: in
+// mixed precision it is not where a gradient has overflowed, and the host would have to wait to hear of that.
 
 constexpr int CHUNK = 4 * BLOCK;   // numbers of one array that a block works on
 constexpr int TABLE_BYTES = 3840;  // of the 4096 that the parameters of a kernel may have
@@ -56,12 +57,14 @@ template <typename T, int K> __device__ __forceinline__ Chunk chunk_of_block(con
 //     }
 //
 // The numbers: the learning rate, the momentum, 1 - dampening, the weight decay. Without `moving` there are no
-// velocities.
+// velocities. Where `go` is 0 nothing happens.
 // Bytes: reads weights, gradients and velocities, writes weights and velocities, each once, which is the minimum.
 template <typename T>
 __global__ void __launch_bounds__(BLOCK, RESIDENT)
-sgd(Tensors<T, 3> tensors, const double* __restrict__ numbers, int moving, int nesterov) {
+sgd(Tensors<T, 3> tensors, const double* __restrict__ numbers, const unsigned char* __restrict__ go, int moving,
+    int nesterov) {
     typedef Arithmetic<T> A;
+    if (!go[0]) return;
     const A rate = (A)numbers[0], momentum = (A)numbers[1], kept = (A)numbers[2], decay = (A)numbers[3];
     const Chunk chunk = chunk_of_block(tensors);
     T* const weights = tensors.at[0][chunk.row];
@@ -80,6 +83,20 @@ sgd(Tensors<T, 3> tensors, const double* __restrict__ numbers, int moving, int n
     }
 }
 
+// The numbers of `adam` that depend on how many steps were made. A step that is left out is none, and only the device
+// knows whether it was: so they are counted here. One thread does it, once for all parameters.
+//
+// The numbers: those that the host writes, of which 0, 1 and 3 are the learning rate, beta1 and beta2; behind them t,
+// the rate and the root.
+// Bytes: reads and writes a few numbers.
+__global__ void __launch_bounds__(BLOCK, RESIDENT) begin_adam(double* numbers, const unsigned char* __restrict__ go) {
+    if (thread_number() != 0 || !go[0]) return;
+    const double t = numbers[8] + 1;
+    numbers[8] = t;
+    numbers[9] = numbers[0] / (1 - pow(numbers[1], t));
+    numbers[10] = sqrt(1 - pow(numbers[3], t));
+}
+
 // A step of Adam or AdamW; rows are weights, gradients, running means, running squares and, for AMSGrad, the largest
 // squares so far.
 //
@@ -96,17 +113,18 @@ sgd(Tensors<T, 3> tensors, const double* __restrict__ numbers, int moving, int n
 //         w[item] -= rate * mean[item] / (sqrt(square[item]) / root + eps);
 //     }
 //
-// The host makes `rate` and `root` from the learning rate and the step: lr / (1 - beta1^t) and sqrt(1 - beta2^t). `kept1`
-// and `kept2` are 1 - beta1 and 1 - beta2. `decay` is Adam's, which joins the gradient; `shrink` is AdamW's, a factor of
-// the weight.
+// `begin_adam` has made `rate` and `root` from the learning rate and the step: lr / (1 - beta1^t) and sqrt(1 - beta2^t).
+// `kept1` and `kept2` are 1 - beta1 and 1 - beta2. `decay` is Adam's, which joins the gradient; `shrink` is AdamW's, a
+// factor of the weight. Where `go` is 0 nothing happens.
 // Bytes: reads weights, gradients and the running numbers, writes all but the gradients, each once: the minimum.
 template <typename T>
 __global__ void __launch_bounds__(BLOCK, RESIDENT)
-adam(Tensors<T, 5> tensors, const double* __restrict__ numbers, int amsgrad) {
+adam(Tensors<T, 5> tensors, const double* __restrict__ numbers, const unsigned char* __restrict__ go, int amsgrad) {
     typedef Arithmetic<T> A;
-    const A rate = (A)numbers[0], beta1 = (A)numbers[1], kept1 = (A)numbers[2], beta2 = (A)numbers[3];
-    const A kept2 = (A)numbers[4], root = (A)numbers[5], eps = (A)numbers[6], decay = (A)numbers[7];
-    const A shrink = (A)numbers[8];
+    if (!go[0]) return;
+    const A beta1 = (A)numbers[1], kept1 = (A)numbers[2], beta2 = (A)numbers[3], kept2 = (A)numbers[4];
+    const A eps = (A)numbers[5], decay = (A)numbers[6], shrink = (A)numbers[7];
+    const A rate = (A)numbers[9], root = (A)numbers[10];
     const Chunk chunk = chunk_of_block(tensors);
     T* const weights = tensors.at[0][chunk.row];
     const T* const grads = tensors.at[1][chunk.row];
@@ -131,23 +149,23 @@ adam(Tensors<T, 5> tensors, const double* __restrict__ numbers, int amsgrad) {
     }
 }
 
-// Divides gradients by the scale of the loss; rows are gradients. Each block notes whether it has met a number that is
-// not finite: x - x is 0 of all others.
+// Divides gradients by the scale of the loss; rows are gradients. Each block notes whether all of its numbers are finite:
+// of those, and of no others, x - x is 0.
 //
 // The version that a student would write: a launch for each gradient, a thread for each number.
 //
 //     template <typename T>
-//     __global__ void unscale(T* grad, int* not_finite, i64 count, float factor) {
+//     __global__ void unscale(T* grad, unsigned char* finite, i64 count, float factor) {
 //         const i64 item = thread_number();
 //         if (item >= count) return;
 //         grad[item] *= factor;
-//         if (grad[item] - grad[item] != 0) *not_finite = 1;  // all that write, write the same; still, it is a race
+//         if (grad[item] - grad[item] != 0) *finite = 0;  // all that write, write the same; still, it is a race
 //     }
 //
-// Bytes: reads and writes gradients, each once, and writes a number for each block.
+// Bytes: reads and writes gradients, each once, and writes a byte for each block.
 template <typename T>
 __global__ void __launch_bounds__(BLOCK, RESIDENT)
-unscale(Tensors<T, 1> tensors, const double* __restrict__ factor, int* __restrict__ not_finite) {
+unscale(Tensors<T, 1> tensors, const double* __restrict__ factor, unsigned char* __restrict__ finite) {
     typedef Arithmetic<T> A;
     const A scale = (A)factor[0];
     const Chunk chunk = chunk_of_block(tensors);
@@ -159,5 +177,27 @@ unscale(Tensors<T, 1> tensors, const double* __restrict__ factor, int* __restric
         met = met || g - g != 0;
     }
     const int any = __syncthreads_or(met);
-    if (threadIdx.x == 0) not_finite[blockIdx.x] = any != 0;
+    if (threadIdx.x == 0) finite[blockIdx.x] = any == 0;
+}
+
+// Lets the scale of the loss shrink where gradients have overflowed, and grow after `interval` steps in a row that went
+// well, unless it would pass `largest`. One thread does it.
+//
+// The numbers: the scale, 1 / scale, and how many steps went well since it has changed.
+// Bytes: reads and writes a few numbers.
+__global__ void __launch_bounds__(BLOCK, RESIDENT)
+rescale(double* numbers, const unsigned char* __restrict__ finite, double growth, double backoff, i64 interval,
+        double largest) {
+    if (thread_number() != 0) return;
+    double scale = numbers[0], good = numbers[2] + 1;
+    if (!finite[0]) {
+        scale *= backoff;
+        good = 0;
+    } else if (good == (double)interval) {
+        if (scale * growth <= largest) scale *= growth;
+        good = 0;
+    }
+    numbers[0] = scale;
+    numbers[1] = 1 / scale;
+    numbers[2] = good;
 }

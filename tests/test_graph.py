@@ -19,6 +19,7 @@ from gpunet.errors import (
     ArgumentError,
     BackendError,
     DTypeError,
+    GradientError,
     GraphError,
     KernelError,
     LabelError,
@@ -258,21 +259,96 @@ def test_two_steps_of_an_optimizer():
         refused(lambda learner, loss: learner.optimizer.step())
 
 
-def test_a_scaler_that_looks():
-    scaler = GradScaler()
+class MixedLearner(Learner):
+    """With a scale that is too large at first, and grows again soon: some steps are left out."""
 
-    def twice(learner, loss):
-        learner.optimizer.zero_grad()
-        scaler.scale(loss).backward()
-        scaler.step(learner.optimizer)
-        scaler.update()
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.scaler = GradScaler(2.0**24, growth_interval=3)
 
-    learner, (images, labels) = Learner(), drawn(1)[0]
-    graph = gpunet.cuda_graph(lambda x, y: twice(learner, cross_entropy(learner.model(x), y)))
+    def differentiate(self, images, labels):
+        self.optimizer.zero_grad()
+        with autocast():
+            loss = cross_entropy(self.model(images), labels)
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
+        return loss
+
+    def learn(self):
+        made = self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return made
+
+    def step(self, images, labels):
+        loss = self.differentiate(images, labels)
+        return loss * self.learn()
+
+    def state(self):
+        return super().state(), self.scaler.state_dict()
+
+
+SCALED = {
+    "momentum": lambda params: optim.SGD(params, lr=0.1, momentum=0.9, nesterov=True),
+    "plain": lambda params: optim.SGD(params, lr=0.1),
+    "adam": lambda params: optim.Adam(params, lr=0.01),
+    "adamw": lambda params: optim.AdamW(two_groups(params), lr=0.01, amsgrad=True),
+}
+
+
+@pytest.mark.parametrize("make", SCALED.values(), ids=SCALED)
+def test_steps_that_the_device_leaves_out(make, counters):
+    ordinary, graph, parts = (MixedLearner(make) for _ in range(3))
+    batches = drawn(5) * 5
+    manual_seed(1)
+    losses = ordinary.losses(ordinary.step, batches)
+    expected = losses, ordinary.state()
+    assert 2 < losses.count(0.0) < 15  # those that were left out
+    manual_seed(1)
+    step = gpunet.cuda_graph(graph.step)
+    assert (graph.losses(step, batches), graph.state()) == expected
+    counters.reset()
+    step(*batches[0])
+    assert counters.device_to_host == counters.host_to_device == 0
+    manual_seed(1)
+    differentiate = gpunet.cuda_graph(parts.differentiate)  # what is found in one graph, the host uses, or another
+    for images, labels in batches:
+        loss = differentiate(images, labels)
+        with pytest.raises(GradientError, match="have been unscaled since the last update"):
+            parts.scaler.unscale_(parts.optimizer)
+        assert (loss * parts.learn()).item() == losses.pop(0)
+        parts.schedule.step()
+    assert parts.state() == expected[1]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda params: optim.SGD(params, lr=0.1, momentum=0.9, dampening=0.1), optim.RMSprop],
+    ids=["SGD", "RMSprop"],
+)
+def test_steps_on_which_the_host_decides(make):
+    learner, batch = MixedLearner(make), drawn(1)[0]
+    graph = gpunet.cuda_graph(learner.step)
     for _ in range(WARM_UP):
-        graph(images, labels)
-    with pytest.raises(GraphError, match=r"GradScaler.step, which looks whether all gradients are finite"):
-        graph(images, labels)
+        graph(*batch)
+    before = learner.state()
+    with pytest.raises(
+        GraphError, match=f"a step of {type(learner.optimizer).__name__} on which the host has to decide"
+    ):
+        graph(*batch)
+    assert learner.state() == before
+    learner.step(*batch)  # what the recording had begun is forgotten
+
+
+def test_a_scaler_that_has_done_nothing_before():
+    learner, batch = MixedLearner(), drawn(1)[0]
+    graph = gpunet.cuda_graph(
+        lambda *given: (MixedLearner.step if len(losses) == WARM_UP else Learner.step)(learner, *given)
+    )
+    losses = []
+    for _ in range(WARM_UP):
+        losses.append(graph(*batch))
+    with pytest.raises(GraphError, match="a GradScaler that has not made a step before"):
+        graph(*batch)
 
 
 def test_a_graph_within_another():

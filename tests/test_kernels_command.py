@@ -203,7 +203,7 @@ def test_the_arrays_of_a_table_have_its_name(monkeypatch, capsys):
     monkeypatch.setattr(kernels, "traffic", lambda shape: cases)
     assert main(["kernels", "--traffic", "--json"]) == 0
     [case] = json.loads(capsys.readouterr().out)
-    assert [each["name"] for each in case["launches"][0]["arrays"]] == ["tensors", "tensors", "not_finite"]
+    assert [each["name"] for each in case["launches"][0]["arrays"]] == ["tensors", "tensors", "finite"]
 
 
 def test_traffic_is_asked_for_alone(counted, capsys):

@@ -390,6 +390,43 @@ MUTANTS = [
     Mutant("weights do not shrink", "optimizer.cu", "w *= shrink;", "", "reference"),
     Mutant("infinity passes for finite", "optimizer.cu", "g - g != 0", "g != g", "reference"),
     Mutant("one thread notes for its block", "optimizer.cu", "__syncthreads_or(met)", "met", "reference"),
+    Mutant(
+        "Adam steps where it is told not to",
+        "optimizer.cu",
+        "if (!go[0]) return;\n    const A beta1",
+        "const A beta1",
+        "reference",
+    ),
+    Mutant(
+        "steps that are left out are counted",
+        "optimizer.cu",
+        "if (thread_number() != 0 || !go[0]) return;",
+        "if (thread_number() != 0) return;",
+        "reference",
+    ),
+    Mutant(
+        "the step before",
+        "optimizer.cu",
+        "const double t = numbers[8] + 1;",
+        "const double t = numbers[8];",
+        "reference",
+    ),
+    Mutant(
+        "every thread counts",
+        "optimizer.cu",
+        "if (thread_number() != 0 || !go[0]) return;",
+        "if (!go[0]) return;",
+        "reference",
+    ),
+    Mutant("the scale grows a step late", "optimizer.cu", "good = numbers[2] + 1;", "good = numbers[2];", "reference"),
+    Mutant("the scale passes its limit", "optimizer.cu", "if (scale * growth <= largest) ", "", "reference"),
+    Mutant(
+        "good steps before an overflow count on",
+        "optimizer.cu",
+        "scale *= backoff;\n        good = 0;",
+        "scale *= backoff;",
+        "reference",
+    ),
 ]
 
 
@@ -448,6 +485,9 @@ def check_optimizer(rng):
     optimizer_suite.test_more_arrays_than_a_table_holds_take_several_launches()
     for bad in (None, np.nan, np.inf):
         optimizer_suite.test_gradients_are_unscaled_and_the_one_that_is_not_finite_is_found(bad)
+    for kind in optimizer_suite.SETTINGS:
+        optimizer_suite.test_a_step_is_left_out_where_the_device_says_so(kind)
+    optimizer_suite.test_the_scale_grows_and_shrinks_as_it_is_written(3)
 
 
 CHECKS = {

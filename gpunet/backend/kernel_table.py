@@ -32,6 +32,7 @@ __all__ = [
     "BATCH_NORM_NORMALISE",
     "BATCH_NORM_STATISTICS",
     "BATCH_NORM_SUMS",
+    "BEGIN_ADAM",
     "COL2IM",
     "IM2COL",
     "KERNELS",
@@ -39,6 +40,7 @@ __all__ = [
     "MAX_POOL2D_FORWARD",
     "PACK_BYTES",
     "RELU_GRADIENT",
+    "RESCALE",
     "SGD",
     "TEMPLATE_DTYPES",
     "UNIFORM",
@@ -127,8 +129,8 @@ class Instance:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The type of the values that it works on: T, the first of each template."""
-        return self.dtypes[0]
+        """The type of the values that it works on: T, the first of each template; double where there is none."""
+        return self.dtypes[0] if self.dtypes else np.dtype(np.float64)
 
     @property
     def parameter_bytes(self) -> tuple[int, ...]:
@@ -365,22 +367,36 @@ SGD = Kernel(
     "optimizer",
     "sgd",
     ("T",),
-    "Tensors<T, 3> tensors, const double* numbers, int moving, int nesterov",
+    "Tensors<T, 3> tensors, const double* numbers, const unsigned char* go, int moving, int nesterov",
     "makes a few numbers of the weights and velocities of one parameter",
+)
+BEGIN_ADAM = Kernel(
+    "optimizer",
+    "begin_adam",
+    (),
+    "double* numbers, const unsigned char* go",
+    "counts a step of Adam and makes the numbers that depend on how many there were; the others do nothing",
 )
 ADAM = Kernel(
     "optimizer",
     "adam",
     ("T",),
-    "Tensors<T, 5> tensors, const double* numbers, int amsgrad",
+    "Tensors<T, 5> tensors, const double* numbers, const unsigned char* go, int amsgrad",
     "makes a few numbers of the weights and running means of one parameter",
 )
 UNSCALE = Kernel(
     "optimizer",
     "unscale",
     ("T",),
-    "Tensors<T, 1> tensors, const double* factor, int* not_finite",
-    "divides a few numbers of one gradient; its block notes whether one is not finite",
+    "Tensors<T, 1> tensors, const double* factor, unsigned char* finite",
+    "divides a few numbers of one gradient; its block notes whether all are finite",
+)
+RESCALE = Kernel(
+    "optimizer",
+    "rescale",
+    (),
+    "double* numbers, const unsigned char* finite, double growth, double backoff, i64 interval, double largest",
+    "lets the scale of the loss grow or shrink; the others do nothing",
 )
 
 # ---------------------------------------------------------------------------------------------------------- random.cu
@@ -413,8 +429,10 @@ KERNELS = (
     RELU_GRADIENT,
     ADD_RELU_GRADIENT,
     SGD,
+    BEGIN_ADAM,
     ADAM,
     UNSCALE,
+    RESCALE,
     UNIFORM,
 )
 """All kernels, in the order of their source files."""

@@ -230,6 +230,13 @@ class TableLaunch:
             table["at"][column, :count] = [array.data.ptr for array in arrays[begin : begin + count]]
             begin += count
 
+    def share(self, place: int, array: Array) -> None:
+        """Let an argument be another array of the same type; `place` counts from the table, which is 0."""
+        for number, (function, grid, arguments) in enumerate(self._launches):
+            if array.dtype != arguments[place].dtype or not array.flags.c_contiguous:
+                raise DTypeError(f"an argument of a TableLaunch must stay {arguments[place].dtype}, got {array.dtype}")
+            self._launches[number] = function, grid, (*arguments[:place], array, *arguments[place + 1 :])
+
     def __call__(self) -> None:
         """Run it."""
         for function, grid, arguments in self._launches:

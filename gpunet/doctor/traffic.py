@@ -98,7 +98,9 @@ def _steps() -> Iterator[tuple[str, Callable[[Tensor], object]]]:
     """Of optimizers, with images for parameters: between them and the operations every kernel is launched."""
 
     def scaled_sgd(x: Tensor) -> None:
-        GradScaler().step(SGD([x], lr=0.1, momentum=0.9))
+        scaler = GradScaler()
+        scaler.step(SGD([x], lr=0.1, momentum=0.9))
+        scaler.update()
 
     yield "GradScaler, and a step of SGD with momentum", scaled_sgd
     yield "a step of Adam", lambda x: Adam([x]).step()

@@ -4,24 +4,27 @@ What a step does is written in `_update` of each optimizer. That runs, too, for 
 that share memory, gradients of another type or in another order of memory, optimizers of a user.
 
 The kernels read learning rate, momentum and the like from the device, where the host writes those that have changed:
-the same launch, recorded in a CUDA graph, then makes every step.
+the same launch, recorded in a CUDA graph, then makes every step. They read there, too, whether to make it at all.
 """
 
 from __future__ import annotations
 
-import math
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import is_
 from typing import Any, NamedTuple, TypeAlias
 
-from gpunet.backend import Array, memory_order, xp
+from gpunet.backend import Array, active_backend, memory_order, to_cpu, xp
 from gpunet.backend.device_numbers import DeviceNumbers
-from gpunet.backend.kernel_table import ADAM, SGD, TEMPLATE_DTYPES, UNSCALE, Kernel
-from gpunet.backend.kernels import TableLaunch, blocks_of, enabled
+from gpunet.backend.kernel_table import ADAM, BEGIN_ADAM, RESCALE, SGD, TEMPLATE_DTYPES, UNSCALE, Kernel
+from gpunet.backend.kernels import TableLaunch, blocks_of, enabled, launch
 from gpunet.optim.flat import Options, State, apart
 from gpunet.tensor import Tensor
 
-__all__ = ["Batch", "Recipe", "Row", "Settings", "adam", "batches", "sgd", "unscale"]
+__all__ = ["Batch", "Recipe", "Row", "Settings", "adam", "batches", "rescale", "sgd", "unscale"]
+
+STEPS = 8
+"""Where among the numbers of Adam the device counts its steps; behind it are two that it makes of them."""
 
 
 class Settings(NamedTuple):
@@ -34,6 +37,10 @@ class Settings(NamedTuple):
     """What the kernel reads from the device: these may be others at each step."""
     switches: tuple[int, ...]
     """What it is launched with."""
+    begin: Kernel | None = None
+    """What comes before it and counts the steps on the device, behind the numbers of the host."""
+    can_be_left_out: bool = True
+    """Whether the device alone can decide on the step: the numbers of the host are then those of no certain step."""
 
 
 Recipe: TypeAlias = Callable[[Options, int], Settings]
@@ -46,19 +53,21 @@ def sgd(options: Options, t: int) -> Settings:
     kept = 1.0 if t == 1 else 1 - options["dampening"]
     numbers = options["lr"], momentum, kept, options["weight_decay"]
     return Settings(
-        SGD, ("momentum_buffer",) if momentum else (), numbers, (int(momentum != 0), int(options["nesterov"]))
+        SGD,
+        ("momentum_buffer",) if momentum else (),
+        numbers,
+        (int(momentum != 0), int(options["nesterov"])),
+        can_be_left_out=options["dampening"] == 0,
     )
 
 
 def adam(options: Options, t: int, decoupled: bool = False) -> Settings:
     """A step of `Adam`, or of `AdamW`, whose weight decay is decoupled."""
-    beta1, beta2 = options["betas"]
-    decay = options["weight_decay"]
-    rate, root = options["lr"] / (1 - beta1**t), math.sqrt(1 - beta2**t)
-    shrink = 1 - options["lr"] * decay if decoupled else 1.0
-    numbers = rate, beta1, 1 - beta1, beta2, 1 - beta2, root, options["eps"], 0.0 if decoupled else decay, shrink
+    rate, (beta1, beta2), decay = options["lr"], options["betas"], options["weight_decay"]
+    shrink = 1 - rate * decay if decoupled else 1.0
+    numbers = rate, beta1, 1 - beta1, beta2, 1 - beta2, options["eps"], 0.0 if decoupled else decay, shrink
     names = "exp_avg", "exp_avg_sq", *["max_exp_avg_sq"] * options["amsgrad"]
-    return Settings(ADAM, names, numbers, (int(options["amsgrad"]),))
+    return Settings(ADAM, names, numbers, (int(options["amsgrad"]),), begin=BEGIN_ADAM)
 
 
 class Row(NamedTuple):
@@ -81,6 +90,8 @@ class Batch:
     def __init__(self, recipe: Recipe, rows: Sequence[Row], options: Options, steps: int, counted: bool) -> None:
         settings = recipe(options, steps + 1)
         self._recipe, self._steps, self._counted = recipe, steps, counted
+        self._sure = True  # of how many steps were made: a step that the device may leave out is not counted here
+        self._begin = settings.begin
         self._fixed = settings.remembered, settings.switches
         for row in rows:
             for name in settings.remembered:
@@ -91,12 +102,17 @@ class Batch:
         self._states = [row.state for row in rows]
         self._remembered = _remembered(self._states, settings.remembered)
         self._lie = [(row.grad.strides, row.grad.dtype) for row in rows]
-        self._numbers = DeviceNumbers(len(settings.numbers))
+        self._numbers = DeviceNumbers(len(settings.numbers) + (3 if self._begin else 0))
+        if self._begin:
+            self._numbers.array[STEPS : STEPS + 1].fill(steps)
         count = len(settings.remembered)
         columns = [self._arrays, [row.grad for row in rows], *(self._remembered[name::count] for name in range(count))]
         lines: list[list[Array] | None] = [_lines(column) for column in columns]
         unused = [None] * (settings.kernel.parameters[0].columns - len(lines))
-        self._launch = TableLaunch(settings.kernel, [*lines, *unused], self._numbers.array, *settings.switches)
+        self._go = _always(active_backend())
+        self._launch = TableLaunch(
+            settings.kernel, [*lines, *unused], self._numbers.array, self._go, *settings.switches
+        )
 
     def is_current(self, states: Mapping[Tensor, State], options: Options) -> bool:
         """Whether parameters and states are those that were put together, and the launch is the right one."""
@@ -113,18 +129,47 @@ class Batch:
         """Whether all parameters have a gradient, which lies in memory as the one did that this was made with."""
         return [None if each is None else (each.strides, each.dtype) for each in grads] == self._lie
 
-    def advance(self, options: Options) -> None:
-        """The host's part of a step: it counts, and writes what has changed to the device."""
-        self._steps += 1
-        self._numbers.write(self._recipe(options, self._steps).numbers)
-        if self._counted:
-            for state in self._states:
-                state["step"] = self._steps
+    def can_be_left_out(self, options: Options) -> bool:
+        """Whether the device can decide on the next step."""
+        return self._recipe(options, self._steps + 1).can_be_left_out
 
-    def launch(self, grads: Sequence[Array]) -> None:
-        """The device's part."""
+    def advance(self, options: Options, surely: bool = True) -> None:
+        """The host's part of a step: it writes what has changed to the device and counts, if it is surely made."""
+        self._numbers.write(self._recipe(options, self._steps + 1).numbers)
+        if surely:
+            self.settle()
+            self._count(self._steps + 1)
+        else:
+            self._sure = False
+
+    def launch(self, grads: Sequence[Array], go: Array | None = None) -> None:
+        """The device's part.
+
+        Args:
+            go: there, whether to make the step, uint8; None if it surely is made.
+        """
+        go = _always(active_backend()) if go is None else go
+        if go is not self._go:
+            self._launch.share(2, go)
+            self._go = go
+        if self._begin:
+            launch(self._begin, self._numbers.array, go, threads=1)
         self._launch.point(1, grads)
         self._launch()
+
+    def settle(self) -> None:
+        """Ask the device how many steps were made, if only it knows."""
+        if self._sure:
+            return
+        self._sure = True
+        if self._begin:
+            self._count(int(to_cpu(self._numbers.array[STEPS])))
+
+    def _count(self, steps: int) -> None:
+        self._steps = steps
+        if self._counted:
+            for state in self._states:
+                state["step"] = steps
 
 
 def batches(recipe: Recipe, rows: Sequence[Row], options: Options, counted: bool) -> list[Batch]:
@@ -141,24 +186,35 @@ def batches(recipe: Recipe, rows: Sequence[Row], options: Options, counted: bool
     return [Batch(recipe, those, options, steps, counted) for (_, steps), those in alike.items()]
 
 
+@functools.cache
+def _always(backend: str) -> Array:
+    """What lets a kernel make its step."""
+    return xp.ones(1, dtype=xp.uint8)
+
+
 def unscale(grads: Sequence[Array], factor: Array) -> Array | None:
-    """Multiply gradients, in place; whether one is not finite then, or None, and nothing done, if they do not fit.
+    """Multiply gradients, in place; whether all are finite then, or None, and nothing done, if they do not fit.
 
     Args:
         factor: float64 of shape (1,), on the device.
     """
     if not enabled() or not all(map(_is_dense, grads)) or not all(apart(grads)):
         return None
-    not_finite = xp.empty(sum(blocks_of(grad.size) for grad in grads), dtype=xp.int32)
+    finite = xp.empty(sum(blocks_of(grad.size) for grad in grads), dtype=xp.uint8)
     begin = 0
     alike: dict[Any, list[Array]] = {}
     for grad in grads:
         alike.setdefault(grad.dtype, []).append(grad)
     for those in alike.values():
         end = begin + sum(blocks_of(grad.size) for grad in those)
-        TableLaunch(UNSCALE, [_lines(those)], factor, per_block=not_finite[begin:end])()
+        TableLaunch(UNSCALE, [_lines(those)], factor, per_block=finite[begin:end])()
         begin = end
-    return not_finite.any()
+    return finite.all()
+
+
+def rescale(numbers: Array, finite: Array, growth: float, backoff: float, interval: int, largest: float) -> None:
+    """Let the scale of a loss grow or shrink; see the kernel."""
+    launch(RESCALE, numbers, finite.view(xp.uint8), growth, backoff, interval, largest, threads=1)
 
 
 def _fitting(rows: Sequence[Row]) -> list[bool]:

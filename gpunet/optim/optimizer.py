@@ -6,6 +6,7 @@ is updated together; see `flat`.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, TypeAlias
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from gpunet.backend import Array, asarray, check_active, quiet, to_cpu, xp
 from gpunet.backend.kernels import enabled
-from gpunet.backend.recording import forgets_gradient, note_part, recording
+from gpunet.backend.recording import forgets_gradient, note_part, recording, refuse_while_recording
 from gpunet.errors import ArgumentError, GraphError, StateDictError
 from gpunet.functional.checks import whole_number
 from gpunet.ops.writing import about_to_write
@@ -37,7 +38,6 @@ class Optimizer:
 
     Attributes:
         param_groups: a list of dicts with "params" and every setting; schedules write "lr" there.
-        state: for each parameter that has been updated, what the optimizer remembers about it.
         defaults: the settings of a group that does not say otherwise.
 
     Raises:
@@ -59,7 +59,7 @@ class Optimizer:
     def __init__(self, params: Params, defaults: Options) -> None:
         self.defaults = self._checked_options(defaults)
         self.param_groups: list[Options] = []
-        self.state: dict[Tensor, State] = {}
+        self._state: dict[Tensor, State] = {}
         # How each group was updated at its last step: by a kernel, and otherwise.
         self._batches: dict[int, list[Batch]] = {}
         self._arranged: dict[int, tuple[list[Tensor], list[Alone | Together]]] = {}
@@ -91,6 +91,13 @@ class Optimizer:
     """What makes the step of `_update` for many parameters in one launch on a GPU. Each class names its own: the
     formula of a subclass may be another."""
 
+    @property
+    def state(self) -> dict[Tensor, State]:
+        """For each parameter that has been updated, what the optimizer remembers about it."""
+        for batch in itertools.chain(*self._batches.values()):
+            batch.settle()
+        return self._state
+
     # ------------------------------------------------------------------ training
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -113,6 +120,28 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        self._make_step(None)
+        return loss
+
+    def step_if(self, go: Array) -> None:
+        """Make a step if something is true that the device knows, for instance that all gradients are finite.
+
+        Where kernels make the whole step nobody waits to hear of it.
+
+        Args:
+            go: a single bool, on the active backend.
+
+        Raises:
+            GraphError: as `step`, and if the host has to decide.
+        """
+        if type(self).step is Optimizer.step:
+            note_part(self)
+            self._make_step(go)
+        elif _known(go, self._name):
+            self.step()
+
+    def _make_step(self, go: Array | None) -> None:
+        """The step, or if there is a condition for it the one or the other."""
         by_kernel, updates = [], []
         for number, group in enumerate(self.param_groups):
             options = self._checked_options(group)
@@ -121,6 +150,10 @@ class Optimizer:
                 by_kernel.append((number, batch, [grads.pop(param) for param in batch.params], options))
             for part in self._arrange(number, list(grads)):
                 updates.append((part, [grads[param] for param in part.params], options))
+        if go is not None and (updates or not all(batch.can_be_left_out(its) for _, batch, _, its in by_kernel)):
+            if not _known(go, self._name):
+                return
+            go = None
         if updates and recording():
             raise GraphError(
                 f"{self._name} updates parameter {updates[0][0].params[0].shape} by other means than its kernel, which "
@@ -130,11 +163,10 @@ class Optimizer:
         about_to_write(*(param.array for part, _, _ in updates for param in part.params))
         with quiet():
             for number, batch, its_grads, options in by_kernel:
-                self._advance(number, batch, options)
-                batch.launch(its_grads)
+                self._advance(number, batch, options, surely=go is None)
+                batch.launch(its_grads, None if go is None else go.view(xp.uint8))
             for part, its_grads, options in updates:
                 part.update(self._update, its_grads, options)
-        return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients, before the next backward pass adds to them.
@@ -176,10 +208,11 @@ class Optimizer:
         `{"state": {i: {name: array or whole number}}, "param_groups": [{..., "params": [i, ...]}]}`, where parameters
         are counted through all groups.
         """
+        known = self.state
         state = {
-            index: {name: _host_copy(value) for name, value in self.state[param].items()}
+            index: {name: _host_copy(value) for name, value in known[param].items()}
             for index, param in enumerate(self._parameters())
-            if self.state.get(param)
+            if known.get(param) and known[param].get("step") != 0  # one that was only left out is not counted
         }
         groups = [
             {**{name: value for name, value in group.items() if name != "params"}, "params": indices}
@@ -202,7 +235,7 @@ class Optimizer:
             raise StateDictError(f"this state_dict does not fit {self._name}:\n  " + "\n  ".join(problems))
         for group, options in zip(self.param_groups, groups, strict=True):
             group.update(options)
-        self.state = state
+        self._state = state
 
     def _loaded(self, state_dict: Any, problems: list[str]) -> tuple[list[Options], dict[Tensor, State]]:
         """The settings of each group and the state of each parameter; everything wrong is added to `problems`."""
@@ -323,7 +356,7 @@ class Optimizer:
             return []
         before = self._batches.get(number, [])
         if sum(len(batch.params) for batch in before) == len(grads) and all(
-            batch.takes([grads.get(param) for param in batch.params]) and batch.is_current(self.state, options)
+            batch.takes([grads.get(param) for param in batch.params]) and batch.is_current(self._state, options)
             for batch in before
         ):
             return before
@@ -332,25 +365,26 @@ class Optimizer:
                 f"{self._name}: the parameters that it updates are not those of the step before, or some have no "
                 "kernel: their gradients or states are of another type or lie otherwise in memory"
             )
-        rows = [Row(param, param.array, grad, self.state.setdefault(param, {})) for param, grad in grads.items()]
+        state = self.state
+        rows = [Row(param, param.array, grad, state.setdefault(param, {})) for param, grad in grads.items()]
         self._batches[number] = batches(recipe, rows, options, "step" in self._state_names(options))
         return self._batches[number]
 
-    def _advance(self, number: int, batch: Batch, options: Options) -> None:
+    def _advance(self, number: int, batch: Batch, options: Options, surely: bool) -> None:
         """The host's part of a step, with the settings that the group has then before each replay."""
         now = recording()
         if now is None:
-            batch.advance(options)
+            batch.advance(options, surely)
         else:
             ids = set(map(id, batch.params))
             if ids & now.used:
                 raise GraphError(f"cuda_graph: {self._name} makes two steps in the one that is recorded; record one")
             now.used |= ids
             now.checks.append(lambda: self._check_replay(number, batch))
-            now.before_replay.append(lambda: batch.advance(self._checked_options(self.param_groups[number])))
+            now.before_replay.append(lambda: batch.advance(self._checked_options(self.param_groups[number]), surely))
 
     def _check_replay(self, number: int, batch: Batch) -> None:
-        if not batch.is_current(self.state, self._checked_options(self.param_groups[number])):
+        if not batch.is_current(self._state, self._checked_options(self.param_groups[number])):
             raise GraphError(
                 f"{self._name}: parameters, their state, or settings that are no numbers are not what they were when "
                 "the step was recorded: record it again with cuda_graph"
@@ -359,20 +393,26 @@ class Optimizer:
     def _arrange(self, number: int, params: list[Tensor]) -> list[Alone | Together]:
         """How the parameters of a group are updated: as at the last step, unless something about them has changed."""
         before, parts = self._arranged.get(number, ([], []))
-        if list(map(id, params)) == list(map(id, before)) and all(part.is_current(self.state) for part in parts):
+        if list(map(id, params)) == list(map(id, before)) and all(part.is_current(self._state) for part in parts):
             return parts
         for param in params:
-            for name, value in self.state.setdefault(param, {}).items():
+            for name, value in self._state.setdefault(param, {}).items():
                 if name != "step":
                     what = f"{name}, which {self._name} keeps (load_state_dict(state_dict()) would move it),"
                     check_active(value, what)
-        parts = arrange(params, self.state)
+        parts = arrange(params, self._state)
         self._arranged[number] = params, parts
         return parts
 
     def __getstate__(self) -> dict[str, Any]:
         """For `copy.deepcopy`, which would copy views and what they are views of apart."""
-        return {**self.__dict__, "_batches": {}, "_arranged": {}}
+        return {**self.__dict__, "_state": self.state, "_batches": {}, "_arranged": {}}
+
+
+def _known(go: Array, name: str) -> bool:
+    """Wait for the device to say whether to make a step."""
+    refuse_while_recording(f"a step of {name} on which the host has to decide, since not all of it is made by kernels")
+    return bool(go)
 
 
 def _host_copy(value: Any) -> Any:

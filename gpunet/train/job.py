@@ -233,7 +233,7 @@ class TrainingRun:
             **asdict(self.config),
             "epochs_done": len(results),
             "steps_done": trainer.progress.step,
-            "steps_skipped": trainer.progress.skipped_steps,
+            "steps_skipped": int(trainer.progress.skipped_steps),
             "interrupted": trainer.stop_requested,
             "stopped_early": len(results) < self.epochs and not trainer.stop_requested,
             "classes": list(self.classes),

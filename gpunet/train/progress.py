@@ -107,8 +107,8 @@ class Progress:
     """Where a run is: everything that the training loop itself has to remember.
 
     Attributes:
-        step: how often the optimizer has changed the weights, in all epochs.
-        skipped_steps: how often it has not, because gradients had overflowed in mixed precision.
+        step: how many steps the optimizer was to make, in all epochs.
+        skipped_steps: how many of them it left out, because gradients had overflowed in mixed precision; on the device.
         results: of the epochs that are over; their number is that of whole epochs.
         batch: how many batches of the epoch in work are done.
         images: how many images of the epoch in work have been seen.
@@ -119,7 +119,7 @@ class Progress:
     """
 
     step: int = 0
-    skipped_steps: int = 0
+    skipped_steps: Array = None
     results: list[EpochResult] = field(default_factory=list)
     batch: int = 0
     images: int = 0
@@ -129,6 +129,8 @@ class Progress:
     gradient_norms: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.skipped_steps is None:
+            self.skipped_steps = xp.zeros((), dtype=xp.int64)
         if self.loss_sum is None:
             self.start_epoch()
 

@@ -60,7 +60,7 @@ def take(trainer: Trainer) -> Checkpoint:
         "figures": figures,
         "optimizer": {"counts": counts, "param_groups": optimizer["param_groups"]},
         "schedule": _schedule_state(trainer),
-        "amp": {"scaler": trainer.scaler.state_dict(), "skipped_steps": progress.skipped_steps},
+        "amp": {"scaler": trainer.scaler.state_dict(), "skipped_steps": int(progress.skipped_steps)},
         "random": random_state(),
         "callbacks": [[_name(each), each.state_dict()] for each in _remembering(trainer)],
         "backend": active_backend(),
@@ -143,7 +143,7 @@ def _progress(checkpoint: Checkpoint, tensors: _Grouped) -> Progress:
         raise StateDictError(f"the checkpoint is damaged: the sums of its epoch are {kinds}")
     progress = Progress(
         step=_entry(state, "step", int),
-        skipped_steps=_entry(_entry(state, "amp", dict), "skipped_steps", int),
+        skipped_steps=xp.array(_entry(_entry(state, "amp", dict), "skipped_steps", int), dtype=xp.int64),
         results=results,
         batch=checkpoint.position[1],
         images=_entry(state, "images", int),

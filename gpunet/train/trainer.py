@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn, Protocol
 
+import numpy as np
 from tqdm import tqdm
 
 from gpunet.amp import GradScaler, autocast
@@ -58,7 +59,7 @@ class Callback:
         """Training begins, or goes on from a checkpoint."""
 
     def on_step_end(self, trainer: Trainer) -> None:
-        """The optimizer has made a step; the gradients are still there. Not called where mixed precision skips one."""
+        """The optimizer has made a step, or mixed precision has left it out; the gradients are still there."""
 
     def on_epoch_end(self, trainer: Trainer, result: EpochResult) -> None:
         """An epoch is over, and evaluated."""
@@ -90,10 +91,10 @@ class Trainer:
             fewer where the number of batches is not a multiple.
         callbacks: called in their order.
         amp: train in mixed precision: the forward pass and the loss under `autocast`, and a `GradScaler`, which may be
-            given instead of True. A step whose gradients overflow is skipped, and so are the schedule and the average
-            of the weights. Weights are float32, and evaluated without autocast: the figures of an epoch are those that
-            anybody gets who loads them.
-        graph: record the step as CUDA graphs and replay them, with the same bits; see `gpunet.cuda_graph`. A batch of
+            given instead of True. Where gradients overflow the optimizer leaves the step out; schedule and average of
+            the weights move on as after any other. Weights are float32, and evaluated without autocast: the figures of
+            an epoch are those that anybody gets who loads them.
+        graph: record the step as a CUDA graph and replay it, with the same bits; see `gpunet.cuda_graph`. A batch of
             another shape, such as a smaller last one, makes an ordinary step. Not with `accumulate`.
 
     Attributes:
@@ -149,8 +150,7 @@ class Trainer:
         self.scaler = amp if isinstance(amp, GradScaler) else GradScaler(enabled=amp)
         if graph and self.accumulate > 1:
             raise ArgumentError("Trainer: graph and accumulate do not go together: a graph is one batch and its step")
-        # Between the two it is read whether mixed precision may make the step.
-        self._graphs = (cuda_graph(self._differentiate), cuda_graph(self._learn)) if graph else None
+        self._graph = cuda_graph(self._whole_step) if graph else None
         self.progress = Progress()
         self.stop_requested = False
         self.finished = False
@@ -268,7 +268,7 @@ class Trainer:
                         f"loss {mean:.3f}, accuracy {int(progress.right) / progress.images:.1%}, "
                         f"{progress.images / progress.seconds:,.0f} images/s"
                     )
-                if progress.step < step:  # there are batches to come that make it up, or it was skipped
+                if progress.step < step:  # there are batches to come that make it up
                     continue
                 if progress.batch == len(loader):
                     progress.gradient_norms = self._gradient_norms()
@@ -289,18 +289,27 @@ class Trainer:
                 in mixed precision, where gradients are not finite however little the loss is scaled.
         """
         looks = self.look_always or active_backend() == "numpy"
-        if self._graphs is not None and not looks and self._graphs[0].takes(images, labels):
-            differentiate, learn = self._graphs
-            loss, right = differentiate(images, labels)
-            self._update(images, labels, learn)
+        if self._graph is not None and not looks and self._graph.takes(images, labels):
+            loss, right, made = self._graph(images, labels)
+            self._count(made)
             return loss, right
         loss, right = self._backward(images, labels, part, parts, looks)
         if part + 1 == parts:
+            place = self.progress.batch + 1, self.progress.step + 1
             norm = self._finish_gradients()
             if norm is not None and looks and not self.scaler.is_enabled() and not math.isfinite(norm.item()):
-                self._fail_of_gradients(norm, images, labels)
-            self._update(images, labels, self._learn)
+                self._fail_of_gradients(norm, *place, images, labels)
+            made = self._learn()
+            if looks and self._overflows_always():
+                self._fail_of_gradients(self._clip(math.inf), *place, images, labels)
+            self._count(made)
         return loss, right
+
+    def _whole_step(self, images: Tensor, labels: Tensor) -> tuple[Array, Array, Tensor | None]:
+        """What a graph holds."""
+        loss, right = self._backward(images, labels)
+        self._finish_gradients()
+        return loss, right, self._learn()
 
     def _backward(
         self, images: Tensor, labels: Tensor, part: int = 0, parts: int = 1, looks: bool = False
@@ -321,32 +330,26 @@ class Trainer:
         self.scaler.unscale_(self.optimizer)
         return None if self.clip is None else self._clip(self.clip)
 
-    def _differentiate(self, images: Tensor, labels: Tensor) -> tuple[Array, Array]:
-        """From a batch to gradients: what the first graph holds."""
-        found = self._backward(images, labels)
-        self._finish_gradients()
-        return found
-
-    def _learn(self) -> None:
-        """From gradients to other weights: what the second graph holds."""
-        self.optimizer.step()
+    def _learn(self) -> Tensor | None:
+        """From gradients to other weights; in mixed precision whether the step was made, or left out."""
+        made = self.scaler.step(self.optimizer)
+        self.scaler.update()
         if (averages := self.averages) is not None:
             each_time(lambda: averages.begin(self.progress.step + 1))
             averages.take_in()
+        return made if isinstance(made, Tensor) else None
 
-    def _update(self, images: Tensor, labels: Tensor, learn: Callable[[], None]) -> None:
-        """One step with the gradients that there are; none where mixed precision skips it."""
-        stepped = self.scaler.may_step(self.optimizer)
-        self.scaler.update()
-        if not stepped:
-            if self.scaler.get_scale() < SMALLEST_SCALE:
-                self._fail_of_gradients(self._clip(math.inf), images, labels)
-            self.progress.skipped_steps += 1
-            return
-        learn()
+    def _count(self, made: Tensor | None) -> None:
+        """The host's part of a step."""
         self.progress.step += 1
+        if made is not None:
+            self.progress.skipped_steps += ~made.array
         if self.schedule is not None and not isinstance(self.schedule, ReduceLROnPlateau):
             self.schedule.step()
+
+    def _overflows_always(self) -> bool:
+        """Whether gradients in mixed precision are not finite however little the loss is scaled."""
+        return self.scaler.is_enabled() and self.scaler.get_scale() < SMALLEST_SCALE
 
     def _clip(self, limit: float) -> Tensor:
         """The norm of all gradients together, from before they were brought down to the limit."""
@@ -361,6 +364,10 @@ class Trainer:
             batch, step, value = next(broken, (self.progress.batch, self.progress.step, loss))
             loader.set_epoch(self.progress.epoch - 1, batch - 1)
             self._fail("loss", value, batch, step, *next(iter(loader)))
+        if self._overflows_always():
+            batch, step, _ = unread[-1]
+            loader.set_epoch(self.progress.epoch - 1, batch - 1)
+            self._fail_of_gradients(self._clip(math.inf), batch, step, *next(iter(loader)))
         return loss
 
     def _fail(self, what: str, value: float, batch: int, step: int, images: Tensor, labels: Tensor) -> NoReturn:
@@ -371,8 +378,7 @@ class Trainer:
             f"(learning rate {self.learning_rate:.3g}): {cause}; try a smaller learning rate"
         )
 
-    def _fail_of_gradients(self, norm: Tensor, images: Tensor, labels: Tensor) -> NoReturn:
-        batch, step = self.progress.batch + 1, self.progress.step + 1
+    def _fail_of_gradients(self, norm: Tensor, batch: int, step: int, images: Tensor, labels: Tensor) -> NoReturn:
         self._fail("norm of the gradients", norm.item(), batch, step, images, labels)
 
     def _gradient_norms(self) -> dict[str, float]:
@@ -381,6 +387,8 @@ class Trainer:
         if not named:
             return {}
         norms = to_cpu(xp.sqrt(xp.stack([(grad * grad).sum() for _, grad in named])))
+        if self.scaler.is_enabled() and not np.isfinite(norms).all():  # the step was left out
+            return {}
         return {name: float(norm) for (name, _), norm in zip(named, norms, strict=True)}
 
 

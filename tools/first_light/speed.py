@@ -233,17 +233,18 @@ def _profile(torch: Any, name: str, step: Step) -> None:
 def graph(settings: Settings) -> None:
     """Training steps of ResNet-20 as they are, and recorded and replayed: their times, and whether bits are equal."""
     workload, steps = _workload(settings, "resnet20", "train", 128), 6 if settings.rehearse else 20
-    weights = set()
     with use_backend(settings.backend):
-        for name, wrap in (("a step", lambda step: step), ("a step, recorded", gpunet.cuda_graph)):
-            model = build(workload)
-            step = wrap(prepare(workload, wait=False, model=model))
-            for _ in range(steps):  # the first two are made as they are
-                step()
-            weights.add(b"".join(to_cpu(value.data).tobytes() for value in model.state_dict().values()))
-            seconds, host = Clock(settings, None).time(step)
-            emit(name, ms=1e3 * seconds, host_ms=1e3 * host)
-    emit(f"the same bits after {steps} steps", ok=len(weights) == 1)
+        for kind, amp in (("a step", False), ("a step, AMP", True)):
+            weights = set()
+            for name, wrap in ((kind, lambda step: step), (f"{kind}, recorded", gpunet.cuda_graph)):
+                model = build(workload)
+                step = wrap(prepare(workload, amp, wait=False, model=model))
+                for _ in range(steps):  # the first two are made as they are
+                    step()
+                weights.add(b"".join(to_cpu(value.data).tobytes() for value in model.state_dict().values()))
+                seconds, host = Clock(settings, None).time(step)
+                emit(name, ms=1e3 * seconds, host_ms=1e3 * host)
+            emit(f"{kind}: the same bits after {steps} of them", ok=len(weights) == 1)
 
 
 def bandwidth(settings: Settings) -> None:
