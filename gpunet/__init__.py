@@ -63,6 +63,8 @@ def __getattr__(name: str) -> _Any:
         return _importlib.import_module(f"gpunet.{name}")
     if name == "save":
         return _importlib.import_module("gpunet.train.objects").save
+    if name in ("load_weights", "save_weights"):
+        return getattr(_importlib.import_module("gpunet.weights"), name)
     if name in ("Classifier", "load"):
         return getattr(_importlib.import_module("gpunet.classifier"), name)
     raise AttributeError(f"module 'gpunet' has no attribute {name!r}")

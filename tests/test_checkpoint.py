@@ -14,6 +14,7 @@ from gpunet import nn, optim
 from gpunet.backend import manual_seed, use_backend
 from gpunet.data import DataLoader, TensorDataset
 from gpunet.errors import FileError, GpunetError, NonFiniteError, StateDictError
+from gpunet.files import LARGEST_JSON, digest_of
 from gpunet.optim.lr_scheduler import OneCycleLR
 from gpunet.train import (
     Checkpoint,
@@ -31,9 +32,9 @@ from gpunet.train import (
     saved_config,
     take,
 )
-from gpunet.train.files import LARGEST_HEADER, LARGEST_JSON, digest_of
 from gpunet.train.progress import EpochResult
 from gpunet.train.snapshot import largest_checkpoint
+from gpunet.weights.tensor_file import LARGEST_HEADER
 from tests.runs import TINY, StopAfter
 
 pytestmark = pytest.mark.usefixtures("tiny_runs")

@@ -19,6 +19,7 @@ ORDER = [
     "mode",
     "hooks",
     "printable",
+    "files",
     "emulator",  # CUDA on a CPU
     "emulated",  # the stand-in for CuPy
     "backend",
@@ -42,6 +43,7 @@ ORDER = [
     "data",
     "utils",
     "models",
+    "weights",
     "train",
     "classifier",
     "visualize",
@@ -159,7 +161,7 @@ ALLOWED = {
     "threadpoolctl": {"backend", "doctor"},
     "PIL": {"data"},
     "pooch": {"data"},
-    "safetensors": {"data", "train", "interop"},
+    "safetensors": {"data", "weights"},
     "tomli": {"train"},  # the standard library's tomllib, for Python 3.10
     "matplotlib": {"visualize", "gradients"},
     "tqdm": {"train", "bench", "visualize", "gradients"},

@@ -31,7 +31,7 @@ from gpunet.bench import (
 from gpunet.cli.options import Commands, add_backend, add_json, whole_number_from
 from gpunet.cli.output import say
 from gpunet.errors import ArgumentError, FileError
-from gpunet.train.files import write_json
+from gpunet.files import write_json
 
 __all__ = ["add_command"]
 

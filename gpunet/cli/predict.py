@@ -16,8 +16,8 @@ from gpunet.classifier import Classifier, load
 from gpunet.cli.options import Commands, add_backend, whole_number_from
 from gpunet.cli.output import say
 from gpunet.errors import ArgumentError, FileError
+from gpunet.files import write_bytes
 from gpunet.printable import printable
-from gpunet.train.files import write_bytes
 from gpunet.visualize import encode_png, grad_cam, overlay
 
 __all__ = ["add_command"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from gpunet.errors import ArgumentError, FileError
+from gpunet.files import remove, write_bytes, write_json
 from gpunet.functional.checks import whole_number
 from gpunet.gradients.claims import Claim, check_claims
 from gpunet.gradients.degradation import TrainingCurve, train_curve
@@ -19,7 +20,6 @@ from gpunet.gradients.network import ACTIVATIONS, Design
 from gpunet.gradients.pictures import plot_curves, plot_gradient_norms, plot_gradients_during_training
 from gpunet.gradients.trace import DTYPES, GradientTrace, trace_gradients
 from gpunet.gradients.training import Budget
-from gpunet.train.files import remove, write_bytes, write_json
 from gpunet.visualize.figure import new_figure
 
 if TYPE_CHECKING:

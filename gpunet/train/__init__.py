@@ -4,7 +4,6 @@ from gpunet.train.callbacks import EarlyStopping
 from gpunet.train.checkpoint import Checkpoint, CheckpointFolder
 from gpunet.train.config import OPTIMIZERS, SCHEDULES, RunOptions, TrainConfig, read_toml
 from gpunet.train.ema import AveragedWeights
-from gpunet.train.files import load_weights, save_weights
 from gpunet.train.job import TrainingRun, evaluate_run, saved_config, saved_options
 from gpunet.train.metrics import Evaluation, evaluate
 from gpunet.train.progress import EpochResult, Progress
@@ -13,6 +12,7 @@ from gpunet.train.run_folder import RunFolder, new_run_path
 from gpunet.train.saving import CheckpointWriter, MetricsWriter, TensorBoardWriter
 from gpunet.train.snapshot import restore, take
 from gpunet.train.trainer import Callback, Trainer
+from gpunet.weights import load_weights, save_weights
 
 __all__ = [
     "OPTIMIZERS",

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from gpunet import files
 from gpunet.errors import FileError
-from gpunet.train import files
+from gpunet.weights.tensor_file import parse_tensors, tensor_bytes
 
 __all__ = ["Checkpoint", "CheckpointFolder"]
 
@@ -91,7 +92,7 @@ class CheckpointFolder:
         except OSError as error:
             raise FileError(f"cannot use the folder {self.path}: {error.strerror or error}") from error
         if position not in self.positions():
-            content = files.tensor_bytes(checkpoint.tensors)
+            content = tensor_bytes(checkpoint.tensors)
             described = {
                 "format": _FORMAT,
                 "position": list(position),
@@ -154,7 +155,7 @@ class CheckpointFolder:
                 f"{tensors_path} is damaged: it has {len(content):,} bytes, of which "
                 f"{described.get('tensors_bytes')} are expected, and another checksum than {path.name} says"
             )
-        return Checkpoint(position, files.parse_tensors(content, tensors_path), described["state"])
+        return Checkpoint(position, parse_tensors(content, tensors_path), described["state"])
 
 
 def _words(position: tuple[int, int]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from gpunet.data import AUGMENTATIONS, DATASETS, DatasetRecipe
 from gpunet.errors import ArgumentError, FileError
+from gpunet.files import LARGEST_JSON, LARGEST_NUMBER, read_bytes
 from gpunet.functional.checks import check_choice, probability, whole_number
 from gpunet.nn import Module
 from gpunet.optim import SGD, Adam, AdamW, Optimizer
@@ -24,7 +25,6 @@ from gpunet.optim.lr_scheduler import (
     ReduceLROnPlateau,
     SequentialLR,
 )
-from gpunet.train.files import LARGEST_JSON, LARGEST_NUMBER, read_bytes
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -21,7 +21,6 @@ from gpunet.functional import cross_entropy
 from gpunet.graph import check_graphs
 from gpunet.models import IMAGE_SIZES, create_model
 from gpunet.optim.lr_scheduler import LRScheduler
-from gpunet.train import files
 from gpunet.train.callbacks import EarlyStopping
 from gpunet.train.checkpoint import CheckpointFolder
 from gpunet.train.config import RunOptions, TrainConfig, make_optimizer, make_schedule
@@ -33,6 +32,7 @@ from gpunet.train.saving import CheckpointWriter, MetricsWriter, TensorBoardWrit
 from gpunet.train.snapshot import largest_checkpoint, restore
 from gpunet.train.trainer import Callback, Trainer
 from gpunet.version import __version__
+from gpunet.weights import load_weights
 
 __all__ = ["TrainingRun", "evaluate_run", "saved_config", "saved_options"]
 
@@ -401,6 +401,6 @@ def evaluate_run(folder: Path | str) -> tuple[Evaluation, tuple[str, ...]]:
     if changed := changed_data(config, recipe, test_set.classes):
         _log.warning("%s", "\n".join(filter(None, (changed, recipe.left_out))))
     model = create_model(config["model"], len(test_set.classes), recipe.channels)
-    files.load_weights(run.weights_path, model)
+    load_weights(run.weights_path, model)
     evaluation = evaluate(model, DataLoader(test_set, TEST_BATCH_SIZE), len(test_set.classes))
     return evaluation, test_set.classes

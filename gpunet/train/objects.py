@@ -18,8 +18,10 @@ import numpy as np
 from gpunet.backend import is_array, to_cpu
 from gpunet.device import check_device
 from gpunet.errors import DTypeError, FileError
+from gpunet.files import read_bytes, write_bytes
 from gpunet.tensor import Tensor, tensor
-from gpunet.train.files import metadata_of, parse_tensors, read_bytes, tensor_bytes, write_bytes
+from gpunet.weights.tensor_file import metadata_of, parse_tensors, tensor_bytes
+from gpunet.weights.torch_file import is_torch_file, parse_torch_file
 
 __all__ = ["load_object", "save"]
 
@@ -48,15 +50,19 @@ def save(obj: Any, f: str | os.PathLike[str] | Any) -> None:
 
 
 def load_object(f: str | os.PathLike[str] | Any, map_location: Any = None) -> Any:
-    """Read what `save` wrote, onto the active backend; of any other safetensors file the Tensors by their names.
+    """Read what `save` wrote, or `torch.save`, onto the active backend; of other safetensors files Tensors by names.
+
+    Nothing in the file is run: of `torch.save` only Tensors, plain values and what they are kept in are read.
 
     Raises:
-        FileError: if it is no such file; one of torch.save is a pickle, which is not read.
+        FileError: if it is no such file, is damaged, or holds something else.
         BackendError: if `map_location` is not the device of the active backend.
     """
     check_device(map_location, "load")
     path = Path(getattr(f, "name", "the file") if hasattr(f, "read") else f)
-    content = f.read() if hasattr(f, "read") else read_bytes(path, path.stat().st_size)
+    content = f.read() if hasattr(f, "read") else read_bytes(path, None)
+    if is_torch_file(content):
+        return _as_tensors(parse_torch_file(content, path))
     arrays = parse_tensors(content, path)
     structure = metadata_of(content).get(_STRUCTURE)
     if structure is None:
@@ -65,6 +71,14 @@ def load_object(f: str | os.PathLike[str] | Any, map_location: Any = None) -> An
         return _put_together(json.loads(structure), arrays)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise FileError(f"{path} is damaged: how its Tensors stood cannot be read ({error!r})") from error
+
+
+def _as_tensors(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return tensor(value)
+    if isinstance(value, dict):
+        return {key: _as_tensors(one) for key, one in value.items()}
+    return type(value)(map(_as_tensors, value)) if isinstance(value, list | tuple) else value
 
 
 def _taken_apart(value: Any, path: str, arrays: dict[str, np.ndarray[Any, Any]]) -> Any:

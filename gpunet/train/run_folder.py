@@ -24,11 +24,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from gpunet import files
 from gpunet.data import FOLDER
 from gpunet.errors import ArgumentError, FileError
 from gpunet.nn import Module
-from gpunet.train import files
 from gpunet.version import __version__
+from gpunet.weights import save_weights
 
 if sys.platform != "win32":
     import fcntl
@@ -38,6 +39,7 @@ __all__ = ["RunFolder", "new_run_path"]
 LARGEST_METRICS = 2**30
 """The largest file of figures, in bytes, that is read: a line for each of many thousand epochs."""
 _ASIDE = ".replaced-"
+_ABOUT = ("model", "classes", "input")  # of the configuration stands with the weights, too
 _log = logging.getLogger("gpunet")
 
 
@@ -181,7 +183,8 @@ class RunFolder:
         Raises:
             FileError: if they cannot be written.
         """
-        files.save_weights(self.weights_path, model)
+        config = self.read_config()
+        save_weights(self.weights_path, model, {name: config[name] for name in _ABOUT if name in config})
         written = files.sealed(summary, self.summary_path)
         files.write_json(self.summary_path, written)
         return written

@@ -14,9 +14,10 @@ import numpy as np
 from gpunet.backend import active_backend, asarray, random_state, set_random_state, to_cpu, xp
 from gpunet.errors import NonFiniteError, StateDictError
 from gpunet.train.checkpoint import Checkpoint
-from gpunet.train.files import LARGEST_HEADER, bytes_of
 from gpunet.train.progress import EpochResult, Progress, as_table, from_table
 from gpunet.train.trainer import Callback, Trainer
+from gpunet.weights import bytes_of
+from gpunet.weights.tensor_file import LARGEST_HEADER
 
 __all__ = ["largest_checkpoint", "restore", "take"]
 

@@ -13,8 +13,8 @@ from gpunet.explain.page.build import Neighbours, document, links, operation_pag
 from gpunet.explain.page.coalescing import coalescing_page, coalescing_thumbnail
 from gpunet.explain.page.thumbnail import thumbnail
 from gpunet.explain.words import LANGUAGES, words
+from gpunet.files import write_bytes
 from gpunet.report.markup import Markup, tag
-from gpunet.train.files import write_bytes
 
 __all__ = ["write_coalescing", "write_lecture", "write_page"]
 

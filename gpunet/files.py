@@ -14,38 +14,24 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from safetensors import SafetensorError, deserialize
-from safetensors.numpy import save
-
-from gpunet.backend import native, to_cpu
-from gpunet.errors import DTypeError, FileError
-from gpunet.nn import Module
+from gpunet.errors import FileError
 
 __all__ = [
     "FORMAT",
-    "LARGEST_HEADER",
     "LARGEST_JSON",
     "LARGEST_NUMBER",
     "append_json_line",
-    "bytes_of",
     "digest_of",
     "json_bytes",
-    "load_weights",
-    "metadata_of",
     "parse_json",
-    "parse_tensors",
     "read_bytes",
     "read_json",
     "remove",
     "remove_temporary",
-    "save_weights",
     "sealed",
-    "tensor_bytes",
     "unsealed",
     "write_bytes",
     "write_json",
@@ -53,27 +39,9 @@ __all__ = [
 
 LARGEST_JSON = 64 * 2**20
 """The largest JSON file, in bytes, that is read."""
-LARGEST_HEADER = 16 * 2**20
-"""The longest header of a safetensors file, in bytes, that is read."""
 LARGEST_NUMBER = 2**63 - 1
 """The largest whole number that is read from a JSON file: more than 64 bits overflow later on."""
 
-
-_TYPES = {  # of safetensors, as they lie in the file
-    "F64": "<f8",
-    "F32": "<f4",
-    "F16": "<f2",
-    "BF16": "<u2",
-    "I64": "<i8",
-    "I32": "<i4",
-    "I16": "<i2",
-    "I8": "i1",
-    "U64": "<u8",
-    "U32": "<u4",
-    "U16": "<u2",
-    "U8": "u1",
-    "BOOL": "?",
-}
 
 FORMAT = "gpunet run 2"
 """What the JSON files of a run say of themselves; those of the first format said nothing."""
@@ -204,8 +172,8 @@ def append_json_line(path: Path, content: Any) -> None:
         raise FileError(f"cannot write {path}: {_reason(error, path.parent, len(line))}") from error
 
 
-def read_bytes(path: Path, largest: int) -> bytes:
-    """Read a file of at most that many bytes.
+def read_bytes(path: Path, largest: int | None) -> bytes:
+    """Read a file of at most that many bytes; None for any number.
 
     Raises:
         FileError: if it cannot be read, is larger, or is no ordinary file.
@@ -215,6 +183,8 @@ def read_bytes(path: Path, largest: int) -> bytes:
             raise FileError(f"cannot read {path}: it is not an ordinary file")
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
+            if largest is None:
+                return file.read()
             content = file.read(largest + 1) if size <= largest else b""
     except FileError:
         raise
@@ -294,109 +264,3 @@ def unsealed(value: Any, where: Path | str) -> dict[str, Any]:
             f"'format' and 'sha256' out"
         )
     return content
-
-
-def tensor_bytes(arrays: Mapping[str, np.ndarray], metadata: dict[str, str] | None = None) -> bytes:
-    """The bytes of a safetensors file that holds these arrays."""
-    # The library writes memory as it lies, and filters lie there in the order in which the GEMM reads them.
-    in_order = {name: array if array.flags.c_contiguous else array.copy(order="C") for name, array in arrays.items()}
-    return save(in_order, metadata)
-
-
-def parse_tensors(content: bytes, path: Path) -> dict[str, np.ndarray]:
-    """The arrays that the bytes of a safetensors file stand for; bfloat16, which NumPy does not have, as float32.
-
-    Raises:
-        FileError: if the file is not whole, or holds other numbers than real ones of 8 to 64 bits.
-    """
-    header = int.from_bytes(content[:8], "little")
-    if header > min(LARGEST_HEADER, len(content)):
-        if content.startswith((b"PK\3\4", b"\x80\2")):
-            raise FileError(
-                f"{path} is not a whole safetensors file, but one of torch.save, a pickle, which may run any program; "
-                f"where it is trusted, safetensors.torch.save_file(torch.load(path), new_path) writes one"
-            )
-        raise FileError(
-            f"{path} is not a whole safetensors file: it has {len(content):,} bytes and a header of {header:,}, "
-            f"which may have {LARGEST_HEADER:,} at most"
-        )
-    try:
-        found = deserialize(content)  # type: ignore[no-untyped-call]
-        if unknown := sorted({each["dtype"] for _, each in found} - set(_TYPES)):
-            raise FileError(
-                f"{path} holds numbers of the type {', '.join(unknown)}; what can be read is {', '.join(_TYPES)}"
-            )
-        return {name: _array_of(**each) for name, each in found}
-    except (SafetensorError, OverflowError, TypeError, ValueError) as error:
-        raise FileError(f"{path} is not a whole safetensors file: {error}") from error
-
-
-def _array_of(dtype: str, shape: list[int], data: bytes) -> np.ndarray:
-    array = np.frombuffer(data, _TYPES[dtype])
-    if dtype == "BF16":  # the upper half of the bits of a float32
-        array = (array.astype("<u4") << 16).view("<f4")
-    return array.reshape(shape).astype(native(array.dtype), copy=False)
-
-
-def bytes_of(model: Module) -> int:
-    """How many bytes the parameters and buffers of a model take up."""
-    return sum(int(tensor.array.nbytes) for tensor in model.state_dict().values())
-
-
-def save_weights(path: Path | str, model: Module) -> None:
-    """Write all parameters and buffers of a model, with their checksum, as a safetensors file.
-
-    Raises:
-        DTypeError: if the two are not a path and a model, in this order.
-        FileError: if that fails.
-    """
-    _check_weights_of(model, path, "save_weights")
-    arrays = {name: to_cpu(tensor.array) for name, tensor in model.state_dict().items()}
-    # One entry alone: the library writes several in an order that changes.
-    write_bytes(Path(path), tensor_bytes(arrays, {"sha256": _checksum(arrays)}))
-
-
-def load_weights(path: Path | str, model: Module) -> None:
-    """Read all parameters and buffers of a model from a safetensors file, such as one of Hugging Face.
-
-    Numbers of other types become those of the model; each bfloat16 is a float32, too.
-
-    Raises:
-        DTypeError: if the two are not a path and a model, in this order.
-        FileError: if the file cannot be read or is damaged; nothing is loaded then.
-        StateDictError: if it holds another model; nothing is loaded then.
-    """
-    _check_weights_of(model, path, "load_weights")
-    path = Path(path)
-    content = read_bytes(path, 2 * bytes_of(model) + LARGEST_HEADER)  # twice: a model with a little more than ours
-    arrays = parse_tensors(content, path)
-    expected = metadata_of(content).get("sha256")
-    if expected is not None and expected != _checksum(arrays):
-        # Names and shapes first: "another model" is the better answer where both are wrong.
-        own = {name: tensor.shape for name, tensor in model.state_dict().items()}
-        if own == {name: array.shape for name, array in arrays.items()}:
-            raise FileError(f"{path} is damaged: its checksum is not that of its weights")
-    model.load_state_dict(arrays)
-
-
-def _check_weights_of(model: Any, path: Any, function: str) -> None:
-    if not isinstance(model, Module) or not isinstance(path, str | os.PathLike):
-        got = f"{type(path).__name__} and {type(model).__name__}"
-        raise DTypeError(f"{function} expects the path of a file and then a model, got {got}")
-
-
-def metadata_of(content: bytes) -> dict[str, Any]:
-    """What stands beside the arrays of a safetensors file, which `parse_tensors` has found whole."""
-    length = int.from_bytes(content[:8], "little")
-    found = json.loads(content[8 : 8 + length]).get("__metadata__")
-    return found if isinstance(found, dict) else {}
-
-
-def _checksum(arrays: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 over names, types, shapes and values."""
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array = arrays[name]
-        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()
