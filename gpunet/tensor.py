@@ -280,6 +280,8 @@ class Tensor:
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
         if not isinstance(self._node, tape.Leaf):
+            if value is None:  # there is none: optimizers have frozen parameters, too
+                return
             raise GradientError("only a Tensor made with requires_grad=True keeps a gradient")
         if value is not None:
             if not isinstance(value, Tensor):

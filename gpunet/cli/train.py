@@ -31,6 +31,7 @@ from gpunet.models import MODELS
 from gpunet.printable import printable
 from gpunet.train import (
     OPTIMIZERS,
+    PREPROCESSING,
     SCHEDULES,
     EpochResult,
     RunFolder,
@@ -61,6 +62,7 @@ def add_command(commands: Commands) -> None:
         argument_default=argparse.SUPPRESS,  # so that options that were given can be told from those that were not
     )
     _add_what_to_train(parser)
+    _add_what_to_begin_with(parser)
     _add_how_to_train(parser)
     _add_how_to_run(parser)
 
@@ -89,6 +91,28 @@ def _add_what_to_train(parser: argparse.ArgumentParser) -> None:
         ("--image-size", whole(1), "N", "height and width to which the images of a folder are brought (default: 32)"),
     ):
         group.add_argument(option, type=kind, metavar=metavar, help=text)
+
+
+def _add_what_to_begin_with(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("fine-tuning: what to begin with")
+    group.add_argument(
+        "--weights",
+        type=_folder,
+        metavar="FILE",
+        help="a .safetensors, .pth or .pt file of the same network; the head is new unless the classes are the same",
+    )
+    group.add_argument(
+        "--freeze",
+        action="append",
+        metavar="PATTERN",
+        help='parameters with such names stay as they are, such as "layer1.*"; may be given several times',
+    )
+    group.add_argument("--head-lr", type=positive_number, metavar="X", help="the highest learning rate of the head")
+    group.add_argument(
+        "--preprocessing",
+        choices=PREPROCESSING,
+        help="normalise images by their own mean and deviation, or as ImageNet's are (default: data)",
+    )
 
 
 def _add_how_to_train(parser: argparse.ArgumentParser) -> None:
@@ -157,7 +181,7 @@ def _dataset(text: str) -> str:
 
 
 def _folder(text: str) -> str:
-    """The path of a folder made absolute, for the same reason."""
+    """The path of a file or folder made absolute, for the same reason."""
     return os.path.abspath(text) if text else text
 
 
@@ -225,8 +249,9 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
     file = read_toml(options.config) if hasattr(options, "config") else {}
     if isinstance(file.get("data"), str):
         file["data"] = _absolute(file["data"], options.config.parent)
-    if isinstance(file.get("data_dir"), str) and file["data_dir"]:
-        file["data_dir"] = _folder(os.path.join(options.config.parent, file["data_dir"]))
+    for name in ("data_dir", "weights"):
+        if isinstance(file.get(name), str) and file[name]:
+            file[name] = _folder(os.path.join(options.config.parent, file[name]))
     return file | {name: value for name, value in vars(options).items() if name in names}
 
 

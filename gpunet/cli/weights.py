@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.backend import quiet
 from gpunet.cli.options import Commands, add_json
 from gpunet.cli.output import say
 from gpunet.errors import ArgumentError, FileError
@@ -68,7 +69,7 @@ def _convert(options: argparse.Namespace) -> int:
     weights = read_weights(options.file)
     if options.out.exists() and options.out.samefile(options.file):
         raise ArgumentError(f"{options.out} is the file to be converted: give another name")
-    with np.errstate(over="ignore"):  # looked for below
+    with quiet():  # looked for below
         arrays = {
             name: array.astype(options.dtype) if options.dtype and array.dtype.kind == "f" else array
             for name, array in weights.arrays.items()

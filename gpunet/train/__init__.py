@@ -4,6 +4,7 @@ from gpunet.train.callbacks import EarlyStopping
 from gpunet.train.checkpoint import Checkpoint, CheckpointFolder
 from gpunet.train.config import OPTIMIZERS, SCHEDULES, RunOptions, TrainConfig, read_toml
 from gpunet.train.ema import AveragedWeights
+from gpunet.train.fine_tuning import PREPROCESSING
 from gpunet.train.job import TrainingRun, evaluate_run, saved_config, saved_options
 from gpunet.train.metrics import Evaluation, evaluate
 from gpunet.train.progress import EpochResult, Progress
@@ -16,6 +17,7 @@ from gpunet.weights import load_weights, save_weights
 
 __all__ = [
     "OPTIMIZERS",
+    "PREPROCESSING",
     "SCHEDULES",
     "AveragedWeights",
     "Callback",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ from gpunet.optim.lr_scheduler import (
     ReduceLROnPlateau,
     SequentialLR,
 )
+from gpunet.optim.optimizer import Params
+from gpunet.train.fine_tuning import PREPROCESSING, groups_of
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -40,7 +42,7 @@ MOMENTUM = 0.9
 class _Recipe:
     """An optimizer with what is right for it where nothing else is said."""
 
-    make: Callable[[list[Any], float, float], Optimizer]
+    make: Callable[[Params, float, float], Optimizer]
     lr: float
     weight_decay: float
 
@@ -81,6 +83,10 @@ class TrainConfig:
         image_size: of the images of a folder, which have none of their own.
         early_stop: end after that many epochs without a smaller loss on the test images; None for all epochs.
         amp: train in mixed precision; see `gpunet.train.Trainer`.
+        weights: a file of weights to begin with; see `gpunet.weights`. The head is new unless classes are the same.
+        freeze: patterns such as "layer1.*": parameters with such names stay as they are.
+        head_lr: the highest learning rate of the head; None for that of all others.
+        preprocessing: one of `PREPROCESSING`: by whose mean and deviation images are normalised.
 
     Raises:
         ArgumentError: if a value makes no sense.
@@ -104,6 +110,10 @@ class TrainConfig:
     mixup: float | None = None
     image_size: int | None = None
     amp: bool = False
+    weights: str | None = None
+    freeze: Sequence[str] = ()
+    head_lr: float | None = None
+    preprocessing: str = "data"
 
     def __post_init__(self) -> None:
         _check_sizes(self)
@@ -131,6 +141,15 @@ class TrainConfig:
             if getattr(self, name) is not None:
                 self._set(name, whole_number(getattr(self, name), name, "train", 1))
         _check_switch(self.amp, "amp")
+        if self.weights is not None:
+            _check_text(str(self.weights) if isinstance(self.weights, Path) else self.weights, "weights")
+            self._set("weights", str(self.weights))
+        self._set("freeze", [self.freeze] if isinstance(self.freeze, str) else list(self.freeze))  # as JSON has it
+        for pattern in self.freeze:
+            _check_text(pattern, "freeze")
+        if self.head_lr is not None:
+            self._set("head_lr", positive(self.head_lr, "head_lr", "train"))
+        check_choice(self.preprocessing, PREPROCESSING, "preprocessing", "train")
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -201,7 +220,10 @@ def _check_switch(value: Any, name: str) -> None:
 def make_optimizer(config: TrainConfig, model: Module) -> Optimizer:
     """The optimizer that a configuration asks for; SGD has a Nesterov momentum of 0.9."""
     lr, decay = config.lr, config.weight_decay
-    return OPTIMIZERS[config.optimizer].make(list(model.parameters()), float(lr or 0), float(decay or 0))
+    groups: list[dict[str, Any]] = [{"params": params} for params in groups_of(model, config.head_lr)]
+    if config.head_lr is not None:
+        groups[1]["lr"] = config.head_lr
+    return OPTIMIZERS[config.optimizer].make(groups, float(lr or 0), float(decay or 0))
 
 
 def make_schedule(config: TrainConfig, optimizer: Optimizer, steps: int) -> LRScheduler | None:
@@ -219,7 +241,7 @@ def make_schedule(config: TrainConfig, optimizer: Optimizer, steps: int) -> LRSc
     """
     lr = float(config.lr or 0)
     if config.schedule == "onecycle":
-        return OneCycleLR(optimizer, lr, total_steps=steps)
+        return OneCycleLR(optimizer, lr if config.head_lr is None else [lr, config.head_lr], total_steps=steps)
     if config.schedule == "cosine":
         warm_up = max(1, steps // 20)
         rise = LinearLR(optimizer, start_factor=1 / (warm_up + 1), total_iters=warm_up)

@@ -24,6 +24,7 @@ from gpunet.optim.lr_scheduler import LRScheduler
 from gpunet.train.callbacks import EarlyStopping
 from gpunet.train.checkpoint import CheckpointFolder
 from gpunet.train.config import RunOptions, TrainConfig, make_optimizer, make_schedule
+from gpunet.train.fine_tuning import begin_with, freeze, normalised
 from gpunet.train.metrics import Evaluation, evaluate
 from gpunet.train.progress import EpochResult
 from gpunet.train.run_data import changed_data, find_run_data, holds_out_by_order
@@ -92,13 +93,15 @@ class TrainingRun:
         before = _before(self.folder, config) if resume and self.folder.holds_run() else None
         self.options = options or (before.options if before else RunOptions())
         self.remarks = before.remarks(config, self.options) if before else []
+        self._begun = before is not None
         self._by_order = holds_out_by_order(before.written) if before else False
         parts = self._make(show_progress)
+        self.remarks += parts.remarks
         if before and (changed := changed_data(before.written, parts.recipe, parts.classes)):
             raise DataError(f"{changed}; a run goes on with the data it was begun with, or a new one begins")
         if parts.recipe.left_out and not before:
             _log.warning("%s", parts.recipe.left_out)
-        self.trainer, self.train_loader, self.test_loader, self.classes, _ = parts
+        self.trainer, self.train_loader, self.test_loader, self.classes, *_ = parts
         if self.train_loader.batch_size < config.batch_size:
             self.remarks.append(
                 f"batches of {self.train_loader.batch_size} images, not {config.batch_size}: there are no more"
@@ -113,6 +116,7 @@ class TrainingRun:
         self.resumed_from = self._go_on(before) if before else None
         if not before:
             self.folder.create(self._description(parts.recipe), overwrite)
+            self._begun = True
 
     def _go_on(self, before: _Before) -> tuple[int, int] | None:
         """Load the last checkpoint, and write down what is not as before."""
@@ -148,7 +152,10 @@ class TrainingRun:
         }
 
     def _make(self, show_progress: bool) -> _Parts:
-        return _make(self.config, self.options, show_progress, self._by_order)
+        """What is needed to train; the weights to begin with only where no checkpoint holds others."""
+        goes_on = self._begun and self.checkpoints.positions()
+        config = replace(self.config, weights=None) if goes_on else self.config
+        return _make(config, self.options, show_progress, self._by_order)
 
     def _restore(self, trainer: Trainer, with_callbacks: bool = True) -> tuple[int, int] | None:
         """Load the last checkpoint, where there is one."""
@@ -257,6 +264,7 @@ class _Parts(NamedTuple):
     test_loader: DataLoader
     classes: tuple[str, ...]
     recipe: DatasetRecipe
+    remarks: list[str]
 
 
 def _make(config: TrainConfig, options: RunOptions, show_progress: bool, by_order: bool) -> _Parts:
@@ -271,10 +279,13 @@ def _make(config: TrainConfig, options: RunOptions, show_progress: bool, by_orde
         on_unreadable=options.on_unreadable,
         by_order=by_order,
     )
+    recipe = normalised(recipe, config.preprocessing)
     size = _image_size(config.model, recipe)
     train_set = recipe.train_set(size, config.augment)
     classes = train_set.classes
     model = create_model(config.model, len(classes), recipe.channels)
+    remarks = [] if config.weights is None else [begin_with(model, config.weights, classes)]
+    remarks += [freeze(model, config.freeze)] if config.freeze else []
     # A last batch of one image would have no variance for batch norm, so incomplete batches are left out, unless there
     # is no other.
     train_loader = DataLoader(
@@ -303,7 +314,7 @@ def _make(config: TrainConfig, options: RunOptions, show_progress: bool, by_orde
         amp=config.amp,
         graph=options.graph,
     )
-    return _Parts(trainer, train_loader, test_loader, classes, recipe)
+    return _Parts(trainer, train_loader, test_loader, classes, recipe, remarks)
 
 
 def _image_size(model: str, recipe: DatasetRecipe) -> int:

@@ -43,7 +43,7 @@ def find_run_data(config: dict[str, Any], path: Path | str) -> DatasetRecipe:
         on_unreadable=config.get("on_unreadable", "skip"),
         by_order=holds_out_by_order(config),
     )
-    if recipe.files is not None and "input" in config:
+    if (recipe.files is not None or config.get("preprocessing", "data") != "data") and "input" in config:
         _, saved, _ = read_input(config, path)
         recipe = replace(recipe, mean=saved.mean, std=saved.std)
     return recipe

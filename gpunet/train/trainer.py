@@ -79,7 +79,8 @@ class Trainer:
     """Trains a classifier: forward, loss, backward, optimizer, schedule, for every batch of every epoch.
 
     Args:
-        model: takes (N, C, H, W) images and returns (N, classes) logits.
+        model: takes (N, C, H, W) images and returns (N, classes) logits. Layers whose parameters are all frozen stay in
+            evaluation: batch norm keeps its statistics.
         optimizer: over the parameters of the model.
         classes: how many there are.
         schedule: moved on after every step; a `ReduceLROnPlateau` after every epoch, by the loss on the test images.
@@ -238,6 +239,10 @@ class Trainer:
         if progress.batch == len(loader):
             return
         self.model.train()
+        for module in self.model.modules():
+            own = list(module.parameters(recurse=False))
+            if own and not any(each.requires_grad for each in own):  # frozen: batch norm keeps its statistics, too
+                module.eval()
         loader.set_epoch(progress.epoch - 1, progress.batch)
         started = time.perf_counter() - progress.seconds
         hidden = None if self.show_progress and sys.stderr else True  # None: hidden unless stderr is a terminal
