@@ -17,6 +17,7 @@ from gpunet.data import (
     Dataset,
     Digits,
     ImageDataset,
+    IterableDataset,
     Subset,
     TensorDataset,
     dataset_statistics,
@@ -673,6 +674,11 @@ def test_loader_makes_no_more_than_prefetch_batches_ahead(prefetch):
     assert 2 <= dataset.made <= 2 + prefetch
 
 
+class Endless(IterableDataset):
+    def __iter__(self):
+        return iter(range(10))
+
+
 class WrongBatch(Failing):
     """Gives batches that are none."""
 
@@ -686,7 +692,21 @@ class WrongBatch(Failing):
 @pytest.mark.parametrize(
     ("call", "error", "words"),
     [
-        (lambda: DataLoader([1, 2, 3]), DTypeError, "got list; wrap arrays in TensorDataset"),
+        (lambda: DataLoader(np.zeros(3)), DTypeError, "got ndarray; wrap arrays in TensorDataset"),
+        (lambda: DataLoader(tensor([1.0, 2.0])), DTypeError, "got Tensor; wrap arrays in TensorDataset"),
+        (lambda: DataLoader({"a": 1}), DTypeError, "got dict"),
+        (lambda: DataLoader(3), DTypeError, "got int"),
+        (lambda: DataLoader([]), DataError, "empty dataset"),
+        (lambda: DataLoader(iter([1, 2])), DataError, "gone after one epoch"),
+        (lambda: DataLoader([1], sampler=[0], shuffle=True), ArgumentError, "leave shuffle away"),
+        (lambda: DataLoader([1], batch_sampler=[[0]], batch_size=2), ArgumentError, "decides on batch_size, too"),
+        (lambda: DataLoader(Endless(), shuffle=True), ArgumentError, "come as they come; leave shuffle"),
+        (lambda: DataLoader(Endless(), sampler=[0]), ArgumentError, "come as they come"),
+        (lambda: len(DataLoader(Endless())), DTypeError, "Endless does not say how many items it has"),
+        (lambda: list(DataLoader([(1, 2), (1,)], batch_size=2)), DataError, "the same number of parts"),
+        (lambda: list(DataLoader([{"a": 1}, {"b": 1}], batch_size=2)), DataError, "the same names"),
+        (lambda: list(DataLoader([np.zeros(2), np.zeros(3)], batch_size=2)), ShapeError, "equal shapes"),
+        (lambda: list(DataLoader([object()])), DTypeError, "cannot be read as an array|real numbers"),
         (lambda: DataLoader(numbers(0)), DataError, "empty dataset"),
         (lambda: DataLoader(Subset(numbers(5), [])), DataError, "empty dataset"),
         (lambda: DataLoader(numbers(5), batch_size=0), ArgumentError, "batch_size .* 1 or more, got 0"),

@@ -10,19 +10,28 @@ import math
 import numbers
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from gpunet.backend import from_outside, host_generator, to_cpu
 from gpunet.data.checks import HostArray, checked_count, checked_numbers
-from gpunet.data.images import is_picture
+from gpunet.data.collate import stacked
 from gpunet.data.transforms import Transform
 from gpunet.errors import ArgumentError, DataError, DTypeError, LabelError, ShapeError
 from gpunet.tensor import Tensor
 
-__all__ = ["Dataset", "ImageDataset", "Item", "Subset", "TensorDataset", "random_split"]
+__all__ = [
+    "ConcatDataset",
+    "Dataset",
+    "ImageDataset",
+    "Item",
+    "IterableDataset",
+    "Subset",
+    "TensorDataset",
+    "random_split",
+]
 
 Item: TypeAlias = tuple[Any, ...]
 """One element of a dataset: arrays and plain numbers, such as (image, label)."""
@@ -61,6 +70,36 @@ class Dataset(ABC):
             ShapeError: if the same part has different shapes in two items.
         """
         return _stack([self[int(index)] for index in indices])
+
+
+class IterableDataset(ABC):
+    """Items that come one after the other, without numbers: a class of your own needs `__iter__`, which begins anew."""
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Any]:
+        """Return the items."""
+
+
+class ConcatDataset(Dataset):
+    """Several datasets, one behind the other.
+
+    Raises:
+        ArgumentError: if there are none.
+    """
+
+    def __init__(self, datasets: Iterable[Any]) -> None:
+        self.datasets = list(datasets)
+        if not self.datasets:
+            raise ArgumentError("ConcatDataset expects at least one dataset")
+        self.ends = np.cumsum([len(each) for each in self.datasets])
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def __getitem__(self, index: int) -> Any:
+        position = _position(index, len(self))
+        which = int(np.searchsorted(self.ends, position, side="right"))
+        return self.datasets[which][position - (int(self.ends[which - 1]) if which else 0)]
 
 
 class TensorDataset(Dataset):
@@ -255,25 +294,4 @@ def _stack(items: list[Item]) -> tuple[HostArray, ...]:
         if not isinstance(item, tuple) or len(item) != len(items[0]):
             got = f"one of {len(item)} parts" if isinstance(item, tuple) else type(item).__name__
             raise DataError(f"each item of a dataset is expected to be a tuple such as (image, label), got {got}")
-    return tuple(_stack_part(values, number) for number, values in enumerate(zip(*items, strict=True)))
-
-
-def _stack_part(values: tuple[Any, ...], number: int) -> HostArray:
-    arrays = [_part_as_array(value) for value in values]
-    if len({array.shape for array in arrays}) > 1:
-        shapes = ", ".join(sorted({str(array.shape) for array in arrays}))
-        raise ShapeError(f"items of one batch need equal shapes, but part {number} of them has shapes {shapes}")
-    return checked_numbers(np.stack(arrays), f"part {number} of the items")
-
-
-def _part_as_array(value: Any) -> HostArray:
-    if isinstance(value, float):
-        return np.asarray(value, dtype=np.float32)  # as gpunet.tensor does: a Python number makes no float64
-    if isinstance(value, Tensor):
-        return to_cpu(value.data)
-    if is_picture(value):
-        raise DTypeError(
-            "an item of a dataset is expected to hold arrays (C, H, W), got a picture of Pillow; "
-            "np.asarray(picture.convert('RGB')).transpose(2, 0, 1) makes one of it"
-        )
-    return to_cpu(from_outside(value, "an item of a dataset"))
+    return tuple(stacked(values, f"part {number} of them") for number, values in enumerate(zip(*items, strict=True)))

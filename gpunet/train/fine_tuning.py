@@ -75,7 +75,11 @@ def freeze(model: Module, patterns: Sequence[str]) -> str:
 
 
 def groups_of(model: Module, head_lr: float | None) -> list[list[Tensor]]:
-    """The parameters that learn: in one group, or, if the head learns at a rate of its own, those before it and its."""
+    """The parameters that learn: in one group, or, if the head learns at a rate of its own, those before it and its.
+
+    Raises:
+        ArgumentError: if the head is to learn at its own rate, and is frozen.
+    """
     learning: dict[str, Tensor] = {name: each for name, each in model.named_parameters() if each.requires_grad}
     if head_lr is None:
         return [list(learning.values())]
