@@ -58,7 +58,11 @@ def conv2d(rng):
 
 
 def conv1d(rng):
-    inputs, settings = conv2d(rng)
+    return of_one_row(*conv2d(rng))
+
+
+def of_one_row(inputs, settings):
+    """Images and windows of which only the rows are kept."""
     size = {
         name: [kind, [size for axis, size in enumerate(shape) if axis != 2]] for name, (kind, shape) in inputs.items()
     }
@@ -80,6 +84,10 @@ def conv_transpose2d(rng):
     settings["output_padding"] = [whole(rng, 0, step - 1) for step in both(stride)]
     settings["padding"] = [whole(rng, 0, d * (k - 1) // 2) for d, k in zip(both(dilation), kernel, strict=True)]
     return inputs | ({"bias": ["normal", [outputs]]} if chance(rng) else {}), settings
+
+
+def conv_transpose1d(rng):
+    return of_one_row(*conv_transpose2d(rng))
 
 
 def linear(rng):
@@ -468,6 +476,7 @@ CONFIGURATIONS = {  # how to draw one, and how many
     "pad": (pad, 30),
     "conv1d": (conv1d, 12),
     "conv_transpose2d": (conv_transpose2d, 30),
+    "conv_transpose1d": (conv_transpose1d, 12),
     "interpolate": (interpolate, 60),
     "pixel_shuffle": (pixel_shuffle, 6),
     "pixel_unshuffle": (pixel_unshuffle, 6),

@@ -100,6 +100,10 @@ BAD_INPUT = {  # what is wrong: the call, the exception, and words that its mess
         (lambda: F.conv1d(floats(2, 3, 4, 4), floats(3, 3, 3)), ShapeError, "(N, C, L)", "(2, 3, 4, 4)"),
         (lambda: F.conv1d(floats(2, 3, 4), floats(3, 3, 3), stride=(1, 2)), ArgumentError, "stride", "(1, 2)"),
     ],
+    "conv_transpose1d": [
+        (lambda: F.conv_transpose1d(images(), floats(4, 2, 2)), ShapeError, "(N, C, L)", "(2, 4, 5, 6)"),
+        (lambda: F.conv_transpose1d(floats(2, 4, 5), floats(4, 2, 2), padding=(1, 1)), ArgumentError, "padding"),
+    ],
     "conv_transpose2d": [
         (lambda: F.conv_transpose2d(images(), floats(3, 4, 2, 2)), ShapeError, "3 channels", "got 4"),
         (lambda: F.conv_transpose2d(images(), floats(4, 2, 2)), ShapeError, "(C, O/groups, kh, kw)", "(4, 2, 2)"),

@@ -169,7 +169,7 @@ def test_numpy_numbers_do_not_widen_float32():
     param.grad = tensor([1.0])
     optimizer.step()
     assert param.data.dtype == optimizer.state[param]["momentum_buffer"].dtype == np.float32
-    assert [type(value) for value in optimizer.defaults.values()] == [float, float, float, float, bool]
+    assert [type(value) for value in optimizer.defaults.values()] == [float, float, float, float, bool, bool]
 
 
 def test_the_memory_order_of_a_parameter_does_not_matter(rng):
@@ -405,7 +405,7 @@ W = Tensor(np.ones(1), requires_grad=True)
         (lambda: SGD({"params": [W]}), r"write \[it\]"),
         (lambda: SGD({W}), "got a set"),
         (lambda: SGD(3), "expects a list of parameters, got 3"),
-        (lambda: SGD([("weight", W)]), r"parameter 0 of group 0 must be a Tensor, got tuple \(use model.parameters"),
+        (lambda: SGD([("weight", W), W]), r"parameter 0 of group 0 must be a Tensor, got tuple \(use model.parameters"),
         (lambda: SGD([W, np.ones(1)]), "parameter 1 of group 0 must be a Tensor, got ndarray"),
         (lambda: SGD([tensor([1.0], requires_grad=True) * 2]), "was computed from other Tensors"),
         (lambda: SGD([W, W]), r"parameter 1 of group 0, of shape \(1,\), comes twice"),

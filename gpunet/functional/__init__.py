@@ -29,7 +29,7 @@ from gpunet.functional.activation import (
     tanhshrink,
     threshold,
 )
-from gpunet.functional.conv import conv1d, conv2d, conv_transpose2d, linear
+from gpunet.functional.conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d, linear
 from gpunet.functional.dropout import (
     alpha_dropout,
     dropout,
@@ -106,6 +106,7 @@ __all__ = [
     "channel_shuffle",
     "conv1d",
     "conv2d",
+    "conv_transpose1d",
     "conv_transpose2d",
     "cosine_embedding_loss",
     "cosine_similarity",

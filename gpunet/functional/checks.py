@@ -24,6 +24,7 @@ __all__ = [
     "check_same_dtype",
     "check_tensor",
     "check_window_fits",
+    "checked_number",
     "number",
     "pair",
     "probability",
@@ -69,6 +70,17 @@ def number(value: Any, name: str, layer: str) -> float:
         return value
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise ArgumentError(f"{layer}: {name} must be a number, got {value!r}")
+    return float(value)
+
+
+def checked_number(value: Any, name: str, owner: str, expected: str, accept: Callable[[float], bool]) -> float:
+    """The value as a float that `accept` takes; `expected` says in words what that is.
+
+    Raises:
+        ArgumentError: if the value is not a number, or not an accepted one.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not accept(float(value)):
+        raise ArgumentError(f"{owner}: {name} must be {expected}, got {value!r}")
     return float(value)
 
 

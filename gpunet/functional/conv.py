@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.functional.checks import (
@@ -23,7 +24,7 @@ from gpunet.ops.shaping import Nothing
 from gpunet.ops.window import Pair, Window
 from gpunet.tensor import Tensor, apply
 
-__all__ = ["conv1d", "conv2d", "conv_transpose2d", "linear"]
+__all__ = ["conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d", "linear"]
 
 
 @takes_one_image
@@ -170,6 +171,51 @@ def conv_transpose2d(
     if not len(input):
         return apply(Nothing((0, group_outputs * groups, *size)), *inputs)
     return apply(ConvTranspose2d(window, groups, size), *inputs)
+
+
+def conv_transpose1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    output_padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    dilation: int | Sequence[int] = 1,
+) -> Tensor:
+    """Transposed convolution of sequences: `conv_transpose2d` of images of one row.
+
+    Shape:
+        input: (N, C, L), or (C, L); weight: (C, O/groups, k); bias: (O,).
+        output: (N, O, Lo), or (O, Lo), with Lo = (L - 1) S - 2P + D(k-1) + output_padding + 1.
+
+    Raises:
+        ShapeError: for a wrong rank or number of channels, or where nothing is left of the output.
+        ArgumentError: for a stride or dilation below 1, a negative padding, an output_padding that is not smaller than
+            the stride, or groups that do not divide the channels.
+        DTypeError: if the Tensors are not floats of one type.
+    """
+    check_float(input, "conv_transpose1d")
+    check_float(weight, "conv_transpose1d", "weight")
+    if input.ndim not in (2, 3) or weight.ndim != 3:
+        raise ShapeError(
+            f"conv_transpose1d: input must have shape (N, C, L) or (C, L) and weight (C, O/groups, k), got "
+            f"{input.shape} and {weight.shape}"
+        )
+    settings = transposed_row(stride, padding, output_padding, dilation)
+    rows = input.unsqueeze(-2)  # (..., C, 1, L)
+    return conv_transpose2d(rows, weight.unsqueeze(-2), bias, *settings[:3], groups, settings[3]).squeeze(-2)
+
+
+def transposed_row(stride: Any, padding: Any, output_padding: Any, dilation: Any) -> tuple[Pair, Pair, Pair, Pair]:
+    """The settings of `conv_transpose1d` as those of `conv_transpose2d` for images of one row."""
+    layer = "conv_transpose1d"
+    return (
+        (1, single(stride, "stride", layer, 1)),
+        (0, single(padding, "padding", layer, 0)),
+        (0, single(output_padding, "output_padding", layer, 0)),
+        (1, single(dilation, "dilation", layer, 1)),
+    )
 
 
 def transposed_window(

@@ -1,6 +1,13 @@
-"""Layers and networks, under PyTorch's names."""
+"""Layers and networks, under PyTorch's names.
 
-from gpunet.nn import functional, init
+Those with parameters take `dtype=`, the type of parameters and buffers, float32 by default, and `device=`, which is
+that of the active backend: see `gpunet.device`.
+"""
+
+import re as _re
+from typing import Any as _Any
+
+from gpunet.nn import functional, init, utils
 from gpunet.nn.activation import (
     CELU,
     ELU,
@@ -35,7 +42,7 @@ from gpunet.nn.batchnorm import BatchNorm1d, BatchNorm2d
 from gpunet.nn.container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from gpunet.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, FeatureAlphaDropout, StochasticDepth
 from gpunet.nn.evaluation_mode import evaluation_mode
-from gpunet.nn.linear import Conv1d, Conv2d, ConvTranspose2d, Linear
+from gpunet.nn.linear import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d, Linear
 from gpunet.nn.loss import (
     BCELoss,
     BCEWithLogitsLoss,
@@ -123,6 +130,7 @@ __all__ = [
     "ConstantPad2d",
     "Conv1d",
     "Conv2d",
+    "ConvTranspose1d",
     "ConvTranspose2d",
     "CosineEmbeddingLoss",
     "CosineSimilarity",
@@ -211,4 +219,31 @@ __all__ = [
     "functional",
     "init",
     "observe",
+    "utils",
 ]
+
+NOT_HERE = {
+    r"Lazy\w+|Uninitialized\w+": "no layer waits for its first input: give it the number of channels or features",
+    r"\w+3d": "there are no volumes: layers are for sequences (1d) and images (2d)",
+    r"RNN\w*|LSTM\w*|GRU\w*|Transformer\w*|MultiheadAttention|Embedding\w*": (
+        "there are no recurrent layers, attention or embeddings: gpunet is for convolutional and residual networks"
+    ),
+    r"SyncBatchNorm|DataParallel|parallel": "one process trains, on one device: leave it out, BatchNorm2d is there",
+    r"quant\w+|qat|intrinsic": "numbers are floats: half() and gpunet.amp.autocast() are what makes them smaller",
+    r"Adaptive\w+WithLoss|CTCLoss|LinearCrossEntropy\w+|\w+WithDistanceLoss": "write it with gpunet.nn.functional",
+    r"NLLLoss2d": "take NLLLoss, which is the same",
+    r"Bilinear": "write gpunet.einsum('bi,oij,bj->bo', x1, weight, x2)",
+    r"Buffer": "call register_buffer(name, tensor) in __init__",
+    r"Container": "take Module",
+    r"CrossMapLRN2d": "take LocalResponseNorm",
+    r"FractionalMaxPool2d": "take AdaptiveMaxPool2d or MaxPool2d",
+    r"MaxUnpool1d": "take MaxUnpool2d of images of one row",
+}
+"""PyTorch's layers that are not here, by patterns of their names, each with what to do."""
+
+
+def __getattr__(name: str) -> _Any:
+    for pattern, advice in NOT_HERE.items():
+        if _re.fullmatch(pattern, name):
+            raise AttributeError(f"gpunet.nn has no {name}: {advice}")
+    raise AttributeError(f"module 'gpunet.nn' has no attribute {name!r}")

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from gpunet import functional as F
+from gpunet.arguments import DType
 from gpunet.backend import xp
 from gpunet.errors import ShapeError
 from gpunet.functional.checks import check_choice, number, whole_number
 from gpunet.nn.init import constant_
 from gpunet.nn.module import Module
-from gpunet.nn.parameter import Parameter
+from gpunet.nn.parameter import Parameter, factory_type
 from gpunet.tensor import Tensor, own
 
 __all__ = [
@@ -417,11 +418,11 @@ class PReLU(Module):
 
     weight: Parameter
 
-    def __init__(self, num_parameters: int = 1, init: float = 0.25) -> None:
+    def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: DType = None) -> None:
         super().__init__()
         self.num_parameters = whole_number(num_parameters, "num_parameters", "PReLU", 1)
         self.init = number(init, "init", "PReLU")
-        self.weight = Parameter(own(xp.empty(num_parameters, dtype=xp.float32)))
+        self.weight = Parameter(own(xp.empty(num_parameters, dtype=factory_type(device, dtype, "PReLU"))))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from gpunet.arguments import DType
 from gpunet.backend import xp
 from gpunet.errors import ShapeError
 from gpunet.functional.checks import check_float, number, whole_number
 from gpunet.functional.normalization import normalise_batch
 from gpunet.nn import init
 from gpunet.nn.module import Module
-from gpunet.nn.parameter import Parameter
+from gpunet.nn.parameter import Parameter, factory_type
 from gpunet.tensor import Tensor, own
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "ChannelNorm"]
@@ -36,6 +39,8 @@ class ChannelNorm(Module):
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
+        device: Any = None,
+        dtype: DType = None,
         *,
         bias: bool = True,
     ) -> None:
@@ -45,8 +50,10 @@ class ChannelNorm(Module):
         self.momentum = None if momentum is None else number(momentum, "momentum", type(self).__name__)
         self.affine, self.track_running_stats = affine, track_running_stats
 
+        made_of = factory_type(device, dtype, type(self).__name__)
+
         def vector() -> Tensor:
-            return own(xp.empty(num_features, dtype=xp.float32))
+            return own(xp.empty(num_features, dtype=made_of))
 
         self.register_parameter("weight", Parameter(vector()) if affine else None)
         self.register_parameter("bias", Parameter(vector()) if affine and bias else None)
@@ -57,15 +64,12 @@ class ChannelNorm(Module):
 
     def reset_parameters(self) -> None:
         """Back to the identity: weight 1, bias 0, running mean 0, running variance 1."""
-        for tensor, value in (
-            (self.weight, 1),
-            (self.bias, 0),
-            (self.running_mean, 0),
-            (self.running_var, 1),
-            (self.num_batches_tracked, 0),
-        ):
-            if tensor is not None:
-                init.constant_(tensor, value)
+        self.reset_running_stats()
+        _fill((self.weight, 1), (self.bias, 0))
+
+    def reset_running_stats(self) -> None:
+        """Running mean 0, running variance 1, over no batches."""
+        _fill((self.running_mean, 0), (self.running_var, 1), (self.num_batches_tracked, 0))
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise each channel, by the batch while training and by the running statistics in evaluation."""
@@ -136,3 +140,9 @@ class BatchNorm2d(ChannelNorm):
     """
 
     _ranks, _shapes = (4,), "(N, C, H, W)"
+
+
+def _fill(*pairs: tuple[Tensor | None, float]) -> None:
+    for tensor, value in pairs:
+        if tensor is not None:
+            init.constant_(tensor, value)

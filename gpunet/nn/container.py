@@ -300,6 +300,25 @@ class ParameterDict(_ByName):
     def __setitem__(self, key: str, value: Any) -> None:
         self.register_parameter(key, _parameter(value))
 
+    def get(self, key: str, default: Any = None) -> Any:
+        """The parameter of a name, or `default` where there is none."""
+        return self._parameters.get(key, default)
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """The parameter of a name; `default` is added where there is none."""
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def popitem(self) -> tuple[str, Any]:
+        """Take out the one that was added last, and return it with its name."""
+        key = list(self)[-1]
+        return key, self.pop(key)
+
+    def copy(self) -> ParameterDict:
+        """Another dictionary of the same parameters."""
+        return ParameterDict(self._parameters)
+
 
 def _parameter(value: Any) -> Parameter:
     return value if isinstance(value, Parameter) else Parameter(value)

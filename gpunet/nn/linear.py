@@ -7,17 +7,18 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from gpunet import functional as F
+from gpunet.arguments import DType
 from gpunet.backend import Array, xp
 from gpunet.errors import ArgumentError
 from gpunet.functional.checks import IntPair, check_choice, check_float, pair, single, whole_number
-from gpunet.functional.conv import conv_window, transposed_window
+from gpunet.functional.conv import conv_window, transposed_row, transposed_window
 from gpunet.nn import init
 from gpunet.nn.module import Module
-from gpunet.nn.parameter import Parameter
+from gpunet.nn.parameter import Parameter, factory_type
 from gpunet.ops.window import Window
 from gpunet.tensor import Tensor, own
 
-__all__ = ["Conv1d", "Conv2d", "ConvTranspose2d", "Linear"]
+__all__ = ["Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d", "Linear"]
 
 
 class _Weighted(Module):
@@ -43,7 +44,15 @@ class _Convolution(_Weighted):
     _dims: ClassVar[int] = 2
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: Any, groups: int, bias: bool, transposed: bool = False
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        groups: int,
+        bias: bool,
+        device: Any,
+        dtype: DType,
+        transposed: bool = False,
     ) -> None:
         super().__init__()
         name = type(self).__name__
@@ -56,7 +65,7 @@ class _Convolution(_Weighted):
             raise ArgumentError(f"{name}: groups={groups} must divide {in_channels} and {out_channels} channels")
         # In memory as (kh, kw, C/G, O), which is how the matrix product reads it: nothing is rearranged at every call.
         first, second = (in_channels, out_channels) if transposed else (out_channels, in_channels)
-        weight = xp.empty((*self.kernel_size, second // groups, first), dtype=xp.float32)
+        weight = xp.empty((*self.kernel_size, second // groups, first), dtype=factory_type(device, dtype, name))
         weight = weight.transpose(self._dims + 1, self._dims, *range(self._dims))
         self._make_parameters(weight, out_channels, bias)
 
@@ -117,8 +126,10 @@ class Conv2d(_PaddedConvolution):
         groups: int = 1,
         bias: bool = True,
         padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: DType = None,
     ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, groups, bias)
+        super().__init__(in_channels, out_channels, kernel_size, groups, bias, device, dtype)
         self.stride, self.dilation = stride, dilation
         rows, columns = self.kernel_size
         self._take_padding(padding, padding_mode, conv_window((rows, columns), stride, padding, dilation))
@@ -160,8 +171,10 @@ class Conv1d(_PaddedConvolution):
         groups: int = 1,
         bias: bool = True,
         padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: DType = None,
     ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, groups, bias)
+        super().__init__(in_channels, out_channels, kernel_size, groups, bias, device, dtype)
         self.stride, self.dilation = single(stride, "stride", "Conv1d", 1), single(dilation, "dilation", "Conv1d", 1)
         columns = padding if isinstance(padding, str) else (0, single(padding, "padding", "Conv1d", 0))
         window = conv_window((1, self.kernel_size[0]), (1, self.stride), columns, (1, self.dilation))
@@ -205,8 +218,10 @@ class ConvTranspose2d(_Convolution):
         bias: bool = True,
         dilation: IntPair = 1,
         padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: DType = None,
     ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, groups, bias, transposed=True)
+        super().__init__(in_channels, out_channels, kernel_size, groups, bias, device, dtype, transposed=True)
         check_choice(padding_mode, ("zeros",), "padding_mode", "ConvTranspose2d")
         self.stride, self.padding, self.output_padding = stride, padding, output_padding
         self.dilation = dilation
@@ -217,6 +232,52 @@ class ConvTranspose2d(_Convolution):
         """Lay the filters into the output."""
         settings = self.stride, self.padding, self.output_padding, self.groups, self.dilation
         return F.conv_transpose2d(input, self.weight, self.bias, *settings)
+
+
+class ConvTranspose1d(_Convolution):
+    """Transposed convolution, to longer sequences; see `gpunet.functional.conv_transpose1d`.
+
+    Args:
+        padding: numbers that are taken off each side of the output.
+        output_padding: numbers more at the end.
+        groups: input and output channels fall into that many groups, each on its own.
+        padding_mode: "zeros"; PyTorch knows no other, either.
+
+    Shape:
+        input: (N, C, L), or (C, L). output: (N, O, Lo) with Lo = (L - 1) S - 2P + D(k-1) + output_padding + 1.
+
+    Raises:
+        ArgumentError: for settings that make no sense, or groups that do not divide the channels.
+        ShapeError: when called, for an input that does not fit.
+    """
+
+    _dims = 1
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        padding: int | Sequence[int] = 0,
+        output_padding: int | Sequence[int] = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: int | Sequence[int] = 1,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: DType = None,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, groups, bias, device, dtype, transposed=True)
+        check_choice(padding_mode, ("zeros",), "padding_mode", "ConvTranspose1d")
+        row = transposed_row(stride, padding, output_padding, dilation)
+        transposed_window((1, self.kernel_size[0]), *row, (1, 1))  # what makes no sense is said here
+        self.stride, self.padding, self.output_padding, self.dilation = (along for _, along in row)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Lay the filters into the output."""
+        settings = self.stride, self.padding, self.output_padding, self.groups, self.dilation
+        return F.conv_transpose1d(input, self.weight, self.bias, *settings)
 
 
 class Linear(_Weighted):
@@ -230,11 +291,14 @@ class Linear(_Weighted):
         ShapeError: when called, for an input that does not fit.
     """
 
-    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: DType = None
+    ) -> None:
         super().__init__()
         self.in_features = whole_number(in_features, "in_features", "Linear", 1)
         self.out_features = whole_number(out_features, "out_features", "Linear", 1)
-        self._make_parameters(xp.empty((out_features, in_features), dtype=xp.float32), out_features, bias)
+        made_of = factory_type(device, dtype, "Linear")
+        self._make_parameters(xp.empty((out_features, in_features), dtype=made_of), out_features, bias)
 
     def forward(self, input: Tensor) -> Tensor:
         """Multiply by the weight and add the bias."""

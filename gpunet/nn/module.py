@@ -8,7 +8,7 @@ too, so that reading them takes no detour.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from gpunet.arguments import flag, number_type
 from gpunet.backend import Array, asarray, from_outside
@@ -24,6 +24,26 @@ from gpunet.tensor import Tensor, apply, own
 __all__ = ["IncompatibleKeys", "Module"]
 
 Self = TypeVar("Self", bound="Module")
+
+EXTRA = "_extra_state"  # the name, in a state, of what `get_extra_state` of a subclass returns
+
+
+NOT_HERE = {
+    "bfloat16": "there is no bfloat16; half() and gpunet.amp.autocast() compute in float16",
+    "compile": "there is nothing to compile; gpunet.cuda_graph(step) records a training step on a GPU",
+    "ipu": "a device is cpu or cuda",
+    "mtia": "a device is cpu or cuda",
+    "register_backward_hook": "write register_full_backward_hook",
+    "register_full_backward_pre_hook": "register a hook on the output, output.register_hook(hook)",
+    "register_load_state_dict_post_hook": "load with strict=False, and look at the keys that it returns",
+    "register_state_dict_pre_hook": "do it before state_dict() is called",
+    "set_submodule": "write setattr(model.get_submodule(path), name, module)",
+    "share_memory": "one process trains, with threads for the data",
+    "to_empty": "parameters are never without values: gpunet.nn.init fills them anew",
+    "type": "write to(dtype)",
+    "xpu": "a device is cpu or cuda",
+}
+"""Methods that PyTorch's Module has and this one has not, each with what to do."""
 
 
 class IncompatibleKeys(NamedTuple):
@@ -54,6 +74,7 @@ class Module:
     _modules: dict[str, Module | None]
     _transient: frozenset[str] = frozenset()  # the names of buffers that are no part of the state
     _hooks: dict[str, Hooks] | None = None  # by kind; most Modules have none
+    _version: ClassVar[int] = 1  # of the names in the state, for `_load_from_state_dict`
 
     def __init__(self) -> None:
         for name in ("_parameters", "_buffers", "_modules"):
@@ -97,8 +118,8 @@ class Module:
             with_kwargs: whether it is `hook(module, args, kwargs)`, and returns both.
         """
 
-        def run(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-            changed = hook(self, args, kwargs) if with_kwargs else hook(self, args)
+        def run(me: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+            changed = hook(me, args, kwargs) if with_kwargs else hook(me, args)
             if changed is None:
                 return args, kwargs
             if with_kwargs:
@@ -117,8 +138,8 @@ class Module:
             with_kwargs: whether it is `hook(module, args, kwargs, output)`.
         """
 
-        def run(args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
-            changed = hook(self, args, kwargs, output) if with_kwargs else hook(self, args, output)
+        def run(me: Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+            changed = hook(me, args, kwargs, output) if with_kwargs else hook(me, args, output)
             return output if changed is None else changed
 
         return self._hooks_of("after").add(run, prepend)
@@ -136,18 +157,20 @@ class Module:
 
     def _hooks_of(self, kind: str) -> Hooks:
         if self._hooks is None:
-            object.__setattr__(self, "_hooks", {"before": Hooks(), "after": Hooks(), "back": Hooks()})
+            object.__setattr__(
+                self, "_hooks", {kind: Hooks() for kind in ("before", "after", "back", "saved", "loading")}
+            )
         return self._hooks[kind]  # type: ignore[index]
 
     def _forward_with_hooks(self, hooks: dict[str, Hooks], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         for before in tuple(hooks["before"].values()):
-            args, kwargs = before(args, kwargs)
+            args, kwargs = before(self, args, kwargs)
         gradients: list[Tensor] = []
         if hooks["back"]:
             args = self._watch_input(hooks["back"], args, gradients)
         output = self.forward(*args, **kwargs)
         for after in tuple(hooks["after"].values()):
-            output = after(args, kwargs, output)
+            output = after(self, args, kwargs, output)
         if hooks["back"]:
             if not isinstance(output, Tensor):
                 raise GradientError(
@@ -207,7 +230,9 @@ class Module:
         store[name] = self.__dict__[name] = value
 
     def __getattr__(self, name: str) -> Any:  # only called where ordinary lookup found nothing
-        hint = "" if "_parameters" in self.__dict__ else "; call super().__init__() in its __init__ first"
+        hint = f": {NOT_HERE[name]}" if name in NOT_HERE else ""
+        if "_parameters" not in self.__dict__:
+            hint = "; call super().__init__() in its __init__ first"
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{hint}")
 
     def __delattr__(self, name: str) -> None:
@@ -215,13 +240,13 @@ class Module:
         for store in (self._parameters, self._buffers, self._modules):
             store.pop(name, None)
 
-    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Add a parameter under a name; None reserves the name for a parameter that this layer does without.
 
         Raises:
             ArgumentError: if it is not a Parameter, the name has a dot in it, or something else has the name.
         """
-        self._register(self._parameters, name, parameter, Parameter)
+        self._register(self._parameters, name, param, Parameter)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Add a Tensor that belongs to the state but is not learned, such as a running mean.
@@ -319,9 +344,9 @@ class Module:
         for name, module in self.named_children():
             yield from module.named_modules(seen, f"{prefix}.{name}" if prefix else name, remove_duplicate)
 
-    def modules(self) -> Iterator[Module]:
-        """This Module and all within it, each once."""
-        return (module for _, module in self.named_modules())
+    def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
+        """This Module and all within it, each once, or as often as it is there."""
+        return (module for _, module in self.named_modules(remove_duplicate=remove_duplicate))
 
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
@@ -370,11 +395,11 @@ class Module:
         """Switch to evaluation: dropout is the identity, batch norm uses its running statistics."""
         return self.train(False)
 
-    def apply(self: Self, function: Callable[[Module], object]) -> Self:
+    def apply(self: Self, fn: Callable[[Module], object]) -> Self:
         """Call a function with every Module within this one, and with this one last."""
         for child in self.children():
-            child.apply(function)
-        function(self)
+            child.apply(fn)
+        fn(self)
         return self
 
     def requires_grad_(self: Self, requires_grad: bool = True) -> Self:
@@ -456,32 +481,49 @@ class Module:
 
     # ------------------------------------------------------------------ state
 
-    def state_dict(self, *, prefix: str = "", keep_vars: bool = False) -> dict[str, Tensor]:
+    def state_dict(
+        self, *, destination: dict[str, Any] | None = None, prefix: str = "", keep_vars: bool = False
+    ) -> dict[str, Any]:
         """All parameters and buffers by their dotted names; the Tensors share memory with the Module.
 
         Args:
+            destination: a dictionary to add them to, which is then returned.
             prefix: stands before each name.
             keep_vars: whether they are the very parameters, with their history.
         """
-        return {name: tensor if keep_vars else tensor.detach() for name, tensor in self._state(prefix)}
-
-    def _state(self, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-        """Parameters and buffers under every name they have, module by module: the order and names of PyTorch."""
-        for name, tensor in (*self._parameters.items(), *self._buffers.items()):
-            if tensor is not None and name not in self._transient:
-                yield f"{prefix}{name}", tensor
+        state: dict[str, Any] = {} if destination is None else destination
+        self._save_to_state_dict(state, prefix, keep_vars)
         for name, module in self.named_children():
-            yield from module._state(f"{prefix}{name}.")
+            module.state_dict(destination=state, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
+        for hook in tuple(self._hooks["saved"].values()) if self._hooks else ():
+            hook(self, state, prefix, {})
+        return state
 
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        """Add what is this Module's own; a subclass may add more, or leave something out."""
+        for name, tensor in self._own_state().items():
+            destination[prefix + name] = tensor if keep_vars else tensor.detach()
+        if hasattr(self, "get_extra_state"):
+            destination[prefix + EXTRA] = self.get_extra_state()
+
+    def _own_state(self) -> dict[str, Tensor]:
+        """The parameters, then the buffers, that belong to the state: the order of PyTorch."""
+        own = {**self._parameters, **self._buffers}
+        return {name: tensor for name, tensor in own.items() if tensor is not None and name not in self._transient}
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> IncompatibleKeys:
         """Copy values into the parameters and buffers of the same names.
 
-        Everything is checked before anything is copied.
+        Everything is checked before anything is copied. A Tensor that goes by several names, as tied weights do, may be
+        there under any of them.
 
         Args:
             state_dict: Tensors or arrays by name, those of other libraries, such as PyTorch, too. They become numbers
                 of the types that the model has.
             strict: whether missing and unexpected names are errors. Values of a wrong shape always are.
+            assign: whether the model takes on the types of the values instead. They are copied all the same.
 
         Raises:
             StateDictError: if the names or shapes do not fit; the message lists every one that does not.
@@ -489,24 +531,87 @@ class Module:
         """
         if not isinstance(state_dict, Mapping):
             raise DTypeError(f"load_state_dict expects values by name, got {type(state_dict).__name__}")
-        mine = dict(self._state())
-        missing = [name for name in mine if name not in state_dict]
-        unexpected = [name for name in state_dict if name not in mine]
-        values = {name: _values_of(state_dict[name], name) for name in mine if name in state_dict}
-        problems = [
-            f"misshapen: {name} has shape {tuple(value.shape)}, expected {mine[name].shape}"
-            for name, value in values.items()
-            if tuple(value.shape) != mine[name].shape
-        ]
+        values, versions = dict(state_dict), getattr(state_dict, "_metadata", None) or {}
+        missing: list[str] = []
+        unexpected: list[str] = []
+        problems: list[str] = []
+        found: list[tuple[Tensor, Array]] = []
+        extra: list[tuple[Module, Any]] = []
+        for path, module in self.named_modules(remove_duplicate=False):
+            prefix = f"{path}." if path else ""
+            told = {"version": module._version, **versions.get(path, {}), "found": found, "extra": extra}
+            for hook in tuple(module._hooks["loading"].values()) if module._hooks else ():
+                hook(module, values, prefix, told, True, missing, unexpected, problems)
+            module._load_from_state_dict(values, prefix, told, True, missing, unexpected, problems)
+        everything = *self.named_parameters(remove_duplicate=False), *self.named_buffers(remove_duplicate=False)
+        by_name, loaded = dict(everything), {id(tensor) for tensor, _ in found}
+        missing = [name for name in missing if id(by_name.get(name)) not in loaded]
+        if assign:
+            problems += [
+                f"{tensor.shape} of {tensor.dtype} cannot become {value.dtype}"
+                for tensor, value in found
+                if (tensor.dtype.kind == "f") != (value.dtype.kind == "f")
+            ]
         if strict:
             problems += [f"missing: {name}" for name in missing] + [f"unexpected: {name}" for name in unexpected]
         if problems:
             listed = "\n  ".join(problems)
             raise StateDictError(f"the state_dict does not fit {type(self).__name__}, nothing was loaded:\n  {listed}")
-        about_to_write(*(mine[name].array for name in values))
-        for name, value in values.items():
-            mine[name].array[...] = asarray(value, mine[name].dtype)
+        about_to_write(*(tensor.array for tensor, _ in found))
+        for tensor, value in found:
+            if assign and tensor.dtype != value.dtype:
+                tensor.array, tensor.grad = tensor.array.astype(value.dtype), None
+            tensor.array[...] = asarray(value, tensor.dtype)
+        for module, value in extra:
+            module.set_extra_state(value)
         return IncompatibleKeys(missing, unexpected)
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Find the values of what is this Module's own; they are copied when all is found.
+
+        A subclass may rename or add values in `state_dict`, which is a copy, and then call this. "version" in
+        `local_metadata` is that of the class that wrote them, as far as they say so, or else `_version`.
+        """
+        own = self._own_state()
+        for name, tensor in own.items():
+            if prefix + name not in state_dict:
+                missing_keys.append(prefix + name)
+                continue
+            value = _values_of(state_dict[prefix + name], prefix + name)
+            if tuple(value.shape) != tensor.shape:
+                error_msgs.append(f"misshapen: {prefix}{name} has shape {tuple(value.shape)}, expected {tensor.shape}")
+            local_metadata["found"].append((tensor, value))
+        has_extra = hasattr(self, "set_extra_state")
+        if has_extra and prefix + EXTRA in state_dict:
+            local_metadata["extra"].append((self, state_dict[prefix + EXTRA]))
+        elif has_extra:
+            missing_keys.append(prefix + EXTRA)
+        for key in state_dict:
+            if key.startswith(prefix):
+                first, dot, _ = key[len(prefix) :].partition(".")
+                known = self._modules.get(first) is not None if dot else first in own or (has_extra and first == EXTRA)
+                if not known:
+                    unexpected_keys.append(key)
+
+    def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call `hook(module, state_dict, prefix, local_metadata)` when `state_dict` has added all of this Module."""
+        return self._hooks_of("saved").add(hook)
+
+    def register_load_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call a hook before the values of this Module are looked for; it may change `state_dict`, which is a copy.
+
+        `hook(module, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)`
+        """
+        return self._hooks_of("loading").add(hook)
 
     # ------------------------------------------------------------------ looking at it
 

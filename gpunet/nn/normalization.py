@@ -6,16 +6,17 @@ The formulas and papers are with the functions in `gpunet.functional`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from gpunet import functional as F
-from gpunet.arguments import sizes_of
+from gpunet.arguments import DType, sizes_of
 from gpunet.backend import xp
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.functional.checks import check_float, number, whole_number
 from gpunet.nn import init
 from gpunet.nn.batchnorm import ChannelNorm
 from gpunet.nn.module import Module
-from gpunet.nn.parameter import Parameter
+from gpunet.nn.parameter import Parameter, factory_type
 from gpunet.tensor import Tensor, own
 
 __all__ = ["GroupNorm", "InstanceNorm1d", "InstanceNorm2d", "LayerNorm", "LocalResponseNorm", "RMSNorm"]
@@ -27,9 +28,10 @@ class _Scaled(Module):
     weight: Parameter | None
     bias: Parameter | None
 
-    def _make_parameters(self, shape: tuple[int, ...], weight: bool, bias: bool) -> None:
+    def _make_parameters(self, shape: tuple[int, ...], weight: bool, bias: bool, device: Any, dtype: DType) -> None:
+        made_of = factory_type(device, dtype, type(self).__name__)
         for name, wanted in (("weight", weight), ("bias", bias)):
-            made = Parameter(own(xp.empty(shape, dtype=xp.float32))) if wanted else None
+            made = Parameter(own(xp.empty(shape, dtype=made_of))) if wanted else None
             self.register_parameter(name, made)
         self.reset_parameters()
 
@@ -56,7 +58,15 @@ class GroupNorm(_Scaled):
     """
 
     def __init__(
-        self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, *, bias: bool = True
+        self,
+        num_groups: int,
+        num_channels: int,
+        eps: float = 1e-5,
+        affine: bool = True,
+        device: Any = None,
+        dtype: DType = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.num_groups = whole_number(num_groups, "num_groups", "GroupNorm", 1)
@@ -64,7 +74,7 @@ class GroupNorm(_Scaled):
         if num_channels % num_groups:
             raise ArgumentError(f"GroupNorm: num_groups={num_groups} must divide num_channels={num_channels}")
         self.eps, self.affine = number(eps, "eps", "GroupNorm"), affine
-        self._make_parameters((num_channels,), affine, affine and bias)
+        self._make_parameters((num_channels,), affine, affine and bias, device, dtype)
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise each group."""
@@ -91,11 +101,13 @@ class LayerNorm(_Scaled):
         eps: float = 1e-5,
         elementwise_affine: bool = True,
         bias: bool = True,
+        device: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__()
         self.normalized_shape = sizes_of((normalized_shape,), "LayerNorm")
         self.eps, self.elementwise_affine = number(eps, "eps", "LayerNorm"), elementwise_affine
-        self._make_parameters(self.normalized_shape, elementwise_affine, elementwise_affine and bias)
+        self._make_parameters(self.normalized_shape, elementwise_affine, elementwise_affine and bias, device, dtype)
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise the last dimensions."""
@@ -117,12 +129,17 @@ class RMSNorm(_Scaled):
     """
 
     def __init__(
-        self, normalized_shape: int | Sequence[int], eps: float | None = None, elementwise_affine: bool = True
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        device: Any = None,
+        dtype: DType = None,
     ) -> None:
         super().__init__()
         self.normalized_shape = sizes_of((normalized_shape,), "RMSNorm")
         self.eps, self.elementwise_affine = eps, elementwise_affine
-        self._make_parameters(self.normalized_shape, elementwise_affine, False)
+        self._make_parameters(self.normalized_shape, elementwise_affine, False, device, dtype)
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise the last dimensions."""
@@ -143,10 +160,12 @@ class _InstanceNorm(ChannelNorm):
         momentum: float | None = 0.1,
         affine: bool = False,
         track_running_stats: bool = False,
+        device: Any = None,
+        dtype: DType = None,
         *,
         bias: bool = True,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, bias=bias)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise each channel of each image, in evaluation by the running statistics if there are any."""

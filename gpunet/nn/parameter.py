@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpunet.arguments import DType, number_type
+from gpunet.device import check_device
+from gpunet.errors import DTypeError
 from gpunet.tensor import Tensor, as_tensor
 
-__all__ = ["Parameter"]
+__all__ = ["Parameter", "factory_type"]
 
 
 class Parameter(Tensor):
@@ -27,3 +30,21 @@ class Parameter(Tensor):
 
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"
+
+
+def factory_type(device: Any, dtype: DType, layer: str) -> Any:
+    """What `device=` and `dtype=` of a layer's constructor come to: the type of its parameters and buffers of floats.
+
+    Args:
+        device: that of the active backend, or None.
+        dtype: float32 where it is None.
+
+    Raises:
+        BackendError: if it is another device.
+        DTypeError: if it is no type of floats.
+    """
+    check_device(device, layer)
+    named = number_type("float32" if dtype is None else dtype)
+    if named.kind != "f":
+        raise DTypeError(f"{layer}: dtype must be a type of floats, which parameters are, got {named}")
+    return named

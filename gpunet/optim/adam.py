@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 from gpunet.backend import Array, xp
 from gpunet.optim import at_once
-from gpunet.optim.checks import checked_betas, not_negative
+from gpunet.optim.checks import check_ways, checked_betas, not_negative
 from gpunet.optim.optimizer import Optimizer, Options, Params, State
 
 __all__ = ["Adam", "AdamW"]
@@ -30,6 +31,8 @@ class Adam(Optimizer):
         eps: keeps the divisor away from 0.
         weight_decay: adds `weight_decay * w` to the gradient, the slope of an L2 penalty.
         amsgrad: whether to divide by the root of the largest v so far, so that steps never grow back.
+        maximize: whether to go up the gradient instead of down.
+        ways: PyTorch's `foreach`, `fused` and `capturable`, which make no difference here.
 
     Raises:
         ArgumentError: if a setting is negative, or a beta is not in [0, 1).
@@ -47,17 +50,20 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+        **ways: Any,
     ) -> None:
-        super().__init__(
-            params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad}
-        )
+        check_ways(ways, self._name)
+        settings = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, {**settings, "amsgrad": amsgrad, "maximize": maximize})
 
     def _checked_options(self, options: Options) -> Options:
         checked: Options = {
             name: not_negative(options[name], name, self._name) for name in ("lr", "eps", "weight_decay")
         }
         checked["betas"] = checked_betas(options["betas"], self._name)
-        checked["amsgrad"] = bool(options["amsgrad"])
+        checked["amsgrad"], checked["maximize"] = bool(options["amsgrad"]), bool(options["maximize"])
         return checked
 
     def _state_names(self, options: Options) -> set[str]:
@@ -107,6 +113,8 @@ class AdamW(Adam):
         eps: keeps the divisor away from 0.
         weight_decay: the part of a weight, times lr, that a step takes away.
         amsgrad: whether to divide by the root of the largest v so far.
+        maximize: whether to go up the gradient instead of down.
+        ways: PyTorch's `foreach`, `fused` and `capturable`, which make no difference here.
 
     Raises:
         ArgumentError: if a setting is negative, or a beta is not in [0, 1).
@@ -123,8 +131,11 @@ class AdamW(Adam):
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
         amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+        **ways: Any,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad)
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, **ways)
 
     _recipe = staticmethod(functools.partial(at_once.adam, decoupled=True))
 

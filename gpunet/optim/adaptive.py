@@ -1,15 +1,17 @@
-"""The relatives of Adam: RMSprop, Adagrad, Adadelta, NAdam and RAdam."""
+"""The relatives of Adam: RMSprop, Adagrad, Adadelta, Adamax, NAdam and RAdam."""
 
 from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from gpunet.backend import Array, xp
-from gpunet.optim.checks import below_one, checked_betas, not_negative
+from gpunet.optim.checks import below_one, check_ways, checked_betas, not_negative
 from gpunet.optim.optimizer import Optimizer, Options, Params, State
 
-__all__ = ["Adadelta", "Adagrad", "NAdam", "RAdam", "RMSprop"]
+__all__ = ["Adadelta", "Adagrad", "Adamax", "NAdam", "RAdam", "RMSprop"]
 
 
 class _Adaptive(Optimizer):
@@ -18,14 +20,18 @@ class _Adaptive(Optimizer):
     _shares: tuple[str, ...] = ()
     _switches: tuple[str, ...] = ()
 
+    def __init__(self, params: Params, defaults: Options, maximize: bool, ways: Mapping[str, Any]) -> None:
+        check_ways(ways, self._name)
+        super().__init__(params, {**defaults, "maximize": maximize})
+
     def _checked_options(self, options: Options) -> Options:
         checked: Options = {}
         for name, value in options.items():
-            if name in ("params", "initial_lr", "name"):
+            if name in ("params", "initial_lr", "name", "param_names"):
                 continue
             if name == "betas":
                 checked[name] = checked_betas(value, self._name)
-            elif name in self._switches:
+            elif name == "maximize" or name in self._switches:
                 checked[name] = bool(value)
             else:
                 check = below_one if name in self._shares else not_negative
@@ -33,6 +39,9 @@ class _Adaptive(Optimizer):
         return checked
 
     def _decayed(self, param: Array, grad: Array, group: Options) -> Array:
+        if group.get("decoupled_weight_decay"):
+            param *= 1 - group["lr"] * group["weight_decay"]
+            return grad
         return group["weight_decay"] * param + grad if group["weight_decay"] else grad
 
     def _begin(self, param: Array, state: State, *names: str) -> int:
@@ -64,6 +73,8 @@ class RMSprop(_Adaptive):
         weight_decay: adds `weight_decay * w` to the gradient.
         momentum: how much of the earlier steps is kept.
         centered: whether to divide by the root of the variance.
+        maximize: whether to go up the gradient instead of down.
+        ways: PyTorch's `foreach`, `fused` and `capturable`, which make no difference here.
 
     Raises:
         ArgumentError: if a setting is negative.
@@ -83,9 +94,12 @@ class RMSprop(_Adaptive):
         weight_decay: float = 0.0,
         momentum: float = 0.0,
         centered: bool = False,
+        *,
+        maximize: bool = False,
+        **ways: Any,
     ) -> None:
         settings = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(params, {**settings, "momentum": momentum, "centered": centered})
+        super().__init__(params, {**settings, "momentum": momentum, "centered": centered}, maximize, ways)
 
     def _state_names(self, options: Options) -> set[str]:
         names = {"step", "square_avg"} | ({"momentum_buffer"} if options["momentum"] else set())
@@ -120,6 +134,8 @@ class Adagrad(_Adaptive):
         weight_decay: adds `weight_decay * w` to the gradient.
         initial_accumulator_value: where s starts.
         eps: keeps the divisor away from 0.
+        maximize: whether to go up the gradient instead of down.
+        ways: PyTorch's `foreach`, `fused` and `capturable`, which make no difference here.
 
     Raises:
         ArgumentError: if a setting is negative.
@@ -136,9 +152,12 @@ class Adagrad(_Adaptive):
         weight_decay: float = 0.0,
         initial_accumulator_value: float = 0.0,
         eps: float = 1e-10,
+        *,
+        maximize: bool = False,
+        **ways: Any,
     ) -> None:
         settings = {"lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(params, {**settings, "initial_accumulator_value": initial_accumulator_value})
+        super().__init__(params, {**settings, "initial_accumulator_value": initial_accumulator_value}, maximize, ways)
 
     def _state_names(self, options: Options) -> set[str]:
         return {"step", "sum"}
@@ -167,6 +186,8 @@ class Adadelta(_Adaptive):
         rho: how much of the running means is kept at each step.
         eps: keeps the roots away from 0.
         weight_decay: adds `weight_decay * w` to the gradient.
+        maximize: whether to go up the gradient instead of down.
+        ways: PyTorch's `foreach`, `fused` and `capturable`, which make no difference here.
 
     Raises:
         ArgumentError: if a setting is negative, or rho is not below 1.
@@ -178,9 +199,17 @@ class Adadelta(_Adaptive):
     _shares = ("rho",)
 
     def __init__(
-        self, params: Params, lr: float = 1.0, rho: float = 0.9, eps: float = 1e-6, weight_decay: float = 0.0
+        self,
+        params: Params,
+        lr: float = 1.0,
+        rho: float = 0.9,
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+        **ways: Any,
     ) -> None:
-        super().__init__(params, {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay})
+        super().__init__(params, {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay}, maximize, ways)
 
     def _state_names(self, options: Options) -> set[str]:
         return {"step", "square_avg", "acc_delta"}
@@ -192,6 +221,56 @@ class Adadelta(_Adaptive):
         change = xp.sqrt(state["acc_delta"] + group["eps"]) / xp.sqrt(state["square_avg"] + group["eps"]) * grad
         _average(state["acc_delta"], change * change, group["rho"])
         param -= group["lr"] * change
+
+
+class Adamax(_Adaptive):
+    """Adamax: Adam with the largest gradient of late in place of the root of a mean of squares.
+
+        m = beta1 * m + (1 - beta1) * g
+        u = max(beta2 * u, |g| + eps)
+        w = w - lr / (1 - beta1^t) * m / u
+
+    Args:
+        params: the parameters, or groups of them.
+        lr: the learning rate, the largest change of a weight in a step.
+        betas: how much of the running mean, and of the largest gradient, is kept at each step.
+        eps: keeps the divisor away from 0.
+        weight_decay: adds `weight_decay * w` to the gradient.
+        maximize: whether to go up the gradient instead of down.
+        ways: PyTorch's `foreach`, `fused` and `capturable`, which make no difference here.
+
+    Raises:
+        ArgumentError: if a setting is negative, or a beta is not in [0, 1).
+
+    Reference:
+        Kingma and Ba, "Adam: a method for stochastic optimization", 2015.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+        **ways: Any,
+    ) -> None:
+        settings = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, settings, maximize, ways)
+
+    def _state_names(self, options: Options) -> set[str]:
+        return {"step", "exp_avg", "exp_inf"}
+
+    def _update(self, param: Array, grad: Array, state: State, group: Options) -> None:
+        t = self._begin(param, state, "exp_avg", "exp_inf")
+        beta1, beta2 = group["betas"]
+        grad = self._decayed(param, grad, group)
+        _average(state["exp_avg"], grad, beta1)
+        state["exp_inf"] *= beta2
+        largest = xp.maximum(state["exp_inf"], xp.abs(grad) + group["eps"], out=state["exp_inf"])
+        param -= group["lr"] / (1 - beta1**t) * state["exp_avg"] / largest
 
 
 class NAdam(_Adaptive):
@@ -209,6 +288,9 @@ class NAdam(_Adaptive):
         eps: keeps the divisor away from 0.
         weight_decay: adds `weight_decay * w` to the gradient.
         momentum_decay: how fast mu approaches beta1.
+        decoupled_weight_decay: whether weights shrink by `1 - lr * weight_decay` instead, as in AdamW.
+        maximize: whether to go up the gradient instead of down.
+        ways: PyTorch's `foreach`, `fused` and `capturable`, which make no difference here.
 
     Raises:
         ArgumentError: if a setting is negative, or a beta is not in [0, 1).
@@ -216,6 +298,8 @@ class NAdam(_Adaptive):
     Reference:
         Dozat, "Incorporating Nesterov momentum into Adam", 2016.
     """
+
+    _switches = ("decoupled_weight_decay",)
 
     def __init__(
         self,
@@ -225,9 +309,14 @@ class NAdam(_Adaptive):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         momentum_decay: float = 4e-3,
+        decoupled_weight_decay: bool = False,
+        *,
+        maximize: bool = False,
+        **ways: Any,
     ) -> None:
         settings = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(params, {**settings, "momentum_decay": momentum_decay})
+        settings |= {"momentum_decay": momentum_decay, "decoupled_weight_decay": decoupled_weight_decay}
+        super().__init__(params, settings, maximize, ways)
 
     def _state_names(self, options: Options) -> set[str]:
         return {"step", "exp_avg", "exp_avg_sq"}
@@ -263,6 +352,9 @@ class RAdam(_Adaptive):
         betas: how much of the two running means is kept at each step.
         eps: keeps the divisor away from 0.
         weight_decay: adds `weight_decay * w` to the gradient.
+        decoupled_weight_decay: whether weights shrink by `1 - lr * weight_decay` instead, as in AdamW.
+        maximize: whether to go up the gradient instead of down.
+        ways: PyTorch's `foreach`, `fused` and `capturable`, which make no difference here.
 
     Raises:
         ArgumentError: if a setting is negative, or a beta is not in [0, 1).
@@ -271,6 +363,8 @@ class RAdam(_Adaptive):
         Liu et al., "On the variance of the adaptive learning rate and beyond", 2020.
     """
 
+    _switches = ("decoupled_weight_decay",)
+
     def __init__(
         self,
         params: Params,
@@ -278,8 +372,14 @@ class RAdam(_Adaptive):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        decoupled_weight_decay: bool = False,
+        *,
+        maximize: bool = False,
+        **ways: Any,
     ) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+        settings = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
+        settings["decoupled_weight_decay"] = decoupled_weight_decay
+        super().__init__(params, settings, maximize, ways)
 
     def _state_names(self, options: Options) -> set[str]:
         return {"step", "exp_avg", "exp_avg_sq"}

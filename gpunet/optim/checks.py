@@ -7,24 +7,13 @@ them.
 from __future__ import annotations
 
 import math
-import numbers
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 from gpunet.errors import ArgumentError
+from gpunet.functional.checks import checked_number
 
-__all__ = ["below_one", "checked_betas", "checked_number", "not_negative", "positive"]
-
-
-def checked_number(value: Any, name: str, owner: str, expected: str, accept: Callable[[float], bool]) -> float:
-    """The value as a float that `accept` takes; `expected` says in words what that is.
-
-    Raises:
-        ArgumentError: if the value is not a number, or not an accepted one.
-    """
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not accept(float(value)):
-        raise ArgumentError(f"{owner}: {name} must be {expected}, got {value!r}")
-    return float(value)
+__all__ = ["below_one", "check_ways", "checked_betas", "checked_number", "not_negative", "positive"]
 
 
 def not_negative(value: Any, name: str, owner: str) -> float:
@@ -47,3 +36,22 @@ def checked_betas(value: Any, owner: str) -> tuple[float, ...]:
     if not isinstance(value, tuple | list) or len(value) != 2:
         raise ArgumentError(f"{owner}: betas must be two numbers, got {value!r}")
     return tuple(below_one(beta, f"betas[{i}]", owner) for i, beta in enumerate(value))
+
+
+def check_ways(ways: Mapping[str, Any], owner: str) -> None:
+    """PyTorch's arguments that choose how a step is computed: taken where they make no difference to what comes out.
+
+    A step is as few launches as it can be, and one that a CUDA graph can record, whatever they say.
+
+    Raises:
+        ArgumentError: for one that would make a difference, or that PyTorch does not have, either.
+    """
+    for name, value in ways.items():
+        if name not in ("foreach", "fused", "capturable", "differentiable", "decoupled_weight_decay"):
+            raise ArgumentError(f"{owner} has no argument {name!r}")
+        if value not in (None, True, False):
+            raise ArgumentError(f"{owner}: {name} must be True or False, got {value!r}")
+    if ways.get("differentiable"):
+        raise ArgumentError(f"{owner}: differentiable=True is not there: a step changes weights in place, off the tape")
+    if ways.get("decoupled_weight_decay"):
+        raise ArgumentError(f"{owner}: for decoupled_weight_decay=True there is AdamW, which is the same")

@@ -21,18 +21,25 @@ from gpunet.optim.checks import below_one, checked_number, not_negative, positiv
 from gpunet.optim.optimizer import Optimizer
 
 __all__ = [
+    "ChainedScheduler",
+    "ConstantLR",
     "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts",
+    "CyclicLR",
     "ExponentialLR",
     "LRScheduler",
     "LambdaLR",
     "LinearLR",
     "MultiStepLR",
+    "MultiplicativeLR",
     "OneCycleLR",
     "PolynomialLR",
     "ReduceLROnPlateau",
     "SequentialLR",
     "StepLR",
+    "anneal_cos",
+    "anneal_linear",
+    "per_group",
 ]
 
 
@@ -41,7 +48,11 @@ class LRScheduler:
 
     The first learning rate is written at once; call `step` after the optimizer's. Each parameter group keeps the
     learning rate it started with as "initial_lr", and the schedule starts from that. Two schedules of one optimizer do
-    not add up, the later call wins; use `SequentialLR` to follow one with another.
+    not add up, the later call wins; `SequentialLR` follows one with another, `ChainedScheduler` multiplies them.
+
+    Args:
+        optimizer: whose learning rates are written.
+        last_epoch: how many steps less one were made before: the schedule goes on there. -1 starts it.
 
     Attributes:
         optimizer: whose learning rates are written.
@@ -69,12 +80,18 @@ class LRScheduler:
 
     _state_names: tuple[str, ...] = ("last_epoch", "base_lrs", "_last_lr")
 
-    def __init__(self, optimizer: Optimizer) -> None:
+    def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         self.optimizer = _checked_optimizer(optimizer, self._name)
         for group in optimizer.param_groups:
-            group.setdefault("initial_lr", group["lr"])
+            if whole_number(last_epoch, "last_epoch", self._name, -1) == -1:
+                group.setdefault("initial_lr", group["lr"])
+            elif "initial_lr" not in group:
+                raise ArgumentError(
+                    f"{self._name}: last_epoch={last_epoch} goes on with a schedule, but a parameter group has no "
+                    f"'initial_lr'; load the state of the optimizer first"
+                )
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
-        self._go_to(0)
+        self._go_to(last_epoch + 1)
 
     @property
     def _name(self) -> str:
@@ -82,7 +99,9 @@ class LRScheduler:
 
     def lr_at(self, epoch: int, base_lr: float) -> float:
         """The learning rate after `epoch` steps of a parameter group that starts from `base_lr`."""
-        raise NotImplementedError
+        raise NotImplementedError(
+            f"{self._name} defines no lr_at(epoch, base_lr), which stands where get_lr() does in PyTorch"
+        )
 
     def step(self) -> None:
         """Count one step and write the learning rates that follow from it.
@@ -169,10 +188,10 @@ class StepLR(LRScheduler):
         ArgumentError: if `step_size` is not a whole number of 1 or more, or gamma is negative.
     """
 
-    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
+    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
         self.step_size = whole_number(step_size, "step_size", self._name, 1)
         self.gamma = not_negative(gamma, "gamma", self._name)
-        super().__init__(optimizer)
+        super().__init__(optimizer, last_epoch)
 
     def lr_at(self, epoch: int, base_lr: float) -> float:
         """`base_lr * gamma^floor(epoch / step_size)`."""
@@ -186,10 +205,12 @@ class MultiStepLR(LRScheduler):
         ArgumentError: if the milestones are not increasing whole numbers, or gamma is negative.
     """
 
-    def __init__(self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1) -> None:
+    def __init__(
+        self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
+    ) -> None:
         self.milestones = _checked_milestones(milestones, self._name)
         self.gamma = not_negative(gamma, "gamma", self._name)
-        super().__init__(optimizer)
+        super().__init__(optimizer, last_epoch)
 
     def lr_at(self, epoch: int, base_lr: float) -> float:
         """`base_lr * gamma^(milestones reached)`."""
@@ -210,14 +231,19 @@ class LinearLR(LRScheduler):
     """
 
     def __init__(
-        self, optimizer: Optimizer, start_factor: float = 1.0 / 3, end_factor: float = 1.0, total_iters: int = 5
+        self,
+        optimizer: Optimizer,
+        start_factor: float = 1.0 / 3,
+        end_factor: float = 1.0,
+        total_iters: int = 5,
+        last_epoch: int = -1,
     ) -> None:
         self.start_factor = checked_number(
             start_factor, "start_factor", self._name, "a number above 0 and at most 1", lambda x: 0 < x <= 1
         )
         self.end_factor = probability(end_factor, "end_factor", self._name)
         self.total_iters = whole_number(total_iters, "total_iters", self._name, 1)
-        super().__init__(optimizer)
+        super().__init__(optimizer, last_epoch)
 
     def lr_at(self, epoch: int, base_lr: float) -> float:
         """The point on the line, then its end."""
@@ -239,14 +265,20 @@ class CosineAnnealingLR(LRScheduler):
         Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017.
     """
 
-    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:  # noqa: N803  (PyTorch's name)
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        T_max: int,  # noqa: N803  (PyTorch's name)
+        eta_min: float = 0.0,
+        last_epoch: int = -1,
+    ) -> None:
         self.T_max = whole_number(T_max, "T_max", self._name, 1)
         self.eta_min = not_negative(eta_min, "eta_min", self._name)
-        super().__init__(optimizer)
+        super().__init__(optimizer, last_epoch)
 
     def lr_at(self, epoch: int, base_lr: float) -> float:
         """The point on the cosine."""
-        return _anneal_cos(base_lr, self.eta_min, epoch / self.T_max)
+        return anneal_cos(base_lr, self.eta_min, epoch / self.T_max)
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
@@ -259,11 +291,18 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017.
     """
 
-    def __init__(self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0) -> None:  # noqa: N803
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        T_0: int,  # noqa: N803  (PyTorch's name)
+        T_mult: int = 1,  # noqa: N803
+        eta_min: float = 0.0,
+        last_epoch: int = -1,
+    ) -> None:
         self.T_0 = whole_number(T_0, "T_0", self._name, 1)
         self.T_mult = whole_number(T_mult, "T_mult", self._name, 1)
         self.eta_min = not_negative(eta_min, "eta_min", self._name)
-        super().__init__(optimizer)
+        super().__init__(optimizer, last_epoch)
 
     def lr_at(self, epoch: int, base_lr: float) -> float:
         """The point on the cosine of the cycle that the step is in."""
@@ -272,7 +311,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
             epoch %= length
         while epoch >= length:
             epoch, length = epoch - length, length * self.T_mult
-        return _anneal_cos(base_lr, self.eta_min, epoch / length)
+        return anneal_cos(base_lr, self.eta_min, epoch / length)
 
 
 class ExponentialLR(LRScheduler):
@@ -282,9 +321,9 @@ class ExponentialLR(LRScheduler):
         ArgumentError: if gamma is negative.
     """
 
-    def __init__(self, optimizer: Optimizer, gamma: float) -> None:
+    def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
         self.gamma = not_negative(gamma, "gamma", self._name)
-        super().__init__(optimizer)
+        super().__init__(optimizer, last_epoch)
 
     def lr_at(self, epoch: int, base_lr: float) -> float:
         """`base_lr * gamma^epoch`."""
@@ -298,14 +337,33 @@ class PolynomialLR(LRScheduler):
         ArgumentError: if `total_iters` is not a whole number of 1 or more, or the power is negative.
     """
 
-    def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0) -> None:
+    def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1) -> None:
         self.total_iters = whole_number(total_iters, "total_iters", self._name, 1)
         self.power = not_negative(power, "power", self._name)
-        super().__init__(optimizer)
+        super().__init__(optimizer, last_epoch)
 
     def lr_at(self, epoch: int, base_lr: float) -> float:
         """`base_lr * (1 - epoch / total_iters)^power`, and 0 afterwards."""
         return float(base_lr * max(0.0, 1 - epoch / self.total_iters) ** self.power)
+
+
+class ConstantLR(LRScheduler):
+    """Multiply the learning rate by `factor` for `total_iters` steps: `lr = base_lr * factor`, and then `base_lr`.
+
+    Raises:
+        ArgumentError: if the factor is not in [0, 1], or `total_iters` is not a whole number of 0 or more.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, factor: float = 1.0 / 3, total_iters: int = 5, last_epoch: int = -1
+    ) -> None:
+        self.factor = probability(factor, "factor", self._name)
+        self.total_iters = whole_number(total_iters, "total_iters", self._name, 0)
+        super().__init__(optimizer, last_epoch)
+
+    def lr_at(self, epoch: int, base_lr: float) -> float:
+        """`base_lr * factor`, and `base_lr` from `total_iters` on."""
+        return base_lr * self.factor if epoch < self.total_iters else base_lr
 
 
 class LambdaLR(LRScheduler):
@@ -314,33 +372,103 @@ class LambdaLR(LRScheduler):
     Args:
         optimizer: whose learning rates are written.
         lr_lambda: one function, or one for each parameter group. It is no part of the state.
+        last_epoch: how many steps less one were made before.
 
     Raises:
         ArgumentError: if there is not one for each group, or one is no function.
     """
 
     def __init__(
-        self, optimizer: Optimizer, lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]]
+        self,
+        optimizer: Optimizer,
+        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+        last_epoch: int = -1,
     ) -> None:
         groups = _checked_optimizer(optimizer, self._name).param_groups
         several: Any = lr_lambda if isinstance(lr_lambda, list | tuple) else [lr_lambda] * len(groups)
         self.lr_lambdas: list[Callable[[int], float]] = list(several)
         if len(self.lr_lambdas) != len(groups) or not all(callable(each) for each in self.lr_lambdas):
             raise ArgumentError(f"{self._name} expects one function, or {len(groups)}, got {lr_lambda!r}")
-        super().__init__(optimizer)
+        super().__init__(optimizer, last_epoch)
 
     def _go_to(self, epoch: int) -> None:
         pairs = zip(self.base_lrs, self.lr_lambdas, strict=True)
-        self._last_lr = [base_lr * function(epoch) for base_lr, function in pairs]
+        self._last_lr = [self._with(function, epoch, base_lr) for base_lr, function in pairs]
         self.last_epoch = epoch
         self._write()
 
     def lr_at(self, epoch: int, base_lr: float) -> float:
         """`base_lr * lr_lambda(epoch)` by the first of the functions."""
-        return base_lr * self.lr_lambdas[0](epoch)
+        return self._with(self.lr_lambdas[0], epoch, base_lr)
+
+    def _with(self, function: Callable[[int], float], epoch: int, base_lr: float) -> float:
+        return base_lr * function(epoch)
 
 
-class OneCycleLR(LRScheduler):
+class MultiplicativeLR(LambdaLR):
+    """Multiply the learning rate at each step: `lr = base_lr * lr_lambda(1) * lr_lambda(2) * ... * lr_lambda(epoch)`.
+
+    Args:
+        optimizer: whose learning rates are written.
+        lr_lambda: one function, or one for each parameter group. It is no part of the state, and must not depend on
+            when it is called: where a schedule begins in the middle, it is called for the steps before.
+        last_epoch: how many steps less one were made before.
+
+    Raises:
+        ArgumentError: if there is not one for each group, or one is no function.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+        last_epoch: int = -1,
+    ) -> None:
+        self._products: dict[Callable[[int], float], list[float]] = {}  # of each function, up to each step so far
+        super().__init__(optimizer, lr_lambda, last_epoch)
+
+    def _with(self, function: Callable[[int], float], epoch: int, base_lr: float) -> float:
+        products = self._products.setdefault(function, [1.0])
+        while len(products) <= epoch:
+            products.append(products[-1] * function(len(products)))
+        return base_lr * products[epoch]
+
+
+class _Cycle(LRScheduler):
+    """A schedule that writes momentum, too: SGD's, or Adam's first beta."""
+
+    def _take_momenta(
+        self,
+        optimizer: Optimizer,
+        cycle_momentum: bool,
+        base_momentum: float | Sequence[float],
+        max_momentum: float | Sequence[float],
+    ) -> None:
+        self.cycle_momentum = cycle_momentum
+        if cycle_momentum and not {"momentum", "betas"} & set(optimizer.defaults):
+            raise ArgumentError(f"{self._name}: {type(optimizer).__name__} has no momentum; set cycle_momentum=False")
+        self.base_momentums, self.max_momentums = (
+            [below_one(momentum, name, self._name) for momentum in per_group(given, name, self._name, optimizer)]
+            for given, name in ((base_momentum, "base_momentum"), (max_momentum, "max_momentum"))
+        )
+
+    def _momentum_at(self, epoch: int, low: float, high: float) -> float:
+        """The momentum after `epoch` steps, between the two."""
+        raise NotImplementedError
+
+    def _write(self) -> None:
+        super()._write()
+        if not self.cycle_momentum:
+            return
+        for group, low, high in zip(self.optimizer.param_groups, self.base_momentums, self.max_momentums, strict=True):
+            momentum = self._momentum_at(self.last_epoch, low, high)
+            if "betas" in group:
+                group["betas"] = (momentum, *group["betas"][1:])
+            else:
+                group["momentum"] = momentum
+
+
+class OneCycleLR(_Cycle):
     """One cycle: the learning rate rises from `max_lr / div_factor` to `max_lr`, then falls far below where it began.
 
     Momentum (SGD's, or Adam's first beta) goes the other way. Call `step` after every batch; after `total_steps` steps
@@ -366,6 +494,7 @@ class OneCycleLR(LRScheduler):
         div_factor: peak / start.
         final_div_factor: start / end.
         three_phase: whether the fall goes to the start first and then, in a phase of its own, to the end.
+        last_epoch: how many steps less one were made before.
 
     Raises:
         ArgumentError: if a setting makes no sense, or the optimizer has no momentum to cycle.
@@ -389,6 +518,7 @@ class OneCycleLR(LRScheduler):
         div_factor: float = 25.0,
         final_div_factor: float = 1e4,
         three_phase: bool = False,
+        last_epoch: int = -1,
     ) -> None:
         groups = _checked_optimizer(optimizer, self._name).param_groups
         self.total_steps = self._checked_total(total_steps, epochs, steps_per_epoch)
@@ -397,21 +527,15 @@ class OneCycleLR(LRScheduler):
             [rise - 1, 2 * rise - 2, self.total_steps - 1] if three_phase else [rise - 1, self.total_steps - 1]
         )
         check_choice(anneal_strategy, ("cos", "linear"), "anneal_strategy", self._name)
-        self._anneal = _anneal_cos if anneal_strategy == "cos" else _anneal_linear
+        self._anneal = anneal_cos if anneal_strategy == "cos" else anneal_linear
         self.three_phase = three_phase
         self.div_factor = positive(div_factor, "div_factor", self._name)
         self.final_div_factor = positive(final_div_factor, "final_div_factor", self._name)
-        max_lrs = [positive(lr, "max_lr", self._name) for lr in self._per_group(max_lr, "max_lr", optimizer)]
-        self.cycle_momentum = cycle_momentum
-        if cycle_momentum and not {"momentum", "betas"} & set(optimizer.defaults):
-            raise ArgumentError(f"{self._name}: {type(optimizer).__name__} has no momentum; set cycle_momentum=False")
-        self.base_momentums, self.max_momentums = (
-            [below_one(momentum, name, self._name) for momentum in self._per_group(given, name, optimizer)]
-            for given, name in ((base_momentum, "base_momentum"), (max_momentum, "max_momentum"))
-        )
+        max_lrs = [positive(lr, "max_lr", self._name) for lr in per_group(max_lr, "max_lr", self._name, optimizer)]
+        self._take_momenta(optimizer, cycle_momentum, base_momentum, max_momentum)
         for group, lr in zip(groups, max_lrs, strict=True):
             group["initial_lr"] = lr / self.div_factor
-        super().__init__(optimizer)
+        super().__init__(optimizer, last_epoch)
 
     def lr_at(self, epoch: int, base_lr: float) -> float:
         """The learning rate on its way between two levels.
@@ -424,16 +548,8 @@ class OneCycleLR(LRScheduler):
         peak, end = base_lr * self.div_factor, base_lr / self.final_div_factor
         return self._level([base_lr, peak, base_lr, end] if self.three_phase else [base_lr, peak, end], epoch)
 
-    def _write(self) -> None:
-        super()._write()
-        if not self.cycle_momentum:
-            return
-        for group, low, high in zip(self.optimizer.param_groups, self.base_momentums, self.max_momentums, strict=True):
-            momentum = self._level([high, low, high, high] if self.three_phase else [high, low, high], self.last_epoch)
-            if "betas" in group:
-                group["betas"] = (momentum, *group["betas"][1:])
-            else:
-                group["momentum"] = momentum
+    def _momentum_at(self, epoch: int, low: float, high: float) -> float:
+        return self._level([high, low, high, high] if self.three_phase else [high, low, high], epoch)
 
     def _level(self, levels: list[float], epoch: int) -> float:
         """The value at `epoch` on the way through the levels, which are one more than the phases."""
@@ -455,56 +571,108 @@ class OneCycleLR(LRScheduler):
             steps_per_epoch, "steps_per_epoch", self._name, 1
         )
 
-    def _per_group(self, value: Any, name: str, optimizer: Optimizer) -> list[Any]:
-        return _per_group(value, name, self._name, optimizer)
 
+class CyclicLR(_Cycle):
+    """Cycles: the learning rate goes from `base_lr` to `max_lr` and back in straight lines, again and again.
 
-class SequentialLR(LRScheduler):
-    """One schedule after another, for instance a warm-up and then a cosine; each counts its steps from 0.
+    Momentum (SGD's, or Adam's first beta) goes the other way. Call `step` after every batch.
+
+        lr = base_lr + (max_lr - base_lr) * height * scale
+        height: 0 to 1 in `step_size_up` steps, then back to 0 in `step_size_down`
+        scale:  1 ("triangular"), 1 / 2^(cycle - 1) ("triangular2"), gamma^epoch ("exp_range"); cycles count from 1
 
     Args:
-        optimizer: the optimizer of all the schedules.
-        schedulers: the schedules in their order.
-        milestones: the steps at which the next one takes over, one fewer than there are schedules.
+        optimizer: whose learning rates (and momenta) are written.
+        base_lr: the lower learning rate, one number or one for each parameter group.
+        max_lr: the upper one, likewise.
+        step_size_up: the steps of the rise.
+        step_size_down: the steps of the fall; as many where it is None.
+        mode: "triangular", "triangular2" or "exp_range".
+        gamma: of "exp_range".
+        scale_fn: a function in place of `mode`; it is no part of the state.
+        scale_mode: what it is a function of, "cycle" or "iterations" (epoch).
+        cycle_momentum: whether momentum is written, too.
+        base_momentum: momentum at the peak, one number or one for each parameter group.
+        max_momentum: momentum at the start and at the end of a cycle, likewise.
+        last_epoch: how many steps less one were made before.
 
     Raises:
-        ArgumentError: if the numbers do not fit, the milestones are not increasing, a schedule belongs to another
-            optimizer or is a `ReduceLROnPlateau`, which goes by a metric.
+        ArgumentError: if a setting makes no sense, or the optimizer has no momentum to cycle.
+
+    Reference:
+        Smith, "Cyclical learning rates for training neural networks", 2017.
     """
 
-    def __init__(self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int]) -> None:
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        base_lr: float | Sequence[float],
+        max_lr: float | Sequence[float],
+        step_size_up: int = 2000,
+        step_size_down: int | None = None,
+        mode: str = "triangular",
+        gamma: float = 1.0,
+        scale_fn: Callable[[float], float] | None = None,
+        scale_mode: str = "cycle",
+        cycle_momentum: bool = True,
+        base_momentum: float | Sequence[float] = 0.8,
+        max_momentum: float | Sequence[float] = 0.9,
+        last_epoch: int = -1,
+    ) -> None:
+        groups = _checked_optimizer(optimizer, self._name).param_groups
+        self.step_size_up = whole_number(step_size_up, "step_size_up", self._name, 1)
+        down = step_size_up if step_size_down is None else step_size_down
+        self.step_size_down = whole_number(down, "step_size_down", self._name, 1)
+        check_choice(mode, ("triangular", "triangular2", "exp_range"), "mode", self._name)
+        check_choice(scale_mode, ("cycle", "iterations"), "scale_mode", self._name)
+        self.mode, self.gamma = mode, not_negative(gamma, "gamma", self._name)
+        self._scale_fn, self._scale_mode = scale_fn, scale_mode
+        base_lrs = [
+            not_negative(lr, "base_lr", self._name) for lr in per_group(base_lr, "base_lr", self._name, optimizer)
+        ]
+        self.max_lrs = [
+            not_negative(lr, "max_lr", self._name) for lr in per_group(max_lr, "max_lr", self._name, optimizer)
+        ]
+        self._take_momenta(optimizer, cycle_momentum, base_momentum, max_momentum)
+        for group, lr in zip(groups, base_lrs, strict=True):
+            group["initial_lr"] = lr
+        super().__init__(optimizer, last_epoch)
+
+    def _go_to(self, epoch: int) -> None:
+        share = self._share(epoch)
+        self._last_lr = [low + (high - low) * share for low, high in zip(self.base_lrs, self.max_lrs, strict=True)]
+        self.last_epoch = epoch
+        self._write()
+
+    def lr_at(self, epoch: int, base_lr: float) -> float:
+        """The point on the way, with the first of the upper learning rates."""
+        return base_lr + (self.max_lrs[0] - base_lr) * self._share(epoch)
+
+    def _momentum_at(self, epoch: int, low: float, high: float) -> float:
+        return high - (high - low) * self._share(epoch)
+
+    def _share(self, epoch: int) -> float:
+        """How far up it is, scaled."""
+        cycle, place = divmod(epoch, self.step_size_up + self.step_size_down)
+        rising = place <= self.step_size_up
+        height = place / self.step_size_up if rising else 1 - (place - self.step_size_up) / self.step_size_down
+        if self._scale_fn is not None:
+            return height * self._scale_fn(cycle + 1 if self._scale_mode == "cycle" else epoch)
+        if self.mode == "triangular2":
+            return float(height * 0.5**cycle)
+        return float(height * self.gamma**epoch) if self.mode == "exp_range" else height
+
+
+class _Several(LRScheduler):
+    """A schedule that consists of others, and has their states in its own."""
+
+    def _take(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer) -> None:
         self._schedulers = list(schedulers)
-        self._milestones = _checked_milestones(milestones, self._name)
-        if not self._schedulers or len(self._milestones) != len(self._schedulers) - 1:
-            raise ArgumentError(
-                f"{self._name} expects one milestone fewer than schedules, "
-                f"got {len(self._schedulers)} schedule(s) and {len(self._milestones)} milestone(s)"
-            )
         for position, scheduler in enumerate(self._schedulers):
             if not isinstance(scheduler, LRScheduler) or isinstance(scheduler, ReduceLROnPlateau):
                 raise ArgumentError(f"{self._name} cannot hold schedule {position}, a {type(scheduler).__name__}")
             if scheduler.optimizer is not optimizer:
                 raise ArgumentError(f"{self._name}: schedule {position} belongs to another optimizer")
-        super().__init__(optimizer)
-
-    def lr_at(self, epoch: int, base_lr: float) -> float:
-        """What the schedule whose turn it is says."""
-        scheduler, local_epoch = self._turn(epoch)
-        return scheduler.lr_at(local_epoch, base_lr)
-
-    def _turn(self, epoch: int) -> tuple[LRScheduler, int]:
-        """The schedule whose turn it is, and how many steps it has made."""
-        index = bisect_right(self._milestones, epoch)
-        return self._schedulers[index], epoch - (self._milestones[index - 1] if index else 0)
-
-    def _go_to(self, epoch: int) -> None:
-        scheduler, local_epoch = self._turn(epoch)
-        scheduler._go_to(local_epoch)
-        self.last_epoch = epoch
-        self._last_lr = scheduler.get_last_lr()
-
-    def _write(self) -> None:
-        self._turn(self.last_epoch)[0]._write()
 
     def state_dict(self) -> dict[str, Any]:
         """How far the schedule has come, with the states of all its schedules, as plain Python."""
@@ -527,6 +695,91 @@ class SequentialLR(LRScheduler):
         super()._load(state_dict)
         for scheduler, state in zip(self._schedulers, state_dict["schedulers"], strict=True):
             scheduler._load(state)
+
+
+class SequentialLR(_Several):
+    """One schedule after another, for instance a warm-up and then a cosine; each counts its steps from 0.
+
+    Args:
+        optimizer: the optimizer of all the schedules.
+        schedulers: the schedules in their order.
+        milestones: the steps at which the next one takes over, one fewer than there are schedules.
+
+    Raises:
+        ArgumentError: if the numbers do not fit, the milestones are not increasing, a schedule belongs to another
+            optimizer or is a `ReduceLROnPlateau`, which goes by a metric.
+    """
+
+    def __init__(self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int]) -> None:
+        self._schedulers = list(schedulers)
+        self._milestones = _checked_milestones(milestones, self._name)
+        if not self._schedulers or len(self._milestones) != len(self._schedulers) - 1:
+            raise ArgumentError(
+                f"{self._name} expects one milestone fewer than schedules, "
+                f"got {len(self._schedulers)} schedule(s) and {len(self._milestones)} milestone(s)"
+            )
+        self._take(schedulers, optimizer)
+        super().__init__(optimizer)
+
+    def lr_at(self, epoch: int, base_lr: float) -> float:
+        """What the schedule whose turn it is says."""
+        scheduler, local_epoch = self._turn(epoch)
+        return scheduler.lr_at(local_epoch, base_lr)
+
+    def _turn(self, epoch: int) -> tuple[LRScheduler, int]:
+        """The schedule whose turn it is, and how many steps it has made."""
+        index = bisect_right(self._milestones, epoch)
+        return self._schedulers[index], epoch - (self._milestones[index - 1] if index else 0)
+
+    def _go_to(self, epoch: int) -> None:
+        scheduler, local_epoch = self._turn(epoch)
+        scheduler._go_to(local_epoch)
+        self.last_epoch = epoch
+        self._last_lr = scheduler.get_last_lr()
+
+    def _write(self) -> None:
+        self._turn(self.last_epoch)[0]._write()
+
+
+class ChainedScheduler(_Several):
+    """Several schedules at once, whose factors are multiplied: a warm-up (`LinearLR`), say, and an `ExponentialLR`.
+
+    Args:
+        schedulers: the schedules; each must be one that multiplies the learning rate.
+        optimizer: the optimizer of all of them, which they know themselves.
+
+    Raises:
+        ArgumentError: if there are none, one belongs to another optimizer, or multiplies nothing, as a cosine does.
+    """
+
+    def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
+        if not schedulers:
+            raise ArgumentError(f"{self._name} expects one schedule or more, got {schedulers!r}")
+        for position, scheduler in enumerate(schedulers):
+            if type(scheduler) not in _FACTORS:
+                raise ArgumentError(
+                    f"{self._name}: schedule {position}, a {type(scheduler).__name__}, is none that multiplies the "
+                    f"learning rate ({', '.join(each.__name__ for each in _FACTORS)}); write a LambdaLR for all of it"
+                )
+        self._take(schedulers, schedulers[0].optimizer if optimizer is None else optimizer)
+        super().__init__(self._schedulers[0].optimizer, max(each.last_epoch for each in schedulers) - 1)
+
+    def lr_at(self, epoch: int, base_lr: float) -> float:
+        """`base_lr` times all factors."""
+        for scheduler in self._schedulers:
+            base_lr = scheduler.lr_at(epoch, base_lr)
+        return base_lr
+
+    def _go_to(self, epoch: int) -> None:
+        for scheduler in self._schedulers:
+            scheduler._go_to(epoch)
+        factors = [
+            [now / start if start else 0.0 for now, start in zip(each.get_last_lr(), each.base_lrs, strict=True)]
+            for each in self._schedulers
+        ]
+        self._last_lr = [start * math.prod(its) for start, *its in zip(self.base_lrs, *factors, strict=True)]
+        self.last_epoch = epoch
+        self._write()
 
 
 class ReduceLROnPlateau(LRScheduler):
@@ -571,7 +824,7 @@ class ReduceLROnPlateau(LRScheduler):
         self.eps = not_negative(eps, "eps", self._name)
         _checked_optimizer(optimizer, self._name)
         self.min_lrs = [
-            not_negative(lr, "min_lr", self._name) for lr in _per_group(min_lr, "min_lr", self._name, optimizer)
+            not_negative(lr, "min_lr", self._name) for lr in per_group(min_lr, "min_lr", self._name, optimizer)
         ]
         self.best = math.inf if mode == "min" else -math.inf
         self.num_bad_epochs = 0
@@ -620,12 +873,16 @@ class ReduceLROnPlateau(LRScheduler):
                 group["lr"] = lr
 
 
-def _anneal_cos(start: float, end: float, progress: float) -> float:
+_FACTORS = (ConstantLR, ExponentialLR, LinearLR, MultiStepLR, MultiplicativeLR, PolynomialLR, StepLR)
+"""The schedules that are a factor, which depends on the step alone, times `base_lr`, and go by it in PyTorch, too."""
+
+
+def anneal_cos(start: float, end: float, progress: float) -> float:
     """From start to end along half a cosine."""
     return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
 
 
-def _anneal_linear(start: float, end: float, progress: float) -> float:
+def anneal_linear(start: float, end: float, progress: float) -> float:
     """From start to end in a straight line."""
     return start + (end - start) * progress
 
@@ -643,8 +900,12 @@ def _checked_milestones(milestones: Iterable[int], owner: str) -> list[int]:
     return checked
 
 
-def _per_group(value: Any, name: str, owner: str, optimizer: Optimizer) -> list[Any]:
-    """One value for each parameter group."""
+def per_group(value: Any, name: str, owner: str, optimizer: Optimizer) -> list[Any]:
+    """One value for each parameter group.
+
+    Raises:
+        ArgumentError: if there are more or fewer.
+    """
     count = len(optimizer.param_groups)
     values = list(value) if isinstance(value, list | tuple) else [value] * count
     if len(values) != count:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -26,8 +26,22 @@ from gpunet.tensor import Tensor
 
 __all__ = ["Optimizer", "Options", "Params", "State"]
 
-Params: TypeAlias = Iterable[Tensor] | Iterable[Options]
-"""Parameters, or parameter groups: dicts with "params" and the settings that differ from the defaults."""
+Params: TypeAlias = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[Options]
+"""Parameters, with their names or without, or groups: dicts with "params" and the settings that differ from the
+defaults; a "name" may be among them."""
+
+_NOT_HERE = {
+    "profile_hook_step": "profile from outside, with cProfile or `gpunet bench`",
+    "register_load_state_dict_post_hook": "do it after load_state_dict()",
+    "register_load_state_dict_pre_hook": "change the state before load_state_dict()",
+    "register_state_dict_post_hook": "change what state_dict() returns",
+    "register_state_dict_pre_hook": "do it before state_dict()",
+    "register_step_post_hook": "do it after step(), or override it",
+    "register_step_pre_hook": "do it before step(), or override it",
+}
+"""Methods that PyTorch's optimizers have and these have not, each with what to do."""
+
+_YOUNG = ("maximize", "decoupled_weight_decay")  # switches that files written before do not have: they were off
 
 
 class Optimizer:
@@ -145,7 +159,7 @@ class Optimizer:
         by_kernel, updates = [], []
         for number, group in enumerate(self.param_groups):
             options = self._checked_options(group)
-            grads = self._gradients(group["params"])
+            grads = self._gradients(group["params"], bool(options.get("maximize")))
             for batch in self._put_together(number, grads, options):
                 by_kernel.append((number, batch, [grads.pop(param) for param in batch.params], options))
             for part in self._arrange(number, list(grads)):
@@ -191,14 +205,21 @@ class Optimizer:
         """
         if not isinstance(param_group, dict) or "params" not in param_group:
             raise ArgumentError(f"{self._name} expects a parameter group to be a dict with 'params'")
-        given = {name: value for name, value in param_group.items() if name != "params"}
+        given = {name: value for name, value in param_group.items() if name not in ("params", "name")}
         if unknown := set(given) - set(self.defaults):
             raise ArgumentError(
                 f"{self._name} does not know the setting(s) {', '.join(sorted(unknown))} of a parameter group; "
                 f"it has {', '.join(self.defaults)}"
             )
-        params = self._checked_params(param_group["params"])
-        self.param_groups.append({"params": params, **self._checked_options({**self.defaults, **given})})
+        names, params = self._checked_params(param_group["params"])
+        labels: Options = {"name": param_group["name"]} if "name" in param_group else {}
+        if names:
+            labels["param_names"] = names
+        if self.param_groups and ("param_names" in self.param_groups[0]) != bool(names):
+            raise ArgumentError(
+                f"{self._name}: parameters have names in some groups only; give them in all, or in none"
+            )
+        self.param_groups.append({"params": params, **self._checked_options({**self.defaults, **given}), **labels})
 
     # ------------------------------------------------------------------ saving and resuming
 
@@ -253,11 +274,14 @@ class Optimizer:
         for number, (saved, indices) in enumerate(zip(saved_groups, self._indices(), strict=True)):
             found: list[str] = []
             options = self._loaded_options(saved, indices, found)
+            names = self.param_groups[number].get("param_names")
+            if not found and names is not None and saved.get("param_names", names) != names:
+                found.append(f"the names of its parameters are {saved['param_names']}, expected {names}")
             problems += [f"group {number}: {problem}" for problem in found]
             groups.append(options)
-            names = self._state_names(self.param_groups[number] if found else options)
+            remembered = self._state_names(self.param_groups[number] if found else options)
             for index, param in zip(indices, self.param_groups[number]["params"], strict=True):
-                places[index] = param, names
+                places[index] = param, remembered
 
         state: dict[Tensor, State] = {}
         for index, saved in saved_states.items():
@@ -279,7 +303,8 @@ class Optimizer:
             problems.append(f"it has {len(saved['params'])} parameter(s), expected {len(indices)}")
         elif saved["params"] != indices:
             problems.append(f"its parameters are {saved['params']}, expected {indices}")
-        options = {name: value for name, value in saved.items() if name != "params"}
+        options: Options = {name: False for name in _YOUNG if name in self.defaults}
+        options |= {name: value for name, value in saved.items() if name not in ("params", "name", "param_names")}
         problems += [f"{name} is missing" for name in self.defaults if name not in options]
         problems += [f"{name} is unexpected" for name in options if name not in {*self.defaults, "initial_lr"}]
         if not problems:
@@ -326,8 +351,12 @@ class Optimizer:
             raise ArgumentError(f"{self._name} expects a list of parameters, got {params!r}")
         return list(params)
 
-    def _checked_params(self, params: Any) -> list[Tensor]:
+    def _checked_params(self, params: Any) -> tuple[list[str], list[Tensor]]:
+        """The names, where parameters come with them as from `named_parameters()`, and the parameters."""
         params = self._as_list(params)
+        names = []
+        if params and all(isinstance(each, tuple) and len(each) == 2 and isinstance(each[0], str) for each in params):
+            names, params = [name for name, _ in params], [param for _, param in params]
         seen = set(self._parameters())
         for position, param in enumerate(params):
             which = f"{self._name}: parameter {position} of group {len(self.param_groups)}"
@@ -338,15 +367,17 @@ class Optimizer:
             if param in seen:
                 raise ArgumentError(f"{which}, of shape {param.shape}, comes twice")
             seen.add(param)
-        return params
+        return names, params
 
-    def _gradients(self, params: list[Tensor]) -> dict[Tensor, Array]:
-        """The parameters that have a gradient, and theirs."""
+    def _gradients(self, params: list[Tensor], negated: bool) -> dict[Tensor, Array]:
+        """The parameters that have a gradient, and theirs, or their negatives."""
         grads = {param: grad.array for param in params if (grad := param.grad) is not None}
         its_param, its_grad = f"a parameter of {self._name}", f"a gradient that {self._name} was given"
         for param, array in grads.items():
             check_active(param.array, its_param)
             check_active(array, its_grad)
+        if negated:  # a new array, which lies in memory as the gradient does
+            return {param: xp.multiply(array, -1, out=xp.empty_like(array)) for param, array in grads.items()}
         return grads
 
     def _put_together(self, number: int, grads: dict[Tensor, Array], options: Options) -> list[Batch]:
@@ -380,11 +411,12 @@ class Optimizer:
             if ids & now.used:
                 raise GraphError(f"cuda_graph: {self._name} makes two steps in the one that is recorded; record one")
             now.used |= ids
-            now.checks.append(lambda: self._check_replay(number, batch))
+            now.checks.append(lambda: self._check_replay(number, batch, options.get("maximize")))
             now.before_replay.append(lambda: batch.advance(self._checked_options(self.param_groups[number]), surely))
 
-    def _check_replay(self, number: int, batch: Batch) -> None:
-        if not batch.is_current(self._state, self._checked_options(self.param_groups[number])):
+    def _check_replay(self, number: int, batch: Batch, maximize: bool | None) -> None:
+        options = self._checked_options(self.param_groups[number])
+        if not batch.is_current(self._state, options) or options.get("maximize") != maximize:
             raise GraphError(
                 f"{self._name}: parameters, their state, or settings that are no numbers are not what they were when "
                 "the step was recorded: record it again with cuda_graph"
@@ -403,6 +435,19 @@ class Optimizer:
         parts = arrange(params, self._state)
         self._arranged[number] = params, parts
         return parts
+
+    def __repr__(self) -> str:
+        lines = [f"{self._name} ("]
+        for number, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {number}")
+            lines += [f"    {name}: {group[name]}" for name in sorted(group) if name != "params"]
+        return "\n".join([*lines, ")"])
+
+    if not TYPE_CHECKING:  # where any name would pass for one of an attribute
+
+        def __getattr__(self, name: str) -> Any:  # only called where ordinary lookup found nothing
+            hint = f": {_NOT_HERE[name]}" if name in _NOT_HERE else ""
+            raise AttributeError(f"{self._name} has no attribute {name!r}{hint}")
 
     def __getstate__(self) -> dict[str, Any]:
         """For `copy.deepcopy`, which would copy views and what they are views of apart."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gpunet.backend import Array, xp
 from gpunet.errors import ArgumentError
 from gpunet.ops.descent import Descent, descend
 from gpunet.optim import at_once
-from gpunet.optim.checks import not_negative
+from gpunet.optim.checks import check_ways, not_negative
 from gpunet.optim.optimizer import Optimizer, Options, Params, State
 
 __all__ = ["SGD"]
@@ -26,6 +28,8 @@ class SGD(Optimizer):
         dampening: how much of the gradient is kept out of the momentum.
         weight_decay: adds `weight_decay * w` to the gradient, the slope of an L2 penalty.
         nesterov: whether to look ahead along the momentum; needs a momentum, and no dampening.
+        maximize: whether to go up the gradient instead of down.
+        ways: PyTorch's `foreach`, `fused` and `capturable`, which make no difference here.
 
     Raises:
         ArgumentError: if a setting is negative, or nesterov does not fit.
@@ -42,7 +46,11 @@ class SGD(Optimizer):
         dampening: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
+        *,
+        maximize: bool = False,
+        **ways: Any,
     ) -> None:
+        check_ways(ways, "SGD")
         super().__init__(
             params,
             {
@@ -51,6 +59,7 @@ class SGD(Optimizer):
                 "dampening": dampening,
                 "weight_decay": weight_decay,
                 "nesterov": nesterov,
+                "maximize": maximize,
             },
         )
 
@@ -59,7 +68,7 @@ class SGD(Optimizer):
             name: not_negative(options[name], name, self._name)
             for name in ("lr", "momentum", "dampening", "weight_decay")
         }
-        checked["nesterov"] = bool(options["nesterov"])
+        checked["nesterov"], checked["maximize"] = bool(options["nesterov"]), bool(options["maximize"])
         if checked["nesterov"] and (checked["momentum"] == 0 or checked["dampening"] != 0):
             raise ArgumentError(
                 f"{self._name}: nesterov needs a momentum above 0 and a dampening of 0, "
