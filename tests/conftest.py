@@ -82,6 +82,13 @@ def backend(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks whose numbers are not drawn, as they are replaced, or only counted: there may be a hundred million."""
+    for name in ("uniform_", "normal_", "trunc_normal_"):
+        monkeypatch.setattr(f"gpunet.nn.init.{name}", lambda tensor, *args, **kwargs: tensor)
+
+
+@pytest.fixture
 def numpy_backend() -> Iterator[None]:
     """NumPy, whatever another test, or the command line within this one, has chosen for the whole process."""
     with use_backend("numpy"):

@@ -9,11 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from gpunet import functional, nn
 from gpunet.backend import use_backend
 from gpunet.backend.cpu_library import library
 from gpunet.backend.kernels import kernels_in_use
@@ -22,6 +24,7 @@ from gpunet.bench.against_torch import build_torch, prepare_torch, time_torch_op
 from gpunet.bench.bandwidth import KernelSpeed, time_kernels
 from gpunet.bench.layers import convolution_speed, time_layers
 from gpunet.bench.memory import peak_rss
+from gpunet.bench.networks import define
 from gpunet.bench.peak import ITEM, arithmetic_peak
 from gpunet.bench.processes import Worker
 from gpunet.bench.tape_overhead import time_tape_operation
@@ -120,6 +123,8 @@ def test_sample():
         (("resnet8", "train", 1, (3, 8)), "image must be"),
         (("resnet8", "train", 1, (3, 8, 0)), "image must be 1 or more"),
         (("mobile_block", "train", 1, (3, 8, 8)), "choose inference"),
+        (("vgg11", "train", 1, (3, 32, 31)), "vgg11 takes images of 32x32 or more, got 32x31"),
+        (("lenet5", "train", 1, (1, 28, 28)), "lenet5 takes images of 32x32, got 28x28"),
     ],
 )
 def test_workloads_that_make_no_sense(fields, message):
@@ -204,7 +209,8 @@ def test_a_step_of_inference_runs_every_convolution(model, convolutions):
 # PyTorch computes the same
 
 COMPARED = ["lenet5", "resnet8", "plain8", "small_cnn"]
-SLOW = [model for model in BENCH_MODELS if model not in (*COMPARED, "mobile_block")]
+WRITTEN = define(nn, functional)
+SLOW = [model for model in WRITTEN if model not in (*COMPARED, "mobile_block")]
 COMPARED += [pytest.param(model, marks=pytest.mark.slow) for model in SLOW]
 
 
@@ -236,6 +242,25 @@ def test_both_systems_compute_the_same_block(torch):
     images = draw_batch(work)[0]
     expected = theirs(torch.from_numpy(images)).detach().numpy()
     np.testing.assert_allclose(ours(Tensor(images)).numpy(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_what_is_not_written_here_is_of_gpunet_and_of_torchvision(torch, monkeypatch):
+    assert set(BENCH_MODELS) - set(WRITTEN) >= {"preact_resnet20", "mobilenet_v2", "resnext50_32x4d", "alexnet"}
+    work = Workload("mobilenet_v2", "inference", 1, (3, 32, 32))
+    ours = build(work)
+    assert (type(ours).__name__, ours.classifier[1].out_features, ours.training) == ("MobileNetV2", 1000, False)
+    stand_in = types.SimpleNamespace(mobilenet_v2=lambda num_classes: torch.nn.Linear(7, num_classes))
+    monkeypatch.setitem(sys.modules, "torchvision.models", stand_in)
+    monkeypatch.setitem(sys.modules, "torchvision", types.SimpleNamespace(models=stand_in))
+    theirs = build_torch(work)
+    assert (theirs.in_features, theirs.out_features, theirs.training) == (7, 1000, False)
+    with pytest.raises(ArgumentError, match="torchvision's mobilenet_v2 takes images of 3 channels, got 1"):
+        build_torch(Workload("mobilenet_v2", "inference", 1, (1, 32, 32)))
+    with pytest.raises(ArgumentError, match="preact_resnet20 is not among torchvision's models: leave out --against"):
+        build_torch(Workload("preact_resnet20", "inference", 1, (3, 32, 32)))
+    monkeypatch.setitem(sys.modules, "torchvision.models", None)
+    with pytest.raises(BackendError, match="takes mobilenet_v2 from torchvision, which cannot be imported"):
+        build_torch(work)
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
@@ -372,8 +397,8 @@ def test_a_worker_that_cannot_be_set_up():
 
 def test_a_worker_that_cannot_take_a_step():
     with (
-        Worker("gpunet", Workload("lenet5", "train", 2, (1, 8, 8)), 1, "numpy") as worker,
-        pytest.raises(BackendError, match=r"gpunet cannot be measured: in layer .*the window is larger"),
+        Worker("gpunet", Workload("resnet8", "train", 1, (3, 1, 1)), 1, "numpy") as worker,
+        pytest.raises(BackendError, match=r"gpunet cannot be measured: in layer bn1 .*more than one value"),
     ):
         worker.step()
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gpunet.backend import manual_seed
-from gpunet.models import MODELS, summary
+from gpunet.models import LARGE_MODELS, MODELS, summary
 from gpunet.nn import Conv2d, Linear
 
 pytestmark = pytest.mark.usefixtures("numpy_backend")
@@ -35,8 +35,40 @@ SIZES = [
     *[("resnet20", {}, 269_722), ("resnet20", {"shortcut": "B"}, 272_474), ("resnet32", {}, 464_154)],
     *[("resnet44", {}, 658_586), ("resnet56", {}, 853_018), ("resnet110", {}, 1_727_962)],
     *[("plain20", {}, 269_722), ("plain56", {}, 853_018)],
-    *[("resnet18", {}, 11_689_512), ("resnet34", {}, 21_797_672), ("resnet50", {}, 25_557_032)],
+    *[("preact_resnet20", {}, 272_282), ("preact_resnet56", {}, 855_578), ("preact_resnet110", {}, 1_730_522)],
+    *[("preact_resnet164", {}, 1_703_258)],
 ]
+# torchvision's notes on its networks: parameters, and multiply-adds of an image of 224x224, in 1e9.
+OF_TORCHVISION = {
+    "alexnet": (61_100_840, 0.714),
+    "vgg11": (132_863_336, 7.609),
+    "vgg11_bn": (132_868_840, 7.609),
+    "vgg13": (133_047_848, 11.308),
+    "vgg13_bn": (133_053_736, 11.308),
+    "vgg16": (138_357_544, 15.47),
+    "vgg16_bn": (138_365_992, 15.47),
+    "vgg19": (143_667_240, 19.632),
+    "vgg19_bn": (143_678_248, 19.632),
+    "resnet18": (11_689_512, 1.814),
+    "resnet34": (21_797_672, 3.664),
+    "resnet50": (25_557_032, 4.089),
+    "resnet101": (44_549_160, 7.801),
+    "resnet152": (60_192_808, 11.514),
+    "resnext50_32x4d": (25_028_904, 4.23),
+    "resnext101_32x8d": (88_791_336, 16.414),
+    "resnext101_64x4d": (83_455_272, 15.46),
+    "wide_resnet50_2": (68_883_240, 11.398),
+    "wide_resnet101_2": (126_886_696, 22.753),
+    "densenet121": (7_978_856, 2.834),
+    "densenet161": (28_681_000, 7.728),
+    "densenet169": (14_149_480, 3.36),
+    "densenet201": (20_013_928, 4.291),
+    "mobilenet_v2": (3_504_872, 0.301),
+    "convnext_tiny": (28_589_128, 4.456),
+    "convnext_small": (50_223_688, 8.684),
+    "convnext_base": (88_591_464, 15.355),
+    "convnext_large": (197_767_336, 34.361),
+}
 
 
 @pytest.mark.parametrize(("name", "settings", "parameters"), SIZES)
@@ -44,11 +76,25 @@ def test_parameter_counts_are_those_of_the_papers(name, settings, parameters, of
     assert count(of_the_paper(name, **settings)) == parameters
 
 
+@pytest.mark.parametrize("name", LARGE_MODELS)
+def test_large_networks_have_as_many_parameters_as_those_of_torchvision(name, undrawn):
+    assert count(MODELS[name]()) == OF_TORCHVISION[name][0]
+    assert f"{OF_TORCHVISION[name][0]:,} parameters" in MODELS[name].__doc__
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "mobilenet_v2" else pytest.mark.slow) for name in LARGE_MODELS]
+)
+def test_large_networks_take_as_many_multiply_adds_as_those_of_torchvision(name, undrawn):
+    assert summary(MODELS[name](), (3, 224, 224)).multiply_adds == pytest.approx(OF_TORCHVISION[name][1] * 1e9, abs=6e5)
+
+
 @pytest.mark.parametrize("depth", [8, 20, 32, 44, 56, 110])
 def test_small_networks_have_as_many_weighted_layers_as_their_name_says(depth, of_the_paper):
-    for kind in ("resnet", "plain"):
+    for kind in ("resnet", "plain", "preact_resnet")[: 2 if depth == 8 else 3]:
         model = of_the_paper(f"{kind}{depth}")
-        assert sum(isinstance(module, Conv2d | Linear) for module in model.modules()) == depth
+        projections = 2 if kind == "preact_resnet" else 0
+        assert sum(isinstance(module, Conv2d | Linear) for module in model.modules()) == depth + projections
         assert [len(stage) for stage in (model.layer1, model.layer2, model.layer3)] == [(depth - 2) // 6] * 3
 
 
@@ -120,6 +166,17 @@ def test_filters_start_from_the_normal_distribution_of_he(of_the_paper):
         assert abs(values.std() / math.sqrt(2 / fan_out) - 1) < 0.02
         assert abs(values.mean()) < 1e-3
         assert np.abs(values).max() > 3 * values.std()  # which a uniform distribution never is
+
+
+def test_what_small_classifiers_start_from(of_the_paper):
+    """PyTorch counts the fan_out of a depthwise filter as if it reached all channels."""
+    model = of_the_paper("mobilenet_v2")
+    depthwise = model.features[17].conv[1][0].weight.numpy()
+    assert abs(depthwise.std() / math.sqrt(2 / (960 * 9)) - 1) < 0.03
+    assert abs(model.classifier[1].weight.numpy().std() / 0.01 - 1) < 0.02
+    assert not model.classifier[1].bias.numpy().any()
+    dense = of_the_paper("densenet121").features.denseblock1.denselayer1
+    assert abs(dense.conv2.weight.numpy().std() / math.sqrt(2 / (128 * 9)) - 1) < 0.02  # fan_in
 
 
 @pytest.mark.parametrize(("name", "multiply_adds"), [("resnet18", 1_814_073_344), ("resnet50", 4_089_184_256)])

@@ -12,28 +12,37 @@ import gpunet.functional as F
 from gpunet.backend import manual_seed, xp
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.models import (
+    LARGE_MODELS,
     MODELS,
+    SMALLEST_IMAGES,
     BasicBlock,
     Bottleneck,
     CifarResNet,
     LayerSummary,
     PadShortcut,
     PlainBlock,
+    PreActBlock,
+    PreActBottleneck,
+    PreActResNet,
+    ResNet,
+    check_image_size,
     create_model,
     lenet5,
+    mobilenet_v2,
     plain8,
     plain20,
     resnet8,
     resnet20,
     summary,
 )
-from gpunet.models.blocks import projection_shortcut
+from gpunet.models.blocks import conv1x1, projection_shortcut
 from gpunet.nn import (
     BatchNorm1d,
     BatchNorm2d,
     Conv2d,
     Dropout,
     GlobalAvgPool2d,
+    Identity,
     Linear,
     ReLU,
     Sequential,
@@ -47,7 +56,7 @@ from tests import reference
 
 pytestmark = pytest.mark.usefixtures("backend")
 
-LARGE = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3)}
+LARGE = {"resnet18": (2, 2, 2, 2), "resnet50": (3, 4, 6, 3)}
 
 
 def count(model):
@@ -82,8 +91,65 @@ def test_output_shapes(name, size, stages):
 
 @pytest.mark.parametrize("depth", [2, 7, 9, 18, 51, -4, 20.0, "20", None])
 def test_a_depth_that_is_not_6n_plus_2_is_refused(depth):
-    with pytest.raises(ArgumentError, match="CifarResNet: depth must be"):
-        CifarResNet(depth)
+    for kind in (CifarResNet, PreActResNet):
+        with pytest.raises(ArgumentError, match=f"{kind.__name__}: depth must be"):
+            kind(depth)
+
+
+@pytest.mark.parametrize("depth", [2, 8, 14, 44, 163, 164.0])
+def test_a_depth_that_bottlenecks_do_not_make_is_refused(depth):
+    with pytest.raises(
+        ArgumentError, match=r"PreActResNet: depth must be (9n \+ 2 with PreActBottleneck|11 or more|a )"
+    ):
+        PreActResNet(depth, block=PreActBottleneck)
+
+
+def test_a_basic_block_has_no_groups():
+    for settings in ({"groups": 2}, {"width_per_group": 128}):
+        with pytest.raises(ArgumentError, match=r"BasicBlock: groups must be 1 .* a Bottleneck takes others"):
+            ResNet(BasicBlock, (1, 1, 1, 1), **settings)
+
+
+def test_settings_that_a_network_does_not_have_are_refused():
+    for name in ("resnet18", "vgg11", "densenet121", "convnext_tiny"):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'weights'"):
+            MODELS[name](weights="DEFAULT")
+    for settings in ({"dropout": 2}, {"width_mult": "1"}):
+        with pytest.raises(ArgumentError):
+            mobilenet_v2(**settings)
+
+
+# ------------------------------------------------------------------------------------------------- small images
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("name", ["alexnet", "vgg11", "densenet121", "convnext_tiny"])
+def test_the_smallest_images_that_a_network_takes(name):
+    least, model = SMALLEST_IMAGES[name], create_model(name, 3, 1).eval()
+    with no_grad():
+        assert model(tensor(np.zeros((1, 1, least, least), np.float32))).shape == (1, 3)
+        for height, width in ((least - 1, least), (least, least - 1)):
+            with pytest.raises(ShapeError, match=r"in layer features\..*: the window is larger than the padded input"):
+                model(tensor(np.zeros((1, 1, height, width), np.float32)))
+            with pytest.raises(ArgumentError, match=f"{name} takes images of {least}x{least} or more, got {height}x"):
+                check_image_size(name, height, width)
+    check_image_size(name, least, least)
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("name", ["resnet8", "plain8", "preact_resnet20", "resnet18", "resnet50", "mobilenet_v2"])
+def test_other_networks_take_a_single_pixel(name):
+    check_image_size(name, 1, 1)
+    with no_grad():
+        assert create_model(name, 3, 1).eval()(tensor(np.zeros((2, 1, 1, 1), np.float32))).shape == (2, 3)
+
+
+def test_each_network_of_a_family_takes_the_same_images():
+    families = {"alexnet": 63, "vgg": 32, "densenet": 29, "convnext": 32}
+    least = {name: families.get(name.rstrip("0123456789_bn").partition("_")[0], 1) for name in MODELS}
+    assert {name: size for name, size in least.items() if size > 1} == SMALLEST_IMAGES
+    with pytest.raises(ArgumentError, match="lenet5 takes images of 32x32, got 28x32"):
+        check_image_size("lenet5", 28, 32)
 
 
 def test_an_unknown_shortcut_is_refused():
@@ -195,6 +261,30 @@ def test_a_plain_block_is_its_formula(stride, rng):
     np.testing.assert_allclose(block(tensor(x)).numpy(), expected, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("kind", [PreActBlock, PreActBottleneck])
+@pytest.mark.parametrize("shortcut", [None, Identity, conv1x1], ids=["identity", "identity behind ReLU", "projection"])
+def test_a_pre_activation_block_is_its_formula(kind, shortcut, rng):
+    stride, channels = (2, 3) if shortcut is conv1x1 else (1, 3)
+    inputs = 2 if shortcut is conv1x1 else channels * kind.expansion
+    downsample = shortcut and shortcut(inputs, channels * kind.expansion, stride)
+    block = randomize(kind(inputs, channels, stride, downsample)).double()
+    x = rng.standard_normal((2, inputs, 5, 4))
+
+    def activated(norm, x):
+        return relu(reference.batch_norm(x, norm.weight.numpy(), norm.bias.numpy(), 1e-5)[0])
+
+    def convolved(conv, x, stride=1):
+        side = conv.kernel_size[0] // 2
+        return reference.conv2d(x, conv.weight.numpy(), None, (stride, stride), (side, side))
+
+    first = activated(block.bn1, x)
+    out = convolved(block.conv2, activated(block.bn2, convolved(block.conv1, first, stride)))
+    if kind is PreActBottleneck:
+        out = convolved(block.conv3, activated(block.bn3, out))
+    around = {None: x, Identity: first}[shortcut] if shortcut is not conv1x1 else convolved(downsample, first, stride)
+    np.testing.assert_allclose(block(tensor(x)).numpy(), out + around, rtol=1e-10, atol=1e-10)
+
+
 def test_plain_is_residual_minus_the_shortcut(rng):
     residual, plain = resnet20(), plain20()
     assert list(plain.state_dict()) == list(residual.state_dict())
@@ -276,20 +366,54 @@ def torch_resnet(torch, state, layers, bottleneck, x):
     return functional.linear(x.mean((2, 3)), state["fc.weight"], state["fc.bias"])
 
 
+def torch_preact_resnet(torch, state, depth, bottleneck, x):
+    """The networks of He et al., "Identity mappings in deep residual networks", in training, written with functions."""
+    functional = torch.nn.functional
+
+    def conv(x, path, stride=1):
+        weight = state[f"{path}.weight"]
+        return functional.conv2d(x, weight, None, stride, weight.shape[-1] // 2)
+
+    def activated(x, path):
+        weight, bias = state[f"{path}.weight"], state[f"{path}.bias"]
+        return functional.batch_norm(x, None, None, weight, bias, training=True).relu()
+
+    x = conv(x, "conv1")
+    for stage in (1, 2, 3):
+        for block in range((depth - 2) // (9 if bottleneck else 6)):
+            path, stride = f"layer{stage}.{block}", 2 if stage > 1 and block == 0 else 1
+            out = activated(x, f"{path}.bn1")
+            if block == 0:  # the first of all activates before the paths part, and projections start from there
+                x = conv(out, f"{path}.downsample", stride) if f"{path}.downsample.weight" in state else out
+            out = conv(out, f"{path}.conv1", stride)
+            for number in (2, 3) if bottleneck else (2,):
+                out = conv(activated(out, f"{path}.bn{number}"), f"{path}.conv{number}")
+            x = x + out
+    return functional.linear(activated(x, "bn").mean((2, 3)), state["fc.weight"], state["fc.bias"])
+
+
+COMPARED = ("resnet18", "resnet50", "preact_resnet20", "preact_resnet164")
+
+
 @pytest.mark.parametrize(
     ("backend", "name"),
     [
-        *[("numpy", "resnet18"), ("numpy", "resnet50"), ("emulated", "resnet18")],
-        pytest.param("emulated", "resnet50", marks=pytest.mark.slow),
-        *[pytest.param("cupy", name, marks=pytest.mark.gpu) for name in ("resnet18", "resnet50")],
+        *[("numpy", name) for name in COMPARED],
+        *[("emulated", "resnet18"), ("emulated", "preact_resnet20")],
+        *[pytest.param("emulated", name, marks=pytest.mark.slow) for name in ("resnet50", "preact_resnet164")],
+        *[pytest.param("cupy", name, marks=pytest.mark.gpu) for name in COMPARED],
     ],
     indirect=["backend"],
 )
-def test_large_networks_compute_what_pytorch_computes(name, rng, torch):
+def test_networks_compute_what_pytorch_computes(name, rng, torch):
     model = MODELS[name](num_classes=5).double()
-    x, labels = rng.standard_normal((2, 3, 40, 40)), np.array([3, 0])
+    x, labels = rng.standard_normal((2, 3, 40, 40) if name in LARGE else (2, 3, 10, 9)), np.array([3, 0])
     state = {key: torch.tensor(value.numpy(), requires_grad=True) for key, value in model.named_parameters()}
-    expected = torch_resnet(torch, state, LARGE[name], name == "resnet50", torch.from_numpy(x))
+    if name in LARGE:
+        expected = torch_resnet(torch, state, LARGE[name], name == "resnet50", torch.from_numpy(x))
+    else:
+        depth = int(name.removeprefix("preact_resnet"))
+        expected = torch_preact_resnet(torch, state, depth, depth == 164, torch.from_numpy(x))
     torch.nn.functional.cross_entropy(expected, torch.from_numpy(labels)).backward()
     logits = model(tensor(x))
     F.cross_entropy(logits, tensor(labels)).backward()
@@ -303,20 +427,22 @@ def test_large_networks_compute_what_pytorch_computes(name, rng, torch):
 
 SMALLEST = ("lenet5", "resnet8", "plain8")  # the others have more of the same
 STEPS = dict.fromkeys(MODELS, 1) | dict.fromkeys((*SMALLEST, "resnet20", "plain20", "resnet18"), 5)
+QUICK = [name for name in MODELS if name not in LARGE_MODELS] + ["resnet18", "mobilenet_v2"]
+ON_A_GPU = [*QUICK, "resnet50", "resnext50_32x4d", "densenet121", "alexnet", "vgg11_bn", "convnext_tiny"]
 
 
 @pytest.mark.parametrize(
     ("backend", "name"),
     [
-        *[("numpy", name) for name in MODELS],
+        *[pytest.param("numpy", name, marks=() if name in QUICK else pytest.mark.slow) for name in MODELS],
         *[("emulated", name) for name in SMALLEST],
-        *[pytest.param("emulated", name, marks=pytest.mark.slow) for name in MODELS if name not in SMALLEST],
+        *[pytest.param("emulated", name, marks=pytest.mark.slow) for name in ON_A_GPU if name not in SMALLEST],
         *[pytest.param("cupy", name, marks=pytest.mark.gpu) for name in MODELS],
     ],
     indirect=["backend"],
 )
 def test_every_network_learns_a_batch_with_all_its_parameters(name, rng):
-    side = 32 if name in ("lenet5", *LARGE) else 8
+    side = 64 if name == "alexnet" else 32 if name in ("lenet5", *LARGE_MODELS) else 8
     model = create_model(name, 3, 2)
     x, labels = tensor(rng.standard_normal((6, 2, side, side)).astype(np.float32)), tensor([0, 1, 2, 0, 1, 2])
     before = {key: parameter.numpy().copy() for key, parameter in model.named_parameters()}
@@ -345,7 +471,8 @@ def small_residual_network():
         Sequential(
             *[Conv2d(2, 3, 3, padding=1, bias=False), BatchNorm2d(3), ReLU(), BasicBlock(3, 3)],
             *[BasicBlock(3, 4, 2, PadShortcut(3, 4, 2)), BasicBlock(4, 5, 1, projection_shortcut(4, 5, 1))],
-            *[Bottleneck(5, 2, 2, projection_shortcut(5, 8, 2)), PlainBlock(8, 4), GlobalAvgPool2d(), Linear(4, 3)],
+            *[Bottleneck(5, 2, 2, projection_shortcut(5, 8, 2), groups=2), PlainBlock(8, 4), PreActBottleneck(4, 1)],
+            *[GlobalAvgPool2d(), Linear(4, 3)],
         )
     ).double()
 

@@ -2,7 +2,8 @@
 
 The files are taken from the installed wheel and run: `import torch` gives them gpunet, `torch.nn` is `gpunet.nn`. Only
 what registers models and describes their weights is a stand-in; it has nothing to do with networks. Each network is
-compared with the same one of PyTorch, with the same random weights: names, logits and gradients.
+compared with the same one of PyTorch, with the same random weights: names, logits and gradients. So are the networks of
+`gpunet.models` that torchvision has, too.
 """
 
 import contextlib
@@ -17,7 +18,8 @@ import numpy as np
 import pytest
 
 import gpunet
-from gpunet import tensor
+from gpunet import models, tensor
+from gpunet.nn import init
 
 torch = pytest.importorskip("torch")
 SPEC = importlib.util.find_spec("torchvision")  # where it is; whether its compiled part can be loaded is all the same
@@ -185,8 +187,14 @@ def without_chance(model):
 def test_a_network_is_that_of_pytorch(file, name, width):
     settings = AUXILIARY.get(file, {})
     torch.manual_seed(0)
-    theirs = without_chance(getattr(of_pytorch(file), name)(**settings, num_classes=10))
-    ours = without_chance(getattr(of_gpunet(file), name)(**settings, num_classes=10))
+    theirs = getattr(of_pytorch(file), name)(**settings, num_classes=10)
+    check_network(getattr(of_gpunet(file), name)(**settings, num_classes=10), theirs, width)
+
+
+def check_network(ours, theirs, width):
+    """Compare networks with the same weights: logits and gradients, and the statistics of batch norm."""
+    without_chance(ours)
+    without_chance(theirs)
     assert list(ours.state_dict()) == list(theirs.state_dict())
     ours.load_state_dict(theirs.state_dict())
     x = np.random.default_rng(0).standard_normal((4, 3, width, width)).astype(np.float32)
@@ -217,3 +225,104 @@ def gradients(model, output, tensor):
     weights = [np.random.default_rng(i).standard_normal(tuple(each.shape)) for i, each in enumerate(outputs)]
     sum((each * tensor(weight)).sum() for each, weight in zip(outputs, weights, strict=True)).backward()
     return {path: parameter.grad.numpy() for path, parameter in model.named_parameters()}
+
+
+# ------------------------------------------------------------------------------------------------------ gpunet.models
+
+FAMILIES = {"alexnet": "alexnet", "vgg": "vgg", "densenet": "densenet", "mobilenet_v2": "mobilenetv2"}
+FAMILIES |= {"convnext": "convnext", "": "resnet"}
+QUICK = ("resnet18", "resnext50_32x4d", "densenet121", "mobilenet_v2")
+LEFT_OUT = ("vgg13", "vgg13_bn", "vgg16", "vgg19", "vgg19_bn", "convnext_large")  # the same again, in gigabytes
+
+
+def theirs_for(name, **settings):
+    file = next(file for family, file in FAMILIES.items() if name.startswith(family))
+    return getattr(of_pytorch(file), name)(**settings)
+
+
+@pytest.mark.parametrize("name", models.LARGE_MODELS)
+def test_our_networks_have_the_names_and_shapes_of_torchvision(name, undrawn):
+    with torch.device("meta"):
+        theirs = theirs_for(name)
+    assert [(path, value.shape) for path, value in models.MODELS[name]().state_dict().items()] == [
+        (path, tuple(value.shape)) for path, value in theirs.state_dict().items()
+    ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        for name in models.LARGE_MODELS
+        if name not in LEFT_OUT
+    ],
+)
+def test_our_networks_compute_what_those_of_torchvision_compute(name, undrawn):
+    torch.manual_seed(0)
+    check_network(models.create_model(name, 10, 3), theirs_for(name, num_classes=10), 64)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        pytest.param("resnet18", {"zero_init_residual": True}, id="zero_init_residual"),
+        pytest.param("resnet50", {"zero_init_residual": True}, id="zero_init_residual of bottlenecks"),
+        pytest.param("resnet50", {"groups": 2, "width_per_group": 40}, id="groups"),
+        pytest.param("densenet121", {"bn_size": 2}, id="bn_size"),
+        pytest.param("mobilenet_v2", {"width_mult": 0.35}, id="narrow"),
+        pytest.param("mobilenet_v2", {"width_mult": 1.3, "dropout": 0.4}, id="wide"),
+        pytest.param("convnext_tiny", {"layer_scale": 0.3}, id="layer_scale"),
+    ],
+)
+def test_settings_are_those_of_torchvision(name, settings, undrawn):
+    ours, theirs = models.MODELS[name](**settings), theirs_for(name, **settings)
+    state = theirs.state_dict()
+    assert {path: value.shape for path, value in ours.state_dict().items()} == {
+        path: tuple(value.shape) for path, value in state.items()
+    }
+    for path, value in ours.state_dict().items():  # what is not drawn
+        if state[path].ndim and bool((state[path] == state[path].flatten()[0]).all()):
+            np.testing.assert_array_equal(value.numpy(), state[path].numpy(), err_msg=path)
+    rates = [[each.p for each in net.modules() if hasattr(each, "p")] for net in (ours, theirs)]
+    assert rates[0] == rates[1]
+
+
+@pytest.mark.parametrize("name", ["densenet121", "convnext_tiny"])
+def test_dropping_is_where_torchvision_has_it(name, undrawn):
+    """By the probabilities, and for DenseNet by its setting: what is dropped is another draw."""
+    ours, theirs = models.MODELS[name](), theirs_for(name)
+    assert [each.p for each in ours.modules() if hasattr(each, "p")] == [
+        each.p for each in theirs.modules() if hasattr(each, "p")
+    ]
+    if name == "densenet121":
+        dropped = models.densenet121(drop_rate=0.5).features.denseblock1.denselayer1
+        x = tensor(np.ones((4, 64, 8, 8), np.float32))
+        init.ones_(dropped.norm1.bias), init.ones_(dropped.norm2.bias)
+        init.constant_(dropped.conv1.weight, 1.0), init.constant_(dropped.conv2.weight, 1.0)
+        assert 0.4 < (dropped(x).numpy() == 0).mean() < 0.6
+        assert (dropped.eval()(x).numpy() != 0).all()
+
+
+QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("resnet18", "mobilenet_v2", "densenet121"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("alexnet", "vgg11", "convnext_tiny")),
+    ],
+)
+def test_the_first_values_are_distributed_as_those_of_torchvision(name):
+    """By quantiles, which tell uniform and normal distributions apart; 20 are six or more of their standard errors."""
+    torch.manual_seed(0)
+    ours, theirs = dict(models.MODELS[name]().named_parameters()), dict(theirs_for(name).named_parameters())
+    for path, parameter in theirs.items():
+        mine, right = ours[path].numpy().ravel(), parameter.detach().numpy().ravel()
+        if (right == right[0]).all():
+            assert (mine == right).all(), path
+        elif right.size >= 1000:
+            found, expected = np.quantile(mine, QUANTILES), np.quantile(right, QUANTILES)
+            assert np.abs(found - expected).max() / right.std() < 20 / np.sqrt(right.size), path
+        else:
+            assert 0.5 < np.abs(mine).max() / np.abs(right).max() < 2, path

@@ -7,6 +7,7 @@ of a gigabyte.
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
 import time
 from collections.abc import Callable
@@ -15,7 +16,8 @@ from typing import Any
 from gpunet.bench.networks import define
 from gpunet.bench.timing import Clock, quickest, time_call
 from gpunet.bench.workloads import LR, MOMENTUM, WEIGHT_DECAY, Workload, draw_batch
-from gpunet.errors import BackendError
+from gpunet.errors import ArgumentError, BackendError
+from gpunet.models import LARGE_MODELS
 
 __all__ = ["build_torch", "check_torch", "prepare_torch", "time_torch_operation", "torch_version"]
 
@@ -49,12 +51,33 @@ def build_torch(workload: Workload) -> Any:
     """The network of a workload as a torch.nn.Module, in the right mode.
 
     Raises:
-        BackendError: if PyTorch is not installed.
+        BackendError: if PyTorch is not installed, or torchvision where it alone has the network.
+        ArgumentError: if neither has it, or torchvision's takes other images.
     """
     torch = _torch()
     torch.manual_seed(0)
-    networks = define(torch.nn, torch.nn.functional)
-    return networks[workload.model](workload.num_classes, workload.image).train(workload.mode == "train")
+    written = define(torch.nn, torch.nn.functional)
+    if workload.model in written:
+        network = written[workload.model](workload.num_classes, workload.image)
+    else:
+        network = _of_torchvision(workload)
+    return network.train(workload.mode == "train")
+
+
+def _of_torchvision(workload: Workload) -> Any:
+    model, channels = workload.model, workload.image[0]
+    if model not in LARGE_MODELS:
+        raise ArgumentError(f"{model} is not among torchvision's models: leave out --against torch")
+    if channels != 3:
+        raise ArgumentError(f"torchvision's {model} takes images of 3 channels, got {channels}")
+    try:
+        models = importlib.import_module("torchvision.models")
+    except Exception as error:  # not installed, or made for another PyTorch
+        problem = f"{type(error).__name__}: {error}"
+        raise BackendError(
+            f"--against torch takes {model} from torchvision, which cannot be imported: {problem}"
+        ) from error
+    return getattr(models, model)(num_classes=workload.num_classes)
 
 
 def prepare_torch(workload: Workload, channels_last: bool, threads: int) -> Callable[[], None]:

@@ -1,13 +1,16 @@
 """The networks that are measured: one source text for both libraries, written as torchvision writes its models.
 
 `define(nn, F)` gives the networks of the library whose `nn` and `functional` it is handed: gpunet's or PyTorch's. The
-classes are made inside of it because their base is that library's Module.
+classes are made inside of it because their base is that library's Module. What is not written here comes from
+`gpunet.models` and from torchvision.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+
+from gpunet.models import MODELS
 
 __all__ = ["BENCH_MODELS", "define"]
 
@@ -16,16 +19,7 @@ Build = Callable[[int, Image], Any]
 """Makes a network for so many classes and images (C, H, W)."""
 
 CIFAR_DEPTHS = (8, 20, 32, 44, 56, 110)
-BENCH_MODELS = (
-    "lenet5",
-    *(f"resnet{depth}" for depth in CIFAR_DEPTHS),
-    *(f"plain{depth}" for depth in CIFAR_DEPTHS),
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "small_cnn",
-    "mobile_block",
-)
+BENCH_MODELS = (*MODELS, "small_cnn", "mobile_block")
 """The networks that can be measured."""
 
 

@@ -17,7 +17,7 @@ from gpunet.bench.networks import BENCH_MODELS, define
 from gpunet.errors import ArgumentError
 from gpunet.functional import cross_entropy
 from gpunet.functional.checks import check_choice, whole_number
-from gpunet.models import summary
+from gpunet.models import LARGE_MODELS, MODELS, check_image_size, summary
 from gpunet.optim import SGD
 from gpunet.tape import no_grad
 from gpunet.tensor import Tensor, tensor
@@ -47,7 +47,7 @@ LR, MOMENTUM, WEIGHT_DECAY = 0.01, 0.9, 1e-4  # of SGD; the time does not depend
 def default_image(model: str) -> tuple[int, int, int]:
     """The (C, H, W) of the images that a network was made for."""
     sizes = {"small_cnn": (1, 28, 28), "lenet5": (1, 32, 32), "mobile_block": (32, 112, 112)}
-    return sizes.get(model, (3, 224, 224) if model in ("resnet18", "resnet34", "resnet50") else (3, 32, 32))
+    return sizes.get(model, (3, 224, 224) if model in LARGE_MODELS else (3, 32, 32))
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ class Workload:
         image: (C, H, W).
 
     Raises:
-        ArgumentError: if there is no such network or mode, or a size is not a whole number of 1 or more.
+        ArgumentError: if there is no such network or mode, a size is not a whole number of 1 or more, or the network
+            does not take images of that size.
     """
 
     model: str
@@ -77,6 +78,7 @@ class Workload:
             raise ArgumentError(f"Workload: image must be (C, H, W), got {self.image!r}")
         for size in self.image:
             whole_number(size, "image", "Workload", 1)
+        check_image_size(self.model, *self.image[1:])
 
     def __str__(self) -> str:
         return f"{self.model} {self.mode}, {self.batch} x {'x'.join(map(str, self.image))}"
@@ -89,7 +91,7 @@ class Workload:
     @property
     def num_classes(self) -> int:
         """1000 for the networks for large images, as in the papers, and 10 for the others."""
-        return 1000 if self.model in ("resnet18", "resnet34", "resnet50") else 10
+        return 1000 if self.model in LARGE_MODELS else 10
 
     def with_batch(self, batch: int) -> Workload:
         """The same with batches of another size."""
@@ -138,7 +140,11 @@ TABLE = (
 def build(workload: Workload) -> nn.Module:
     """The network of a workload, in the right mode; the same weights every time."""
     manual_seed(0)
-    network: nn.Module = define(nn, functional)[workload.model](workload.num_classes, workload.image)
+    written = define(nn, functional)
+    if workload.model in written:
+        network: nn.Module = written[workload.model](workload.num_classes, workload.image)
+    else:
+        network = MODELS[workload.model](workload.num_classes, workload.image[0])
     return network.train(workload.mode == "train")
 
 

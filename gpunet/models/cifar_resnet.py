@@ -9,14 +9,8 @@ from __future__ import annotations
 from gpunet import functional as F
 from gpunet.errors import ArgumentError
 from gpunet.functional.checks import check_choice, whole_number
-from gpunet.models.blocks import (
-    BasicBlock,
-    PadShortcut,
-    PlainBlock,
-    ResidualNetwork,
-    conv3x3,
-    projection_shortcut,
-)
+from gpunet.models.blocks import BasicBlock, PadShortcut, PlainBlock, conv3x3, projection_shortcut
+from gpunet.models.initial import draw_filters
 from gpunet.nn import AdaptiveAvgPool2d, BatchNorm2d, Linear, Module, Sequential
 from gpunet.tensor import Tensor
 
@@ -37,7 +31,7 @@ __all__ = [
 ]
 
 
-class CifarResNet(ResidualNetwork):
+class CifarResNet(Module):
     """A 3x3 convolution, 3n blocks of two convolutions each, global average pooling and a fully connected layer.
 
     Args:
@@ -68,7 +62,7 @@ class CifarResNet(ResidualNetwork):
         self.layer3 = _stage(blocks, 32, 64, 2, shortcut)  # (N, 64, H/4, W/4)
         self.avgpool = AdaptiveAvgPool2d(1)
         self.fc = Linear(64, num_classes)
-        self.init_filters()
+        draw_filters(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify a batch of images."""

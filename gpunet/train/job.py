@@ -19,7 +19,7 @@ from gpunet.data import DataLoader, DatasetRecipe, Mixup, find_dataset
 from gpunet.errors import ArgumentError, DataError, FileError, GpunetError, NonFiniteError, StateDictError
 from gpunet.functional import cross_entropy
 from gpunet.graph import check_graphs
-from gpunet.models import IMAGE_SIZES, create_model
+from gpunet.models import IMAGE_SIZES, check_image_size, create_model
 from gpunet.optim.lr_scheduler import LRScheduler
 from gpunet.train.callbacks import EarlyStopping
 from gpunet.train.checkpoint import CheckpointFolder
@@ -281,6 +281,7 @@ def _make(config: TrainConfig, options: RunOptions, show_progress: bool, by_orde
     )
     recipe = normalised(recipe, config.preprocessing)
     size = _image_size(config.model, recipe)
+    check_image_size(config.model, size, size)
     train_set = recipe.train_set(size, config.augment)
     classes = train_set.classes
     model = create_model(config.model, len(classes), recipe.channels)

@@ -31,7 +31,8 @@ def grad_cam(
         model: takes images and returns (N, classes) logits.
         targets: a class for each image; the most likely one if left out.
         layer: the name of the layer whose feature map is looked at. If left out it is the deepest one: the last output
-            of the shape that the last convolution gives, so that normalisation, shortcut and activation are included.
+            as high and wide as what the last convolution gives, so that normalisation, shortcut, activation and what
+            was there before are included.
 
     Shape:
         images: (N, C, H, W); result: float32 (N, H, W) on the host, from 0 to 1.
@@ -77,8 +78,8 @@ def _moment_of(model: Module, images: Tensor, layer: str | None) -> int:
     if layer is not None:
         moments = [moment for moment, (name, _, shape) in enumerate(seen) if name == layer and len(shape) == 4]
     else:
-        shape = next((shape for _, is_convolution, shape in reversed(seen) if is_convolution), None)
-        moments = [moment for moment, entry in enumerate(seen) if entry[2] == shape]
+        size = next((shape[2:] for _, is_convolution, shape in reversed(seen) if is_convolution), None)
+        moments = [moment for moment, (_, _, shape) in enumerate(seen) if len(shape) == 4 and shape[2:] == size]
     if not moments:
         there = ", ".join(dict.fromkeys(name for name, _, shape in seen if name and len(shape) == 4)) or "none"
         asked = (
