@@ -9,7 +9,25 @@ from typing import TypeGuard as _TypeGuard
 
 import numpy as _np
 
-from gpunet import amp, autograd, cuda, data, errors, functional, functions, fx, jit, models, nn, optim, testing, utils
+from gpunet import (
+    accelerator,
+    amp,
+    autograd,
+    backends,
+    cuda,
+    data,
+    errors,
+    functional,
+    functions,
+    fx,
+    jit,
+    models,
+    nn,
+    optim,
+    testing,
+    utils,
+)
+from gpunet.amp import autocast
 from gpunet.backend import (
     active_backend,
     asarray,
@@ -19,6 +37,7 @@ from gpunet.backend import (
     to_cpu,
     use_backend,
 )
+from gpunet.backends import get_default_dtype, set_default_dtype, set_float32_matmul_precision
 from gpunet.device import device
 from gpunet.functional import (
     cat,
@@ -36,6 +55,7 @@ from gpunet.functional import (
 )
 from gpunet.functions import *  # noqa: F403
 from gpunet.graph import cuda_graph
+from gpunet.jit import compile
 from gpunet.ops.operation import Operation
 from gpunet.tape import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from gpunet.tensor import Tensor, apply, as_tensor, tensor
@@ -76,15 +96,19 @@ __all__ = [
     "Size",
     "Tensor",
     "__version__",
+    "accelerator",
     "active_backend",
     "amp",
     "apply",
     "as_tensor",
     "asarray",
+    "autocast",
     "autograd",
+    "backends",
     "bool",
     "cat",
     "channels_last",
+    "compile",
     "contiguous_format",
     "cuda",
     "cuda_graph",
@@ -105,6 +129,7 @@ __all__ = [
     "functional",
     "functions",
     "fx",
+    "get_default_dtype",
     "get_num_threads",
     "half",
     "iinfo",
@@ -134,6 +159,8 @@ __all__ = [
     "relu",
     "report",
     "save",
+    "set_default_dtype",
+    "set_float32_matmul_precision",
     "set_grad_enabled",
     "set_num_threads",
     "short",

@@ -28,6 +28,7 @@ from gpunet.autocast import autocast, is_autocast_enabled
 from gpunet.backend import Array, asarray, check_active, quiet, to_cpu, xp
 from gpunet.backend.kernels import enabled
 from gpunet.backend.recording import each_time, recording, refuse_while_recording
+from gpunet.device import is_device
 from gpunet.errors import ArgumentError, DTypeError, GradientError, StateDictError
 from gpunet.functional.checks import check_float, whole_number
 from gpunet.ops.writing import about_to_write
@@ -58,6 +59,8 @@ class GradScaler:
         otherwise:         no step, and scale = scale * backoff_factor
 
     Args:
+        device: "cuda", or "cpu", as PyTorch has it first: the loss is scaled wherever it is. A number in its place is
+            taken as `init_scale`, as by `torch.cuda.amp.GradScaler`.
         init_scale: the scale to begin with.
         growth_factor: above 1.
         backoff_factor: between 0 and 1.
@@ -87,12 +90,17 @@ class GradScaler:
 
     def __init__(
         self,
+        device: Any = "cuda",
         init_scale: float = 2.0**16,
         growth_factor: float = 2.0,
         backoff_factor: float = 0.5,
         growth_interval: int = 2000,
         enabled: bool = True,
     ) -> None:
+        if isinstance(device, int | float):
+            init_scale = device
+        elif not is_device(device):
+            raise ArgumentError(f"GradScaler: a device is 'cuda' or 'cpu', got {device!r}")
         scale = positive(init_scale, "init_scale", "GradScaler")
         self._growth_factor = checked_number(
             growth_factor, "growth_factor", "GradScaler", "a finite number above 1", lambda x: 1 < x < math.inf
@@ -268,7 +276,7 @@ class GradScaler:
         settings = dict(state_dict)
         try:
             good_steps = whole_number(settings.pop("_growth_tracker"), "_growth_tracker", "GradScaler", 0)
-            loaded = GradScaler(settings.pop("scale"), **settings)
+            loaded = GradScaler(init_scale=settings.pop("scale"), **settings)
         except ArgumentError as error:
             raise StateDictError(f"this is not the state of a GradScaler: {error.message}") from error
         loaded._numbers[2] = good_steps

@@ -68,7 +68,9 @@ class autocast(ModeSwitch):
     def __init__(self, device_type: str | bool = "cuda", dtype: Any = None, enabled: bool = True) -> None:
         if isinstance(device_type, bool):
             enabled = device_type
-        elif device_type != "cuda" or (dtype is not None and dtype not in ("float16", np.float16)):
+        elif enabled is not False and (
+            device_type != "cuda" or (dtype is not None and dtype not in ("float16", np.float16))
+        ):
             raise ArgumentError(
                 f"autocast knows device_type 'cuda' and dtype float16, whatever the backend, got {device_type!r} and "
                 f"{dtype!r}; write autocast()"

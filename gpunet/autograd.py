@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from gpunet import tape
-from gpunet.backend import Array
+from gpunet.backend import Array, xp
 from gpunet.errors import ArgumentError, DTypeError, GradientError
 from gpunet.ops.operation import Operation
 from gpunet.tape import enable_grad, inference_mode, no_grad, set_grad_enabled
@@ -104,21 +105,43 @@ class Context:
     def __init__(self, needs_input_grad: tuple[bool, ...]) -> None:
         self.needs_input_grad = needs_input_grad
         self.saved_tensors: tuple[Any, ...] = ()
+        self._constant: set[int] = set()
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Keep Tensors, which must not be changed in place until `backward` has run."""
         self.saved_tensors = tensors
 
+    def mark_non_differentiable(self, *outputs: Tensor) -> None:
+        """Say that no gradient comes by these outputs: `backward` is given zeros for them."""
+        self._constant |= {id(output) for output in outputs}
+
+    def mark_dirty(self, *inputs: Tensor) -> None:
+        """Changing an input in place is not supported.
+
+        Raises:
+            ArgumentError: always.
+        """
+        raise ArgumentError("a Function does not change its inputs in place: it returns new Tensors")
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """Where nothing depends on an output, `backward` is given zeros.
+
+        Raises:
+            ArgumentError: if None is asked for in their place.
+        """
+        if not value:
+            raise ArgumentError("backward is given zeros, not None, by an output that nothing depends on")
+
 
 class Function:
     """An operation of one's own, written in Tensors; `gpunet.Operation` is one written in arrays.
 
-    A subclass has the static methods `forward(ctx, *inputs)`, which returns a Tensor, and `backward(ctx, grad)`, which
-    returns the gradient by each input, None for what is not a Tensor. Or `forward(*inputs)` and
-    `setup_context(ctx, inputs, output)`.
+    A subclass has the static methods `forward(ctx, *inputs)`, which returns a Tensor or a tuple of them, and
+    `backward(ctx, *grads)`, which is given the gradient by each of these, and returns that by each input, None for what
+    is not a Tensor. Or `forward(*inputs)` and `setup_context(ctx, inputs, output)`.
 
     Raises:
-        DTypeError: if `forward` returns anything but one Tensor.
+        DTypeError: if `forward` returns anything else.
 
     Example:
         >>> from gpunet.tensor import tensor
@@ -153,13 +176,18 @@ class Function:
         raise NotImplementedError("a Function defines forward and backward")
 
     @classmethod
-    def apply(cls, *args: Any) -> Tensor:
+    def apply(cls, *args: Any) -> Any:
         """Run `forward` on Tensors and other arguments, and record it where a gradient will be wanted."""
-        return apply(_Call(cls, args), *(each for each in args if isinstance(each, Tensor)))
+        call = _Call(cls, args)
+        return call.handed_out(apply(call, *(each for each in args if isinstance(each, Tensor))))
 
 
 class _Call(Operation):
-    """One run of a Function: Tensors of their own stand for the inputs within it."""
+    """One run of a Function: Tensors of their own stand for the inputs within it.
+
+    Its output, as an operation, is the one Tensor that `forward` has returned; or all that have gradients, one behind
+    the other, of which they are cut out again.
+    """
 
     def __init__(self, function: type[Function], args: tuple[Any, ...]) -> None:
         self.kind, self.args = function, args
@@ -178,15 +206,43 @@ class _Call(Operation):
             else:
                 output = kind.forward(*inputs)
                 kind.setup_context(self.context, tuple(inputs), output)
-        if not isinstance(output, Tensor):
+        self.several = isinstance(output, tuple)
+        outputs = output if self.several else (output,)
+        if not any(isinstance(each, Tensor) for each in outputs):
             raise DTypeError(f"{kind.__name__}.forward is expected to return a Tensor, got {type(output).__name__}")
         saved = [each for each in self.context.saved_tensors if isinstance(each, Tensor)]
         self.saved = [each.array for each in saved]  # the tape looks here for what has been changed in place
-        return output.array
+        self.described = [_Output.of(each, self.context) for each in outputs]
+        self.plain = [None if each.differs else made for each, made in zip(self.described, outputs, strict=True)]
+        flat = [made.array for each, made in zip(self.described, outputs, strict=True) if each.differs]
+        if len(flat) == 1:
+            return flat[0]
+        return xp.concatenate([each.reshape(-1) for each in flat]) if flat else xp.zeros(0)
+
+    def handed_out(self, made: Tensor) -> Any:
+        """What `forward` has returned, cut out of the output."""
+        outputs, self.plain, start = list(self.plain), [], 0
+        alone = sum(each.differs for each in self.described) == 1
+        for place, each in enumerate(self.described):
+            if each.differs:
+                size = math.prod(each.shape)
+                part = made if alone else made[start : start + size].reshape(each.shape).to(each.dtype)
+                outputs[place], start = part, start + size
+        return tuple(outputs) if self.several else outputs[0]
 
     def backward(self, grad: Array) -> tuple[Array | None, ...]:
+        grads: list[Tensor | None] = []
+        start = 0
+        rows = grad.reshape(-1)
+        for each in self.described:
+            size = math.prod(each.shape)
+            if each.differs:
+                grads.append(own(rows[start : start + size].reshape(each.shape).astype(each.dtype, copy=False)))
+                start += size
+            else:
+                grads.append(None if each.dtype is None else own(xp.zeros(each.shape, dtype=each.dtype)))
         with no_grad():
-            given = self.kind.backward(self.context, own(grad))
+            given = self.kind.backward(self.context, *grads)
         by_input = given if isinstance(given, tuple) else (given,)
         if len(by_input) != len(self.context.needs_input_grad):
             raise GradientError(
@@ -195,3 +251,17 @@ class _Call(Operation):
             )
         parts = [by_input[place] for place in self.places]
         return tuple(part.array if isinstance(part, Tensor) else None for part in parts)
+
+
+class _Output(NamedTuple):
+    """What is known of an output of a Function; without a type, if it is no Tensor."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+    differs: bool
+
+    @classmethod
+    def of(cls, output: Any, context: Context) -> _Output:
+        if not isinstance(output, Tensor):
+            return cls((), None, False)
+        return cls(output.shape, output.dtype, output.is_floating_point() and id(output) not in context._constant)

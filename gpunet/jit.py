@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
-__all__ = ["Final", "ignore", "is_scripting", "is_tracing", "unused"]
+__all__ = ["Final", "compile", "ignore", "is_scripting", "is_tracing", "unused"]
 
 _T = TypeVar("_T", bound=Callable[..., Any])
 
 Final: TypeAlias = Any
 """Marks attributes that a compiler may take for constants."""
+
+
+def compile(model: Any = None, **settings: Any) -> Any:
+    """The network or the function itself, which runs as it is written; also as what decorates, `@compile`.
+
+    To have steps of training recorded and run at once on a GPU, see `gpunet.cuda_graph`.
+    """
+    return (lambda decorated: decorated) if model is None else model
 
 
 def is_scripting() -> bool:

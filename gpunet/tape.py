@@ -52,14 +52,15 @@ class Leaf:
 class Node:
     """One recorded operation. `inputs` holds None for each input that needs no gradient; `shape` is the output's."""
 
-    __slots__ = ("grad", "hooks", "inputs", "operation", "sequence", "shape")
+    __slots__ = ("grad", "hooks", "inputs", "operation", "retains_grad", "sequence", "shape")
 
     def __init__(self, operation: Operation, inputs: tuple[Node | Leaf | None, ...], shape: tuple[int, ...]) -> None:
         self.operation: Operation | None = operation
         self.inputs = inputs
         self.shape = shape
         self.sequence = now()
-        self.grad: Array | None = None  # only where `Tensor.retain_grad` asks for it
+        self.retains_grad = False  # `Tensor.retain_grad` asks for it
+        self.grad: Array | None = None
         self.hooks: Hooks | None = None
 
     def run_backward(self, grad: Array, keep: bool = False) -> tuple[Array | None, ...]:
@@ -206,8 +207,10 @@ def gradients_of(
         while queue:
             node = heapq.heappop(queue)[1]
             grad = gradients.pop(node)
-            if node.hooks or node in by:
+            if node.hooks or node.retains_grad or node in by:
                 grad = _through_hooks(node, computed(grad))
+                if node.retains_grad:
+                    node.grad = grad.copy() if node.grad is None else node.grad + grad
                 if node in by:
                     wanted[node] = grad
             kind = type(node.operation)

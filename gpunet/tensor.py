@@ -76,9 +76,10 @@ from gpunet.ops.operation import Operation
 from gpunet.ops.reduction import Extremum, Mean, Sum
 from gpunet.ops.shaping import Cast, Expand, Index, Permute, Reshape
 from gpunet.ops.waiting import Waiting, hand_out, is_handed_out, is_waiting
-from gpunet.ops.writing import about_to_write
+from gpunet.ops.writing import about_to_write, keep_copies
+from gpunet.views import Root, View
 
-__all__ = ["Extreme", "Tensor", "apply", "as_tensor", "operand", "own", "tensor"]
+__all__ = ["Extreme", "Tensor", "apply", "as_key", "as_tensor", "operand", "own", "tensor"]
 
 Number: TypeAlias = bool | int | float
 
@@ -108,7 +109,7 @@ class Tensor:
         ArgumentError: if `requires_grad` is neither True nor False.
     """
 
-    __slots__ = ("__weakref__", "_array", "_node", "_sharing", "host_range")
+    __slots__ = ("__weakref__", "_array", "_node", "_sharing", "_view", "host_range")
     __array_ufunc__ = None  # `array + tensor` asks Tensor.__radd__ instead of looping over the elements
     __hash__ = object.__hash__  # __eq__ compares element by element; a Tensor is a key by identity, as in PyTorch
 
@@ -116,10 +117,11 @@ class Tensor:
     _array: Any  # an array, or what waits to become one
     _node: tape.Node | tape.Leaf | None
     _sharing: list[ref[Tensor]] | None  # this Tensor, and those that look at the same memory
+    _view: View | None  # how it does so
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
         self._array = _handed_in(data)
-        self.host_range = self._node = self._sharing = None
+        self.host_range = self._node = self._sharing = self._view = None
         if requires_grad:
             self.requires_grad = requires_grad
 
@@ -146,6 +148,7 @@ class Tensor:
 
     @array.setter
     def array(self, array: Array) -> None:
+        self._leave()
         self._array = array
         if isinstance(self._node, tape.Leaf):
             self._node.describe(array)
@@ -274,8 +277,11 @@ class Tensor:
 
     @property
     def grad(self) -> Tensor | None:
-        """The gradient that `backward` has collected so far, as a Tensor without history."""
-        return None if self._node is None or self._node.grad is None else own(self._node.grad)
+        """The gradient that `backward` has collected so far, as a Tensor without history; changed in place, it is."""
+        if self._node is None or self._node.grad is None:
+            return None
+        hand_out(self._node.grad)  # to this Tensor, and to all that will see the same memory
+        return own(self._node.grad)
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
@@ -308,15 +314,15 @@ class Tensor:
         Raises:
             GradientError: if no gradient reaches it.
         """
-        node = self._node
-        if isinstance(node, tape.Node):
-
-            def keep(gradient: Tensor) -> None:
-                node.grad = gradient.array if node.grad is None else node.grad + gradient.array
-
-            self.register_hook(keep)
-        elif node is None:
+        if self._node is None:
             raise GradientError("retain_grad expects a Tensor that requires grad")
+        if isinstance(self._node, tape.Node):
+            self._node.retains_grad = True
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether `retain_grad` was asked for."""
+        return isinstance(self._node, tape.Node) and self._node.retains_grad
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
         """Call `hook(gradient)` when the gradient by this Tensor is complete; what it returns takes its place.
@@ -392,62 +398,118 @@ class Tensor:
         return detached
 
     def detach_(self) -> Tensor:
-        """Forget the history of this Tensor; returns the Tensor itself."""
+        """Forget the history of this Tensor; returns the Tensor itself.
+
+        Raises:
+            GradientError: if it is a view: what it is a view of would keep its history.
+        """
+        if self._view is not None and self._view.steps != () and self._node is not None:
+            raise GradientError("a view cannot be detached in place; use detach()")
         self._node = None
         return self
 
     # ------------------------------------------------------------------ in place
 
-    def share_with(self, other: Tensor) -> None:
-        """Note that the two look at the same memory."""
+    def share_with(self, other: Tensor, by: Operation | None = None) -> None:
+        """Note that the two look at the same memory, and, where this one is a view, which operation has made it."""
         group = [ref(other)] if other._sharing is None else other._sharing
         group[:] = [each for each in group if each() is not None]
         group.append(ref(self))
         self._sharing = other._sharing = group
+        if by is not None:
+            if other._view is None:
+                other._view = View(Root(other), ())
+            self._view = other._view.through(by, self.shape, tape.is_grad_enabled())
 
     def become(self, result: Tensor) -> Tensor:
         """Take over the values and the history of a result computed from this Tensor: an operation in place.
 
-        Where others look at the memory the values are written over it, for all of them. Elsewhere the Tensor takes the
-        memory of the result, and what operations have kept of the old one for their gradients stays right.
+        Where others look at the memory the values are written over it, for all of them, and views follow: see
+        `gpunet.views`. Elsewhere the Tensor takes the memory of the result, and what operations have kept of the old
+        one for their gradients stays right.
 
         Raises:
-            GradientError: if operations are being recorded and this Tensor was made with requires_grad, or shares its
-                memory with another one, whose history could not be followed.
+            GradientError: if operations are being recorded and this Tensor was made with requires_grad, or is a view of
+                one that was; or if the history of a view could not be followed.
             ShapeError: if the result has another shape, or elements of this Tensor lie on one another, as after expand.
             DTypeError: if its values are of a wider kind: floats do not become integers.
         """
         recording = tape.is_grad_enabled()
         if recording:
-            self._check_leaf()
+            self.check_change(result.requires_grad)
         if result.shape != self.shape:
             raise ShapeError(f"a Tensor of shape {self.shape} cannot take the values of shape {result.shape} in place")
         if result.dtype != self.dtype:
             if not np.can_cast(result.dtype, self.dtype, "same_kind"):
                 raise DTypeError(f"a Tensor of {self.dtype} cannot take values of {result.dtype} in place")
             result = result.to(self.dtype)
-        shared = any(other is not None and other is not self for other in (each() for each in self._sharing or ()))
-        if shared and recording and (self._node is not None or result._node is not None):
-            raise GradientError(
-                "a Tensor that shares its memory with another, such as a view or what detach() returns, cannot be "
-                "changed in place while operations are recorded; change a clone() of it, or leave it to no_grad()"
-            )
-        if shared or isinstance(self._node, tape.Leaf) or is_handed_out(self._array):
-            self._write(..., result.array)
+        if self._sharers() or isinstance(self._node, tape.Leaf) or is_handed_out(self._array):
+            if recording and isinstance(result._node, tape.Node) and result._node.operation is not None:
+                keep_copies(result._node.operation, self.array)
+            self.write(..., result.array)
         else:
+            self._leave()
             self._array, self.host_range = result._array, None
         if recording:
-            self._node = result._node
+            self._take_history(result._node)
         return self
 
-    def _check_leaf(self) -> None:
-        if isinstance(self._node, tape.Leaf):
+    def check_change(self, with_history: bool = False) -> None:
+        """Make sure that this Tensor may be changed in place, perhaps to values that have a history, and be recorded.
+
+        Raises:
+            GradientError: if not.
+        """
+        whole = None if self._view is None else self._view.root.node
+        if isinstance(self._node, tape.Leaf) or isinstance(whole, tape.Leaf):
             raise GradientError(
-                "a Tensor made with requires_grad=True cannot be changed in place while operations are recorded; "
-                "do it under no_grad(), or compute a new Tensor"
+                "a Tensor made with requires_grad=True, or a view of one, cannot be changed in place while operations "
+                "are recorded; do it under no_grad(), or compute a new Tensor"
+            )
+        if self._view is None or (whole is None and not with_history):
+            return
+        relatives = [self, *self._sharers()]
+        views = [each for each in relatives if each._view is not None and each._view.root is self._view.root]
+        if any(each._view.steps is None or isinstance(each._node, tape.Leaf) for each in views):  # type: ignore[union-attr]
+            raise GradientError(
+                "a Tensor cannot be changed in place while operations are recorded if a view of the same memory was "
+                "made under no_grad(), or made to require grad itself; change a clone() of it"
             )
 
-    def _write(self, key: Any, values: Any) -> None:
+    def _sharers(self) -> list[Tensor]:
+        """The other Tensors that look at the same memory."""
+        found = [] if self._sharing is None else [each() for each in self._sharing]
+        return [each for each in found if each is not None and each is not self]
+
+    def _take_history(self, node: tape.Node | tape.Leaf | None) -> None:
+        """Take a place on the tape, and with it all that see the same memory."""
+        old = self._node
+        if self._view is not None:
+            root = self._view.root
+            root.node = whole = self._view.written(node)
+            for each in self._sharers():
+                if each._view is not None and each._view.root is root:
+                    each._node = each._view.seen(whole)
+            node = self._view.seen(whole)
+        self._node = node
+        if isinstance(old, tape.Node) and isinstance(node, tape.Node):
+            node.retains_grad, old.retains_grad = old.retains_grad, False
+
+    def _leave(self) -> None:
+        """Look no longer at the memory of others."""
+        if self._sharing is not None:
+            self._sharing[:] = [each for each in self._sharing if each() is not self]
+        if self._view is not None and not self._view.steps:
+            self._view.root.let_go(self)
+        self._sharing = self._view = None
+
+    def write(self, key: Any, values: Any) -> None:
+        """Write over some of the values, unrecorded.
+
+        Raises:
+            ShapeError: if elements of this Tensor lie on one another, as after expand.
+            ArgumentError: if its memory is read-only.
+        """
         array = self.array
         if any(stride == 0 and size > 1 for stride, size in zip(array.strides, array.shape, strict=True)):
             raise ShapeError("elements of this Tensor lie on one another, as after expand(); change a clone() of it")
@@ -455,90 +517,6 @@ class Tensor:
         self.host_range = None
         with quiet():
             array[key] = values
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        value, key = operand(value), _as_key(key)
-        if not isinstance(value, Tensor):
-            check_fits(value, self.dtype)
-        if tape.is_grad_enabled():
-            self._check_leaf()
-            if self.requires_grad or getattr(value, "requires_grad", False):
-                raise GradientError(
-                    "t[...] = value is not recorded, but a gradient is wanted; join the parts with concatenate(), or "
-                    "multiply with a mask; under no_grad() values can be set"
-                )
-        try:
-            self._write(key, value.array if isinstance(value, Tensor) else value)
-        except GpunetError:
-            raise
-        except (IndexError, TypeError, ValueError) as error:
-            raise ShapeError(f"cannot set t[...] of a Tensor of shape {self.shape}: {error}") from None
-
-    def __iadd__(self, other: Any) -> Tensor:
-        return self.become(self + other)
-
-    def __isub__(self, other: Any) -> Tensor:
-        return self.become(self - other)
-
-    def __imul__(self, other: Any) -> Tensor:
-        return self.become(self * other)
-
-    def __itruediv__(self, other: Any) -> Tensor:
-        return self.become(self / other)
-
-    def __ipow__(self, other: Any) -> Tensor:
-        return self.become(self**other)
-
-    def __imod__(self, other: Any) -> Tensor:
-        return self.become(self % other)
-
-    def __ifloordiv__(self, other: Any) -> Tensor:
-        return self.become(self // other)
-
-    def add_(self, other: Any, alpha: float = 1) -> Tensor:
-        """`x += alpha * other`, in place."""
-        return self.become(self + (other if alpha == 1 else other * alpha))
-
-    def sub_(self, other: Any, alpha: float = 1) -> Tensor:
-        """`x -= alpha * other`, in place."""
-        return self.become(self - (other if alpha == 1 else other * alpha))
-
-    def mul_(self, other: Any) -> Tensor:
-        """`x *= other`, in place."""
-        return self.become(self * other)
-
-    def div_(self, other: Any) -> Tensor:
-        """`x /= other`, in place."""
-        return self.become(self / other)
-
-    def clamp_(self, min: Any = None, max: Any = None) -> Tensor:
-        """`clamp` in place."""
-        return self.become(self.clamp(min, max))
-
-    def fill_(self, value: float) -> Tensor:
-        """Every element set to one value, a number or a Tensor of no dimension, in place.
-
-        Raises:
-            ShapeError: if the value is a Tensor with dimensions.
-            ArgumentError: if it does not fit the type of the elements.
-        """
-        value = operand(value)
-        if isinstance(value, Tensor):
-            if value.shape:
-                raise ShapeError(f"fill_ expects one value, got a Tensor of shape {value.shape}; see copy_")
-            value = value.item()
-        check_fits(value, self.dtype)
-        return self.become(own(xp.full_like(self.array, value)))
-
-    def zero_(self) -> Tensor:
-        """Every element set to 0, in place."""
-        return self.fill_(0)
-
-    def copy_(self, source: Tensor) -> Tensor:
-        """The values of another Tensor, converted and broadcast to this one, in place."""
-        source = as_tensor(source)
-        check_broadcast(self.shape, source.shape, "copy_")
-        return self.become(source.to(self.dtype).expand(*self.shape).clone())
 
     def put_off_by(self, layer: object) -> Tensor:
         """The Tensor itself; where its values wait and the memory turns out not to suffice, this layer is named."""
@@ -793,15 +771,6 @@ class Tensor:
 
     __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
 
-    def __iand__(self, other: Any) -> Tensor:
-        return self.become(self & other)
-
-    def __ior__(self, other: Any) -> Tensor:
-        return self.become(self | other)
-
-    def __ixor__(self, other: Any) -> Tensor:
-        return self.become(self ^ other)
-
     def any(self, dim: int | Sequence[int] | None = None, keepdim: bool = False) -> Tensor:
         """Whether any value is not 0: of all, or along one or several dimensions."""
         return own(
@@ -991,7 +960,7 @@ class Tensor:
         return self.reshape(*self.shape[:axis], 1, *self.shape[axis:])
 
     def __getitem__(self, key: Any) -> Tensor:
-        key = _as_key(key)
+        key = as_key(key)
         try:
             return apply(Index(key), self)
         except GpunetError:
@@ -1051,8 +1020,11 @@ class Tensor:
         return self.to("cuda" if device is None else device)
 
     def contiguous(self, memory_format: Any = None) -> Tensor:
-        """The Tensor itself: how the values lie in memory is left to gpunet, and `view` copies where it must."""
-        return self
+        """The Tensor itself, or, of a view in another order such as `x.T`, a copy, which no longer changes with it.
+
+        How values lie in memory is otherwise left to gpunet, and `view` copies where it must.
+        """
+        return self.clone() if self._sharers() and not self.array.flags.c_contiguous else self
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
         """True: see `contiguous`."""
@@ -1093,6 +1065,8 @@ class Tensor:
     if TYPE_CHECKING:  # functions of gpunet.functions that are methods, too
 
         def __getattr__(self, name: str) -> Any: ...
+
+        def __setitem__(self, key: Any, value: Any) -> None: ...
 
 
 @quiet()
@@ -1140,7 +1114,7 @@ def apply(operation: Operation, *inputs: Any) -> Tensor:
     if True in needs_grad:
         result._node = tape.Node(operation, tuple(nodes), result.shape)
     if operation.views and xp.may_share_memory(made, arrays[0]):
-        result.share_with(inputs[0])
+        result.share_with(inputs[0], operation)
     return result
 
 
@@ -1182,7 +1156,7 @@ def own(array: Any, requires_grad: bool = False) -> Tensor:
     """A Tensor of memory that nobody outside the library holds, or of what waits: `Tensor` cannot know that."""
     made = object.__new__(Tensor)
     made._array = array
-    made.host_range = made._node = made._sharing = None
+    made.host_range = made._node = made._sharing = made._view = None
     if requires_grad:
         made.requires_grad = requires_grad
     return made
@@ -1371,8 +1345,10 @@ def _compare(compare: Callable[..., Any], a: Tensor, b: Any) -> Any:
     return own(xp.asarray(compare(a.array, other)))
 
 
-def _as_key(key: Any) -> tuple[Any, ...]:
-    return tuple(_as_index(part) for part in (key if isinstance(key, tuple) else (key,)))
+def as_key(key: Any) -> tuple[Any, ...]:
+    """What stands between the brackets of `t[...]`, as one for arrays: a single element is a view, too."""
+    parts = tuple(_as_index(part) for part in (key if isinstance(key, tuple) else (key,)))
+    return parts if any(part is Ellipsis for part in parts) else (*parts, Ellipsis)
 
 
 def _as_index(part: Any) -> Any:

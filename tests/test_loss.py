@@ -8,7 +8,7 @@ import pytest
 
 import gpunet.functional as F
 from gpunet.data import DataLoader, TensorDataset
-from gpunet.errors import LabelError
+from gpunet.errors import LabelError, ShapeError
 from gpunet.tensor import tensor
 from gpunet.testing import gradcheck
 from tests import reference
@@ -292,3 +292,19 @@ def test_kl_div_of_batches_and_of_logarithms(rng):
     close(F.kl_div(tensor(np.log(q)), tensor(q), "batchmean").item(), 0.0)
     impossible = tensor(np.array([[0.0, -math.inf]]))
     close(F.kl_div(impossible, tensor(np.array([[1.0, 0.0]])), "sum").item(), 0.0)  # 0 * log 0 is 0
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("name", ["mse_loss", "l1_loss", "huber_loss"])
+def test_weights_of_values(name, reduction, torch, rng, backend):
+    numbers = [rng.standard_normal((3, 4)) for _ in range(3)]
+    found = []
+    for functional, make in ((F, tensor), (torch.nn.functional, torch.tensor)):
+        x, t, w = (make(each, requires_grad=True) for each in numbers)
+        loss = getattr(functional, name)(x, t, reduction=reduction, weight=w)
+        loss.sum().backward()
+        found.append([loss.detach().numpy(), *(each.grad.numpy() for each in (x, t, w))])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
+    with pytest.raises(ShapeError, match="weight must have the shape of the input"):
+        getattr(F, name)(tensor(numbers[0]), tensor(numbers[1]), weight=tensor([1.0]))

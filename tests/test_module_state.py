@@ -12,7 +12,7 @@ import gpunet
 from gpunet import nn, tensor
 from gpunet.errors import DTypeError, StateDictError
 from gpunet.optim import SGD
-from gpunet.train.files import load_weights, save_weights
+from gpunet.weights import load_weights, save_weights
 
 pytestmark = pytest.mark.usefixtures("backend")
 

@@ -210,6 +210,11 @@ EXAMPLES = {
     "Tanh": [Example(activation.Tanh, ((3, 4),))],
     "TanhGELU": [Example(activation.TanhGELU, ((3, 4),))],
     "Where": [Example(arithmetic.Where, ((3, 4), (4,)), constants=(CONDITION,))],
+    "Written": [
+        Example(lambda: shaping.Written([shaping.Permute((1, 0)), shaping.Index((1,))]), ((3, 4), (3,))),
+        Example(lambda: shaping.Written([shaping.Index((slice(1, None), slice(None, 2)))]), ((3, 4), (2, 2))),
+    ],
+    "Diagonal": [Example(lambda: shaping.Diagonal((0, 1), 3), ((2, 3, 4),))],
     "ELU": [Example(lambda: formulas.ELU(1.5), ((3, 4),), low=-5, high=5)],
     "CELU": [Example(lambda: formulas.CELU(1.5), ((3, 4),), low=-5, high=5)],
     "SELU": [Example(lambda: formulas.SELU(), ((3, 4),), low=-5, high=5)],
@@ -434,7 +439,7 @@ RULES.update(
     )
 )
 RULES.update(dict.fromkeys(["Add", "Subtract", "Multiply", "Divide", "Maximum", "Minimum", "Where"], WIDER))
-RULES.update(dict.fromkeys(["Concatenate", "Put", "Remainder"], WIDER))
+RULES.update(dict.fromkeys(["Concatenate", "Put", "Remainder", "Written"], WIDER))
 RULES.update(dict.fromkeys(["CumulativeSum", "Norm", "PreciseElementary", "Product"], PRECISE))
 REFUSES = {  # Tensors of different types outside of autocast: the function that is named, and its inputs
     "Conv2d": ("conv2d", "input", "weight"),

@@ -100,7 +100,9 @@ def compare(op, sample, tolerance):
     inputs = with_gradient(flat([mine, settings])), with_gradient(flat([theirs, sample.kwargs]))
     for one, other in zip(*inputs, strict=True):
         if other.grad is not None:
-            np.testing.assert_allclose(0 if one.grad is None else one.grad.numpy(), other.grad.numpy(), **tolerance)
+            np.testing.assert_allclose(
+                0 if one.grad is None else one.grad.numpy(), other.grad.numpy(force=True), **tolerance
+            )
 
 
 def on_purpose(name, error):
@@ -143,3 +145,33 @@ def test_all_samples_of_pytorch(name, dtype, tolerance, numpy_backend):
 def test_samples_of_pytorch_on_the_emulated_backend(name, counters):
     samples = samples_of(TABLE[name], torch.float64)
     check(TABLE[name], samples[:: -(-len(samples) // MOST)], {"rtol": 1e-7, "atol": 1e-9})
+
+
+def is_view(output, input):
+    if isinstance(output, torch.Tensor):
+        return output.untyped_storage().data_ptr() == input.untyped_storage().data_ptr()
+    return np.may_share_memory(output.array, input.array)
+
+
+@pytest.mark.parametrize("name", [name for name in TABLE if not RANDOM.search(name) and name != "ravel"])
+def test_what_is_a_view_there_is_one_here(name, numpy_backend):
+    """Else a change in place would reach the original here and not there, or the other way round.
+
+    `ravel` and `view` copy where the order of memory asks for it, which is not the same in both.
+    """
+    for sample in samples_of(TABLE[name], torch.float64)[:MOST]:
+        if not isinstance(sample.input, torch.Tensor) or sample.input.numel() < 2:
+            continue
+        with torch.no_grad(), gpunet.no_grad():
+            theirs = sample.input.detach()
+            mine = translated(theirs)
+            right = flat(TABLE[name].op(theirs, *sample.args, **sample.kwargs))
+            try:
+                got = flat(
+                    OTHER_ORDER.get(name, namesake(name))(mine, *translated(sample.args), **translated(sample.kwargs))
+                )
+            except gpunet.errors.GpunetError:
+                continue  # on purpose, see above
+        for one, other in zip(got, right, strict=True):
+            if isinstance(other, torch.Tensor) and other.numel():
+                assert is_view(one, mine) == is_view(other, theirs), sample.summary()

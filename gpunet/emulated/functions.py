@@ -38,6 +38,7 @@ __all__ = [
     "arcsin",
     "arcsinh",
     "arctan",
+    "arctan2",
     "arctanh",
     "argmax",
     "argmin",
@@ -50,6 +51,7 @@ __all__ = [
     "ceil",
     "clip",
     "concatenate",
+    "copysign",
     "copyto",
     "cos",
     "cosh",
@@ -62,14 +64,17 @@ __all__ = [
     "expand_dims",
     "expm1",
     "floor",
+    "fmod",
     "full",
     "full_like",
+    "hypot",
     "isfinite",
     "lib",
     "log",
     "log1p",
     "log2",
     "log10",
+    "logaddexp",
     "matmul",
     "max",
     "maximum",
@@ -293,18 +298,23 @@ arccosh = ufunc(np.arccosh)
 arcsin = ufunc(np.arcsin)
 arcsinh = ufunc(np.arcsinh)
 arctan = ufunc(np.arctan)
+arctan2 = ufunc(np.arctan2)
 arctanh = ufunc(np.arctanh)
 ceil = ufunc(np.ceil)
+copysign = ufunc(np.copysign)
 cos = ufunc(np.cos)
 cosh = ufunc(np.cosh)
 exp = ufunc(np.exp)
 expm1 = ufunc(np.expm1)
 floor = ufunc(np.floor)
+hypot = ufunc(np.hypot)
+fmod = ufunc(np.fmod)
 isfinite = ufunc(np.isfinite)
 log = ufunc(np.log)
 log10 = ufunc(np.log10)
 log1p = ufunc(np.log1p)
 log2 = ufunc(np.log2)
+logaddexp = ufunc(np.logaddexp)
 matmul = ufunc(np.matmul)
 maximum = ufunc(np.maximum)
 minimum = ufunc(np.minimum)

@@ -208,32 +208,46 @@ def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: b
     return reduce_losses(losses, reduction)
 
 
-def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
     """The squared error: `(x - t)^2`.
 
+    Args:
+        weight: how much each value counts. The mean is over the weights.
+
     Shape:
-        input and target: any, the same. output: a single number, or that shape for "none".
+        input, target and weight: any, the same. output: a single number, or that shape for "none".
 
     Raises:
         ShapeError: if the shapes differ.
     """
     _check_pair(input, target, "mse_loss")
     check_reduction(reduction, "mse_loss")
-    return reduce_losses(apply(ops.SquaredError(), input, target), reduction)
+    losses = apply(ops.SquaredError(), input, target)
+    if weight is None:
+        return reduce_losses(losses, reduction)
+    weighted = _weighted(losses, weight, "mse_loss")
+    return weighted.sum() / weight.sum() if reduction == "mean" else reduce_losses(weighted, reduction)
 
 
-def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
     """The absolute error: `|x - t|`.
 
+    Args:
+        weight: how much each value counts. The mean is over the weights.
+
     Shape:
-        input and target: any, the same. output: a single number, or that shape for "none".
+        input, target and weight: any, the same. output: a single number, or that shape for "none".
 
     Raises:
         ShapeError: if the shapes differ.
     """
     _check_pair(input, target, "l1_loss")
     check_reduction(reduction, "l1_loss")
-    return reduce_losses(apply(ops.AbsoluteError(), input, target), reduction)
+    losses = apply(ops.AbsoluteError(), input, target)
+    if weight is None:
+        return reduce_losses(losses, reduction)
+    weighted = _weighted(losses, weight, "l1_loss")
+    return weighted.sum() / weight.sum() if reduction == "mean" else reduce_losses(weighted, reduction)
 
 
 def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0) -> Tensor:
@@ -258,11 +272,16 @@ def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta:
     return reduce_losses(apply(ops.SmoothL1(float(beta)), input, target), reduction)
 
 
-def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0) -> Tensor:
+def huber_loss(
+    input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
+) -> Tensor:
     """`d^2 / 2 where |d| <= delta else delta (|d| - delta / 2)`, with d = x - t.
 
+    Args:
+        weight: how much each value counts; the mean is over their number all the same, as in PyTorch.
+
     Shape:
-        input and target: any, the same. output: a single number, or that shape for "none".
+        input, target and weight: any, the same. output: a single number, or that shape for "none".
 
     Raises:
         ShapeError: if the shapes differ.
@@ -275,7 +294,15 @@ def huber_loss(input: Tensor, target: Tensor, reduction: str = "mean", delta: fl
         raise ArgumentError(f"huber_loss: delta must be positive, got {delta}")
     _check_pair(input, target, "huber_loss")
     check_reduction(reduction, "huber_loss")
-    return reduce_losses(apply(ops.Huber(float(delta)), input, target), reduction)
+    losses = apply(ops.Huber(float(delta)), input, target)
+    return reduce_losses(losses if weight is None else _weighted(losses, weight, "huber_loss"), reduction)
+
+
+def _weighted(losses: Tensor, weight: Tensor, layer: str) -> Tensor:
+    check_float(weight, layer, "weight")
+    if weight.shape != losses.shape:
+        raise ShapeError(f"{layer}: weight must have the shape of the input, {losses.shape}, got {weight.shape}")
+    return losses * weight
 
 
 def reduce_losses(losses: Tensor, reduction: str, row_weight: Any = None) -> Tensor:

@@ -3,11 +3,12 @@
 Those of layers, such as `conv2d`, are in `gpunet.functional`.
 """
 
-from gpunet.functions import comparison, creation, elementary, methods, products, reduction, selection, shaping
+from gpunet.functions import comparison, creation, elementary, methods, pairs, products, reduction, selection, shaping
 from gpunet.functions.comparison import *  # noqa: F403
 from gpunet.functions.creation import *  # noqa: F403
 from gpunet.functions.elementary import *  # noqa: F403
 from gpunet.functions.methods import *  # noqa: F403
+from gpunet.functions.pairs import *  # noqa: F403
 from gpunet.functions.products import *  # noqa: F403
 from gpunet.functions.reduction import *  # noqa: F403
 from gpunet.functions.selection import *  # noqa: F403
@@ -18,6 +19,7 @@ __all__ += comparison.__all__
 __all__ += creation.__all__
 __all__ += elementary.__all__
 __all__ += methods.__all__
+__all__ += pairs.__all__
 __all__ += products.__all__
 __all__ += reduction.__all__
 __all__ += selection.__all__

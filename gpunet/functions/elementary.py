@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from gpunet.errors import DTypeError
 from gpunet.functional.checks import check_choice, check_tensor
+from gpunet.functional.shaping import where
 from gpunet.ops.elementary import PRECISE, Elementary, PreciseElementary
 from gpunet.tensor import Tensor, apply, as_tensor, operand
 
 __all__ = [
+    "absolute",
     "acos",
     "acosh",
     "add",
     "addcdiv",
     "addcmul",
+    "arccos",
+    "arccosh",
+    "arcsin",
+    "arcsinh",
+    "arctan",
+    "arctanh",
     "asin",
     "asinh",
     "atan",
     "atanh",
     "ceil",
+    "clamp_max",
+    "clamp_min",
     "clip",
     "cos",
     "cosh",
+    "deg2rad",
     "div",
     "divide",
     "erf",
+    "erfc",
+    "exp2",
     "expm1",
+    "fix",
     "floor",
     "floor_divide",
     "frac",
@@ -35,17 +52,23 @@ __all__ = [
     "log1p",
     "log2",
     "log10",
+    "logit",
     "mul",
     "multiply",
+    "nan_to_num",
     "neg",
     "negative",
+    "positive",
     "pow",
+    "rad2deg",
     "reciprocal",
     "remainder",
     "round",
     "rsqrt",
+    "sgn",
     "sign",
     "sin",
+    "sinc",
     "sinh",
     "square",
     "sub",
@@ -88,21 +111,27 @@ atanh = _elementary("atanh", "The inverse of the hyperbolic tangent")
 ceil = _elementary("ceil", "The smallest whole number that is not below it")
 cos = _elementary("cos", "The cosine")
 cosh = _elementary("cosh", "The hyperbolic cosine")
+deg2rad = _elementary("deg2rad", "An angle in degrees as one in radians")
 erf = _elementary("erf", "The error function, `2 / sqrt(pi) * integral from 0 to x of e^(-t^2) dt`")
+erfc = _elementary("erfc", "`1 - erf(x)`, accurate where that is small, too")
+exp2 = _elementary("exp2", "`2^x`")
 expm1 = _elementary("expm1", "`e^x - 1`, accurate near 0, too")
 floor = _elementary("floor", "The largest whole number that is not above it")
 frac = _elementary("frac", "What stands behind the point")
 log10 = _elementary("log10", "The logarithm to base 10")
 log1p = _elementary("log1p", "`ln(1 + x)`, accurate near 0, too")
 log2 = _elementary("log2", "The logarithm to base 2")
+rad2deg = _elementary("rad2deg", "An angle in radians as one in degrees")
 reciprocal = _elementary("reciprocal", "`1 / x`")
 rsqrt = _elementary("rsqrt", "`1 / sqrt(x)`")
 sign = _elementary("sign", "-1, 0 or 1")
 sin = _elementary("sin", "The sine")
+sinc = _elementary("sinc", "`sin(pi x) / (pi x)`, 1 at 0")
 sinh = _elementary("sinh", "The hyperbolic sine")
 square = _elementary("square", "`x * x`")
 tan = _elementary("tan", "The tangent")
 trunc = _elementary("trunc", "The value without what stands behind the point")
+_logit = _elementary("logit", "`ln(x / (1 - x))`")
 _rint = _elementary("round", "The nearest whole number")
 
 
@@ -121,6 +150,97 @@ def round(input: Tensor, decimals: int = 0) -> Tensor:
     if not input.is_floating_point():
         raise DTypeError(f"round: decimals are for floats, got a Tensor of {input.dtype}")
     return _rint(input * 10.0**decimals) / 10.0**decimals
+
+
+arccos, arccosh, arcsin, arcsinh, arctan, arctanh = acos, acosh, asin, asinh, atan, atanh
+fix, sgn = trunc, sign
+
+
+def logit(input: Tensor, eps: float | None = None) -> Tensor:
+    """`ln(x / (1 - x))`, the inverse of the sigmoid, where x is first brought within [eps, 1 - eps], if so wished.
+
+    Shape:
+        any; the output has the same.
+
+    Raises:
+        DTypeError: if the input is not a Tensor.
+    """
+    check_tensor(input, "logit")
+    return _logit(input if eps is None else input.clamp(eps, 1 - eps))
+
+
+def absolute(input: Tensor) -> Tensor:
+    """`|x|`.
+
+    Shape:
+        any; the output has the same.
+
+    Raises:
+        DTypeError: if the input is not a Tensor.
+    """
+    check_tensor(input, "absolute")
+    return input.abs()
+
+
+def positive(input: Tensor) -> Tensor:
+    """The Tensor itself.
+
+    Shape:
+        any; the output has the same.
+
+    Raises:
+        DTypeError: if the input is not a Tensor, or one of booleans.
+    """
+    check_tensor(input, "positive")
+    if input.dtype.kind == "b":
+        raise DTypeError("positive is for numbers, got a Tensor of booleans")
+    return input
+
+
+def clamp_min(input: Tensor, min: Any) -> Tensor:
+    """Every value brought to `min` at least, a number or a Tensor.
+
+    Shape:
+        any; the output has the same.
+
+    Raises:
+        DTypeError: if the input is not a Tensor.
+    """
+    return clip(input, min=min)
+
+
+def clamp_max(input: Tensor, max: Any) -> Tensor:
+    """Every value brought to `max` at most, a number or a Tensor.
+
+    Shape:
+        any; the output has the same.
+
+    Raises:
+        DTypeError: if the input is not a Tensor.
+    """
+    return clip(input, max=max)
+
+
+def nan_to_num(input: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None) -> Tensor:
+    """Numbers in the place of NaN and of the infinities; without any, the largest and the smallest that there are.
+
+    Shape:
+        any; the output has the same.
+
+    Raises:
+        DTypeError: if the input is not a Tensor.
+    """
+    check_tensor(input, "nan_to_num")
+    if not input.is_floating_point():
+        return input.clone()
+    largest = float(np.finfo(input.dtype).max)
+    for found, value in (
+        (input != input, nan),
+        (input == math.inf, largest if posinf is None else posinf),
+        (input == -math.inf, -largest if neginf is None else neginf),
+    ):
+        input = where(found, value, input)
+    return input
 
 
 def add(input: Any, other: Any, alpha: float = 1) -> Tensor:

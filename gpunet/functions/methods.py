@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from gpunet import functional as F
 from gpunet.functional.checks import check_tensor
-from gpunet.functions import comparison, creation, elementary, products, reduction, selection, shaping
+from gpunet.functions import comparison, creation, elementary, in_place, pairs, products, reduction, selection, shaping
 from gpunet.tensor import Tensor
 
 __all__ = [
@@ -103,7 +103,23 @@ _NO_METHODS = {
 _IN_PLACE = [
     *("abs", "ceil", "cos", "erf", "exp", "expm1", "floor", "frac", "log", "log10", "log1p", "log2", "neg"),
     *("reciprocal", "relu", "round", "rsqrt", "sigmoid", "sign", "sin", "sqrt", "square", "tan", "tanh", "trunc"),
-    *("addcdiv", "addcmul", "addmm", "clip", "floor_divide", "lerp", "multiply", "pow", "remainder", "subtract"),
+    *(
+        "add",
+        "addcdiv",
+        "addcmul",
+        "addmm",
+        "clamp",
+        "div",
+        "mul",
+        "sub",
+        "clip",
+        "floor_divide",
+        "lerp",
+        "multiply",
+        "pow",
+        "remainder",
+        "subtract",
+    ),
     *("eq", "ge", "gt", "le", "lt", "ne", "logical_and", "logical_not", "logical_or", "tril", "triu", "cumsum"),
     *("index_add", "index_copy", "index_fill", "masked_fill", "scatter", "scatter_add"),
 ]
@@ -130,7 +146,7 @@ def _in_place(name: str) -> Callable[..., Tensor]:
 
 
 def _give_methods() -> None:
-    for module in (comparison, elementary, products, reduction, selection, shaping):
+    for module in (comparison, elementary, pairs, products, reduction, selection, shaping):
         for name in module.__all__:
             if name not in _NO_METHODS:
                 setattr(Tensor, name, getattr(module, name))
@@ -140,6 +156,8 @@ def _give_methods() -> None:
         setattr(Tensor, f"new_{name}", getattr(creation, f"new_{name}"))
     for name in ("uniform_", "normal_", "bernoulli_", "random_"):
         setattr(Tensor, name, getattr(creation, name))
+    for name, method in in_place.METHODS.items():
+        setattr(Tensor, name, method)
     for name in _IN_PLACE:
         setattr(Tensor, f"{name}_", _in_place(name))
 

@@ -11,7 +11,8 @@ from gpunet.backend import Array, asarray, xp
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.functional.checks import check_choice, check_tensor, whole_number
 from gpunet.functional.shaping import cat, where
-from gpunet.tensor import Tensor, own
+from gpunet.ops.shaping import Diagonal
+from gpunet.tensor import Tensor, apply, own
 
 __all__ = [
     "broadcast_tensors",
@@ -177,8 +178,7 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     matrices = input.permute(*others, first, second)
     rows, columns = matrices.shape[-2:]
     start = (max(0, -offset), max(0, offset))
-    places = xp.arange(max(0, min(rows - start[0], columns - start[1])))
-    return matrices[(..., places + start[0], places + start[1])]
+    return apply(Diagonal(start, max(0, min(rows - start[0], columns - start[1]))), matrices)
 
 
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
@@ -192,7 +192,7 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """
     check_tensor(input, "diag")
     if input.ndim == 2:
-        return _diagonal(input, diagonal)
+        return _diagonal(input, diagonal).clone()
     if input.ndim != 1:
         raise ShapeError(f"diag expects a vector or a matrix, got shape {input.shape}")
     size = len(input) + abs(diagonal)
@@ -253,7 +253,7 @@ def diff(
     axis = axis_of(dim, input.ndim, "diff")
     times = whole_number(n, "n", "diff", 0)
     ends = [part for part in (prepend, input, append) if part is not None]
-    result = cat(ends, axis) if len(ends) > 1 and times else input
+    result = cat(ends, axis) if len(ends) > 1 and times else input.clone()
     for _ in range(times):
         later, earlier = result[_along(axis, slice(1, None))], result[_along(axis, slice(None, -1))]
         result = later ^ earlier if result.dtype.kind == "b" else later - earlier
@@ -286,7 +286,7 @@ def flip(input: Tensor, *axes: Any, dims: Any = ()) -> Tensor:
     turned = [axis_of(dim, input.ndim, "flip") for dim in sizes_of(axes or (dims,), "flip")]
     if len(set(turned)) < len(turned):
         raise ArgumentError(f"flip got a dimension twice: {axes or dims}")
-    return input[tuple(slice(None, None, -1 if axis in turned else None) for axis in range(input.ndim))]
+    return input[tuple(slice(None, None, -1 if axis in turned else None) for axis in range(input.ndim))].clone()
 
 
 def fliplr(input: Tensor) -> Tensor:
@@ -336,6 +336,8 @@ def roll(input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] |
         place = -dimension(step, "roll") % max(1, input.shape[axis])
         if place:
             input = cat([input[_along(axis, slice(place, None))], input[_along(axis, slice(None, place))]], axis)
+        else:
+            input = input.clone()
     return input
 
 
@@ -547,7 +549,7 @@ def repeat(input: Tensor, *repeats: Any) -> Tensor:
     between = [size for pair in zip([1] * len(shape), shape, strict=True) for size in pair]  # (1, a, 1, b)
     spread = [size for pair in zip(times, shape, strict=True) for size in pair]  # (times, a, times, b)
     joined = [many * size for many, size in zip(times, shape, strict=True)]
-    return input.reshape(between).expand(spread).reshape(joined)
+    return input.reshape(between).expand(spread).clone().reshape(joined)
 
 
 def tile(input: Tensor, dims: Sequence[int]) -> Tensor:

@@ -164,9 +164,9 @@ class _Loss(Module):
             else:
                 setattr(self, name, value)
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        """The function of the inputs."""
-        return self._function(*inputs, **{name: getattr(self, name) for name in self._settings})
+    def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor:
+        """The function of the inputs, which may be named."""
+        return self._function(*inputs, **named, **{name: getattr(self, name) for name in self._settings})
 
 
 class L1Loss(_Loss):

@@ -24,7 +24,7 @@ class Parameter(Tensor):
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
         shared = as_tensor(data)
         self._array = shared.array
-        self.host_range = self._node = self._sharing = None
+        self.host_range = self._node = self._sharing = self._view = None
         self.share_with(shared)
         self.requires_grad = requires_grad
 

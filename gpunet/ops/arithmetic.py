@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from gpunet.backend import Array, elementwise, xp
 from gpunet.errors import ArgumentError
@@ -44,17 +44,23 @@ def _add(a: Any, b: Any, out: Array | None = None) -> Array:
 
 
 class _Binary(Operation):
-    """An element-wise operation on two inputs: keeps their values, and sums gradients over broadcast axes."""
+    """An element-wise operation on two inputs: keeps what it needs of them, and sums gradients over broadcast axes."""
 
     mixed = "widest"
+    needs: ClassVar[tuple[str, str]] = ("ab", "ab")
+    """Which of the inputs, a and b, the gradient by the first needs, and which that by the second."""
 
     def _keep(self, a: Any, b: Any) -> None:
-        self.a, self.b = a, b
+        self.shapes: tuple[Any, ...] = (getattr(a, "shape", ()), getattr(b, "shape", ()))
+        by_a, by_b = self.needs_grad or (True, True)
+        needed = (self.needs[0] if by_a else "") + (self.needs[1] if by_b else "")
+        self.a: Any = a if "a" in needed else None
+        self.b: Any = b if "b" in needed else None
 
     def _gradients(self, grad_a: Any, grad_b: Any) -> tuple[Array | None, ...]:
         return tuple(
-            unbroadcast(part(), value.shape) if needed else None
-            for part, value, needed in zip((grad_a, grad_b), (self.a, self.b), self.needs_grad, strict=True)
+            unbroadcast(part(), shape) if needed else None
+            for part, shape, needed in zip((grad_a, grad_b), self.shapes, self.needs_grad, strict=True)
         )
 
 
@@ -82,6 +88,8 @@ class Add(_Binary):
 class Subtract(_Binary, ElementWise):
     """`y = a - b`."""
 
+    needs = ("", "")
+
     def forward(self, a: Any, b: Any) -> Array:
         self._keep(a, b)
         return a - b
@@ -93,6 +101,8 @@ class Subtract(_Binary, ElementWise):
 class Multiply(_Binary, ElementWise):
     """`y = a * b`."""
 
+    needs = ("b", "a")
+
     def forward(self, a: Any, b: Any) -> Array:
         self._keep(a, b)
         return a * b
@@ -103,6 +113,8 @@ class Multiply(_Binary, ElementWise):
 
 class Divide(_Binary, ElementWise):
     """`y = a / b`."""
+
+    needs = ("b", "ab")
 
     def forward(self, a: Any, b: Any) -> Array:
         self._keep(a, b)
@@ -120,6 +132,8 @@ class Reciprocal(Divide):
 
 class Remainder(_Binary, ElementWise):
     """`y = a - floor(a / b) b`, constant but for a and for the number of times that b goes into it."""
+
+    needs = ("", "ab")
 
     def forward(self, a: Any, b: Any) -> Array:
         self._keep(a, b)
@@ -189,6 +203,8 @@ class Minimum(_Choice):
 
 class Where(_Binary):
     """`y = a where condition else b`."""
+
+    needs = ("", "")
 
     def __init__(self, condition: Array) -> None:
         self.condition = condition

@@ -30,18 +30,24 @@ TABLE: dict[str, Rule] = {
     "ceil": Rule(lambda x: xp.ceil(x), lambda x, y: xp.zeros_like(x)),
     "cos": Rule(lambda x: xp.cos(x), lambda x, y: -xp.sin(x)),
     "cosh": Rule(lambda x: xp.cosh(x), lambda x, y: xp.sinh(x)),
+    "deg2rad": Rule(lambda x: x * (math.pi / 180), lambda x, y: xp.full_like(x, math.pi / 180)),
     "erf": Rule(lambda x: _erf(x), lambda x, y: 2 / math.sqrt(math.pi) * xp.exp(-x * x)),
+    "erfc": Rule(lambda x: 2 * normal_cdf(x * -math.sqrt(2)), lambda x, y: -2 / math.sqrt(math.pi) * xp.exp(-x * x)),
+    "exp2": Rule(lambda x: 2.0**x, lambda x, y: y * math.log(2)),
     "expm1": Rule(lambda x: xp.expm1(x), lambda x, y: y + 1),
     "floor": Rule(lambda x: xp.floor(x), lambda x, y: xp.zeros_like(x)),
     "frac": Rule(lambda x: x - xp.trunc(x), lambda x, y: xp.ones_like(x)),
     "log10": Rule(lambda x: xp.log10(x), lambda x, y: 1 / (x * math.log(10))),
     "log1p": Rule(lambda x: xp.log1p(x), lambda x, y: 1 / (x + 1)),
     "log2": Rule(lambda x: xp.log2(x), lambda x, y: 1 / (x * math.log(2))),
+    "logit": Rule(lambda x: xp.log(x / (1 - x)), lambda x, y: 1 / (x * (1 - x))),
+    "rad2deg": Rule(lambda x: x * (180 / math.pi), lambda x, y: xp.full_like(x, 180 / math.pi)),
     "reciprocal": Rule(lambda x: 1 / x, lambda x, y: -y * y),
     "round": Rule(lambda x: xp.rint(x), lambda x, y: xp.zeros_like(x)),  # halves to the even neighbour
     "rsqrt": Rule(lambda x: 1 / xp.sqrt(x), lambda x, y: -0.5 * y * y * y),
     "sign": Rule(lambda x: xp.sign(x), lambda x, y: xp.zeros_like(x)),
     "sin": Rule(lambda x: xp.sin(x), lambda x, y: xp.cos(x)),
+    "sinc": Rule(lambda x: _sinc(x), lambda x, y: _but_at_0(x, (xp.cos(math.pi * x) - y) / _not_0(x), 0)),
     "sinh": Rule(lambda x: xp.sinh(x), lambda x, y: xp.cosh(x)),
     "square": Rule(lambda x: x * x, lambda x, y: 2 * x),
     "tan": Rule(lambda x: xp.tan(x), lambda x, y: y * y + 1),
@@ -50,6 +56,18 @@ TABLE: dict[str, Rule] = {
 
 PRECISE = {"acos", "asin", "cosh", "expm1", "log10", "log1p", "log2", "reciprocal", "rsqrt", "sinh", "tan"}
 """Those that float16 is not good enough for: autocast has them computed in float32, as PyTorch's does."""
+
+
+def _not_0(x: Array) -> Array:
+    return xp.where(x == 0, xp.ones_like(x), x)
+
+
+def _but_at_0(x: Array, y: Array, value: float) -> Array:
+    return xp.where(x == 0, xp.full_like(x, value), y)
+
+
+def _sinc(x: Array) -> Array:
+    return _but_at_0(x, xp.sin(math.pi * x) / (math.pi * _not_0(x)), 1)
 
 
 def _erf(x: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Operations that move values and compute nothing: reshape, permute, expand, index, put, pad, concatenate, cast."""
+"""Operations that move values and compute nothing: reshape, permute, expand, index, put, pad, join, cast."""
 
 from __future__ import annotations
 
@@ -8,7 +8,20 @@ from gpunet.backend import Array, as_nchw, as_nhwc, sees_channels_last, xp
 from gpunet.ops.broadcast import unbroadcast
 from gpunet.ops.operation import Operation
 
-__all__ = ["Cast", "Concatenate", "Expand", "Index", "Nothing", "Pad", "Permute", "Put", "Reshape", "Same"]
+__all__ = [
+    "Cast",
+    "Concatenate",
+    "Diagonal",
+    "Expand",
+    "Index",
+    "Nothing",
+    "Pad",
+    "Permute",
+    "Put",
+    "Reshape",
+    "Same",
+    "Written",
+]
 
 
 class Same(Operation):
@@ -96,6 +109,30 @@ class Index(Operation):
         return any(isinstance(part, list | xp.ndarray) for part in parts)
 
 
+class Diagonal(Operation):
+    """`y[..., i] = x[..., row + i, column + i]` for so many i, as a view; `start` is (row, column)."""
+
+    views = True
+
+    def __init__(self, start: tuple[int, int], count: int) -> None:
+        self.start, self.count = start, count
+
+    def forward(self, x: Array) -> Array:
+        self.shape = x.shape
+        return self._of(x)
+
+    def backward(self, grad: Array) -> tuple[Array]:
+        whole = xp.zeros_like(grad, shape=self.shape)
+        self._of(whole)[...] = grad
+        return (whole,)
+
+    def _of(self, x: Array) -> Array:
+        row, column = self.start
+        inside = x[..., row : row + self.count, column : column + self.count]
+        strides = (*x.strides[:-2], x.strides[-2] + x.strides[-1])
+        return xp.lib.stride_tricks.as_strided(inside, (*x.shape[:-2], self.count), strides)
+
+
 class Put(Operation):
     """`y = x` but for `y[key] = values` (or one number), or `y[key] += values`, as often as the key says."""
 
@@ -118,7 +155,41 @@ class Put(Operation):
         if not self.add:
             kept = grad.copy(order="K")
             kept[self.key] = 0
-        return kept, unbroadcast(grad[self.key], self.shape) if self.needs_grad[1] else None
+        if not self.needs_grad[1]:
+            return kept, None
+        by_values = grad[self.key]
+        added = len(self.shape) - by_values.ndim  # NumPy lets values have more dimensions of size 1
+        return kept, unbroadcast(by_values.reshape((1,) * added + by_values.shape), self.shape)
+
+
+class Written(Operation):
+    """`y = x` but for what a row of views sees of it, which is `values`: where a view has been changed in place."""
+
+    mixed = "widest"
+
+    def __init__(self, views: list[Operation]) -> None:
+        self.views_of_it = views
+
+    def forward(self, x: Array, values: Array) -> Array:
+        y = x.copy()
+        self._seen(y)[...] = values
+        return y
+
+    def backward(self, grad: Array) -> tuple[Array | None, ...]:
+        seen = self._seen(grad)
+        if not self.needs_grad[0]:
+            return None, seen
+        inside = xp.ones_like(seen)
+        for view in reversed(self.views_of_it):
+            (inside,) = view.backward(inside)
+        kept = grad.copy(order="K")
+        kept[inside != 0] = 0
+        return kept, seen if self.needs_grad[1] else None
+
+    def _seen(self, whole: Array) -> Array:
+        for view in self.views_of_it:
+            whole = view.forward(whole)
+        return whole
 
 
 class Pad(Operation):

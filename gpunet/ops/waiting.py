@@ -236,8 +236,10 @@ def is_handed_out(array: Array) -> bool:
 def memory_of(array: Array) -> Array:
     """The array that a view, or a view of a view, is a view of: it owns the memory."""
     base = getattr(array, "base", None)
-    while base is not None and isinstance(base, (np.ndarray, type(array))):
-        array, base = base, base.base
+    while base is not None:
+        if isinstance(base, (np.ndarray, type(array))):
+            array = base
+        base = getattr(base, "base", None)  # NumPy's as_strided has something of its own in between
     return array
 
 

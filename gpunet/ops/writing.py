@@ -15,7 +15,7 @@ from gpunet.backend import Array, active_backend, xp
 from gpunet.errors import ArgumentError
 from gpunet.ops.waiting import Waiting, computed, is_waiting, memory_of, settle
 
-__all__ = ["about_to_write", "changed_since", "check_writable", "now"]
+__all__ = ["about_to_write", "changed_since", "check_writable", "keep_copies", "now"]
 
 _clock = itertools.count()
 _written: dict[int, tuple[ref[Any], int]] = {}  # by its id the memory, as long as there is any, and when it was written
@@ -71,6 +71,14 @@ def changed_since(time: int, operation: object) -> bool:
     if _latest < time:  # as in ordinary training, where weights are changed after the walk back
         return False
     return any(_time_of(array) > time for array in _arrays(vars(operation).values()))
+
+
+def keep_copies(operation: object, array: Array) -> None:
+    """Give an operation, whose result is going to be written over this array, copies of what it has kept of it."""
+    memory = memory_of(array)
+    for name, kept in vars(operation).items():
+        if isinstance(kept, xp.ndarray) and memory_of(kept) is memory:
+            setattr(operation, name, kept.copy(order="K"))
 
 
 def _time_of(array: Array) -> int:
