@@ -222,7 +222,7 @@ class Tensor:
 
     def __len__(self) -> int:
         if not self.shape:
-            raise ShapeError("len() expects a Tensor with at least one dimension, got a single number")
+            raise DTypeError("len() expects a Tensor with at least one dimension, got a single number")
         return self.shape[0]
 
     def __repr__(self) -> str:
@@ -598,14 +598,44 @@ class Tensor:
             GradientError: if the Tensor requires grad: NumPy's result would have no history. `numpy` goes on without.
             BackendError: if the values lie on a GPU; `numpy` copies them.
         """
-        if self.requires_grad:
-            raise GradientError(
-                "NumPy cannot compute with a Tensor that requires grad, since the result would have no history; "
-                "use t.detach(), or t.numpy()"
-            )
+        self._check_given_out("NumPy")
         if not isinstance(self.array, np.ndarray):
             raise BackendError(f"NumPy was given a Tensor of {backend_of(self.array)}; t.numpy() copies its values")
         return np.array(self.data, dtype=dtype, copy=copy)
+
+    def _check_given_out(self, to: str) -> None:
+        if self.requires_grad:
+            raise GradientError(
+                f"{to} cannot compute with a Tensor that requires grad, since the result would have no history; "
+                "use t.detach(), or t.numpy()"
+            )
+
+    def __dlpack__(self, **how: Any) -> Any:
+        """For other libraries, `torch.from_dlpack(t)`: they share the memory, on a GPU, too.
+
+        Raises:
+            GradientError: if the Tensor requires grad: what they compute would have no history.
+            BackendError: if its array is one of the emulated backend, which stands for memory that nobody can share.
+        """
+        self._check_given_out("another library")
+        if not hasattr(self.array, "__dlpack__"):
+            raise BackendError(
+                f"a Tensor of {backend_of(self.array)} shares its memory with nobody; t.numpy() copies it"
+            )
+        return self.data.__dlpack__(**how)
+
+    def __dlpack_device__(self) -> Any:
+        if not hasattr(self.array, "__dlpack_device__"):
+            raise BackendError(
+                f"a Tensor of {backend_of(self.array)} shares its memory with nobody; t.numpy() copies it"
+            )
+        return self.array.__dlpack_device__()
+
+    @property
+    def __cuda_array_interface__(self) -> Any:
+        """For libraries that compute on a GPU, such as Numba: there alone a Tensor has it."""
+        self._check_given_out("another library")
+        return self.data.__cuda_array_interface__
 
     # ------------------------------------------------------------------ arithmetic
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from gpunet.arguments import DType, check_fits, flag, number_type, sizes_of
-from gpunet.backend import asarray, host_generator, xp
+from gpunet.backend import active_backend, asarray, host_generator, is_real, xp
 from gpunet.device import check_device
-from gpunet.errors import ArgumentError, DTypeError, ShapeError
+from gpunet.errors import ArgumentError, BackendError, DTypeError, ShapeError
 from gpunet.functional.checks import check_tensor, number, whole_number
 from gpunet.tensor import Tensor, as_tensor, operand, own, tensor
 
@@ -21,6 +21,7 @@ __all__ = [
     "empty",
     "empty_like",
     "eye",
+    "from_dlpack",
     "from_numpy",
     "full",
     "full_like",
@@ -127,6 +128,28 @@ def full_like(
     wanted = input.dtype if dtype is None else number_type(dtype)
     check_fits(value, wanted)
     return own(xp.full_like(input.array, value, dtype=wanted), flag(requires_grad, "requires_grad"))
+
+
+def from_dlpack(ext_tensor: Any) -> Tensor:
+    """A Tensor on the memory of another library's array, of NumPy, CuPy, PyTorch, JAX: nothing is copied.
+
+    Raises:
+        DTypeError: if it is no such array, or its numbers are not real ones of at most 64 bits.
+        BackendError: if its memory is not on the device of the active backend; `gpunet.tensor` copies what it can.
+    """
+    if isinstance(ext_tensor, Tensor):
+        return as_tensor(ext_tensor.data)
+    if not hasattr(ext_tensor, "__dlpack__"):
+        raise DTypeError(f"from_dlpack expects an array of another library, got {type(ext_tensor).__name__}")
+    if active_backend() == "emulated":
+        raise BackendError("from_dlpack: the emulated backend shares its memory with nobody; gpunet.tensor copies")
+    try:
+        array = xp.from_dlpack(ext_tensor)
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:
+        raise BackendError(f"from_dlpack: this {type(ext_tensor).__name__} cannot be shared: {error}") from error
+    if not is_real(array.dtype):
+        raise DTypeError(f"from_dlpack expects real numbers of at most 64 bits, got {array.dtype}")
+    return as_tensor(array)
 
 
 def from_numpy(ndarray: Any) -> Tensor:
