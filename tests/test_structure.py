@@ -49,6 +49,7 @@ ORDER = [
     "weights",
     "train",
     "classifier",
+    "sklearn",
     "visualize",
     "report",
     "explain",
@@ -169,6 +170,7 @@ ALLOWED = {
     "matplotlib": {"visualize", "gradients"},
     "tqdm": {"train", "bench", "visualize", "gradients"},
     "torch": {"bench"},
+    "sklearn": {"sklearn"},
 }
 
 
