@@ -18,7 +18,8 @@ from gpunet.functional.checks import (
     takes_one_image,
     whole_number,
 )
-from gpunet.ops.conv import Conv2d, ConvTranspose2d
+from gpunet.ops.conv import Conv2d
+from gpunet.ops.conv_transpose import ConvTranspose2d
 from gpunet.ops.linear import Linear
 from gpunet.ops.shaping import Nothing
 from gpunet.ops.window import Pair, Window

@@ -8,8 +8,6 @@
 Rows take kh*kw times the memory of the images, so this is done for a few images at a time. With G groups of channels
 all of it has a leading axis G. A 1x1 window needs no copy: its rows are the pixels.
 
-Transposed convolution is the same with forward and backward exchanged.
-
 Chellapilla et al., "High performance convolutional neural networks for document processing", 2006.
 """
 
@@ -29,7 +27,6 @@ from gpunet.ops.window import Window
 
 __all__ = [
     "Conv2d",
-    "ConvTranspose2d",
     "col2im",
     "convolve",
     "convolve_back_filters",
@@ -188,37 +185,6 @@ class Conv2d(Operation):
             dx = as_nchw(convolve_back_input(grad, self.weight, self.window, self.groups, self.x.shape))
         if needs_weight:
             dweight = convolve_back_filters(self.x, grad, self.window, self.groups)
-        if needs_bias:
-            dbias = sum_rows(grad.reshape(-1, grad.shape[3])).astype(grad.dtype)
-        return (dx, dweight, dbias)[: len(self.needs_grad)]
-
-
-class ConvTranspose2d(Operation):
-    """The adjoint of a convolution: y is to x what the gradient by its input is to the gradient by its output.
-
-    Inputs: x (N, C, H, W), weight (C, O/G, kh, kw), bias (O,). The window is that of the convolution from y to x.
-    """
-
-    autocast, mixed, sums = "half", "refused", True
-    function, names = "conv_transpose2d", ("input", "weight", "bias")
-
-    def __init__(self, window: Window, groups: int, size: tuple[int, int]) -> None:
-        self.window, self.groups, self.size = window, groups, size
-
-    def forward(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
-        self.x, self.weight = x, weight = to_nhwc(x), weight  # (N, H, W, C), (C, O/G, kh, kw)
-        shape = (len(x), *self.size, weight.shape[1] * self.groups)
-        y = convolve_back_input(x, weight, self.window, self.groups, shape)  # (N, Ho, Wo, O)
-        return as_nchw(y if bias is None else y + bias)
-
-    def backward(self, grad: Array) -> tuple[Array | None, ...]:
-        grad = to_nhwc(grad)  # (N, Ho, Wo, O)
-        needs_x, needs_weight, needs_bias = (*self.needs_grad, False)[:3]
-        dx = dweight = dbias = None
-        if needs_x:
-            dx = as_nchw(convolve(grad, self.weight, None, self.window, self.groups))
-        if needs_weight:
-            dweight = convolve_back_filters(grad, self.x, self.window, self.groups)
         if needs_bias:
             dbias = sum_rows(grad.reshape(-1, grad.shape[3])).astype(grad.dtype)
         return (dx, dweight, dbias)[: len(self.needs_grad)]
