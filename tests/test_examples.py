@@ -16,6 +16,8 @@ from gpunet import nn
 from gpunet.backend import use_backend
 from gpunet.data import Shapes, find_dataset
 from gpunet.gradients import Experiment
+from gpunet.models import resnet18
+from gpunet.weights import save_weights
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -97,7 +99,7 @@ def test_heat_is_weighed_by_the_figures(monkeypatch):
     assert module.heat_on_figures(nn.Sequential(), shapes) == pytest.approx(1 / exact.mean(), rel=0.1)
 
 
-NAMES = {"digits_cnn", "digits_resnet", "vanishing_gradient", "what_a_cnn_sees"}
+NAMES = {"digits_cnn", "digits_resnet", "vanishing_gradient", "what_a_cnn_sees", "finetune_resnet18"}
 
 
 def test_every_example_is_tested_here():
@@ -105,6 +107,25 @@ def test_every_example_is_tested_here():
 
 
 README = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_what_was_learned_before_helps():
+    assert load("finetune_resnet18").main(SimpleNamespace(weights=None, images=None, epochs=3)) == 0
+
+
+def test_pictures_and_weights_of_ones_own(tmp_path, capsys):
+    image = pytest.importorskip("PIL.Image")
+    rng = np.random.default_rng(0)
+    for name in ("rose", "tulip"):
+        (tmp_path / "flowers" / name).mkdir(parents=True)
+        for number in range(16):
+            pixels = rng.integers(0, 256, (40, 30, 3), dtype=np.uint8)
+            image.fromarray(pixels).save(tmp_path / "flowers" / name / f"{number}.png")
+    save_weights(tmp_path / "x.pth", resnet18(num_classes=7))
+    given = SimpleNamespace(weights=tmp_path / "x.pth", images=tmp_path / "flowers", epochs=1)
+    assert load("finetune_resnet18").main(given) == 0
+    assert "new: fc.weight, fc.bias" in capsys.readouterr().out
 
 
 def test_the_readme_of_the_examples_names_each_and_nothing_else():
