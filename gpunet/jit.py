@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeVar
 
 __all__ = ["Final", "compile", "ignore", "is_scripting", "is_tracing", "unused"]
 
 _T = TypeVar("_T", bound=Callable[..., Any])
-
-Final: TypeAlias = Any
-"""Marks attributes that a compiler may take for constants."""
 
 
 def compile(model: Any = None, **settings: Any) -> Any:

@@ -12,6 +12,7 @@ NEEDS = [  # what a test needs, how the reason for a skip names it, and how to g
     ("g++", r"g\+\+|compiler|CPU kernels|emulator", "apt install g++, then pip install again"),
     ("PyTorch", r"import 'torch", "pip install torch"),
     ("torchvision", "torchvision", "pip install -e '.[torchvision]'"),
+    ("timm", "timm", "pip install -e '.[timm]'"),
     ("packages", r"import '|pooch|not installed", "pip install -e '.[test,full]'"),
     ("Chromium", "Chromium", "apt install chromium"),
     ("Node.js", r"Node\.js", "apt install nodejs"),

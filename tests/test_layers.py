@@ -380,12 +380,32 @@ def test_batch_norm_reset_forgets_everything(rng):
 
 
 @pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("Conv2d", {}),
+        ("Conv2d", {"stride": 2, "padding": 1, "dilation": (1, 2)}),
+        ("Conv2d", {"stride": (2, 1), "padding": (0, 1), "padding_mode": "reflect"}),
+        ("Conv2d", {"padding": "same"}),
+        ("Conv1d", {"stride": 2, "padding": 1, "dilation": 3}),
+        ("Conv1d", {"padding": "valid"}),
+        ("ConvTranspose2d", {"stride": 2, "padding": (1, 0), "output_padding": 1}),
+        ("ConvTranspose1d", {"stride": 2, "padding": 1, "output_padding": 1, "dilation": 2}),
+    ],
+)
+def test_the_settings_of_a_convolution_are_those_of_pytorch(kind, settings, torch):
+    ours, theirs = getattr(nn, kind)(3, 4, 3, **settings), getattr(torch.nn, kind)(3, 4, 3, **settings)
+    for name in ("kernel_size", "stride", "padding", "dilation", "groups", "padding_mode", "output_padding"):
+        if hasattr(ours, name):
+            assert getattr(ours, name) == getattr(theirs, name), name
+
+
+@pytest.mark.parametrize(
     ("layer", "printed"),
     [
         (lambda: nn.Conv2d(3, 8, 3), "Conv2d(3, 8, kernel_size=(3, 3))"),
         (
             lambda: nn.Conv2d(4, 8, (3, 1), stride=2, padding="valid", dilation=(1, 2), groups=2, bias=False),
-            "Conv2d(4, 8, kernel_size=(3, 1), stride=2, padding=valid, dilation=(1, 2), groups=2, bias=False)",
+            "Conv2d(4, 8, kernel_size=(3, 1), stride=(2, 2), padding=valid, dilation=(1, 2), groups=2, bias=False)",
         ),
         (lambda: nn.Linear(3, 2, bias=False), "Linear(in_features=3, out_features=2, bias=False)"),
         (

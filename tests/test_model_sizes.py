@@ -157,7 +157,7 @@ def test_large_networks_have_the_shapes_of_torchvision(name, shapes, of_the_pape
 
 def test_the_bottleneck_has_its_stride_on_the_3x3(of_the_paper):
     block = of_the_paper("resnet50").layer2[0]
-    assert (block.conv1.stride, block.conv2.stride, block.conv3.stride) == (1, 2, 1)
+    assert (block.conv1.stride, block.conv2.stride, block.conv3.stride) == ((1, 1), (2, 2), (1, 1))
 
 
 def test_filters_start_from_the_normal_distribution_of_he(of_the_paper):

@@ -114,8 +114,11 @@ def test_settings_that_a_network_does_not_have_are_refused():
     for name in ("resnet18", "vgg11", "densenet121", "convnext_tiny"):
         with pytest.raises(TypeError, match="unexpected keyword argument 'weights'"):
             MODELS[name](weights="DEFAULT")
-    for settings in ({"dropout": 2}, {"width_mult": "1"}):
-        with pytest.raises(ArgumentError):
+    for settings, message in (
+        ({"dropout": 2}, "p must lie within"),
+        ({"width_mult": "1"}, "width_mult must be a number"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
             mobilenet_v2(**settings)
 
 

@@ -160,11 +160,16 @@ def test_a_missing_attribute_is_named_with_its_class():
 
 def test_a_forgotten_super_init_is_named():
     class Forgetful(Module):
-        def __init__(self):
-            self.register = 1
+        def __init__(self, part):
+            self.classes = 10  # which is nothing that a Module keeps account of
+            self.part = part
+            super().__init__()
 
-    with pytest.raises(AttributeError, match=r"super\(\).__init__\(\) in Forgetful.__init__ before setting 'register'"):
-        Forgetful()
+    for part in (Parameter([1.0]), ReLU()):
+        with pytest.raises(AttributeError, match=r"super\(\).__init__\(\) in Forgetful.__init__ before setting 'part'"):
+            Forgetful(part)
+    early = Forgetful("a word")
+    assert (early.classes, early.part, early.training, list(early.children())) == (10, "a word", True, [])
 
     class Empty(Module):
         def __init__(self):

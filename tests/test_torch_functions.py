@@ -175,3 +175,13 @@ def test_what_is_a_view_there_is_one_here(name, numpy_backend):
         for one, other in zip(got, right, strict=True):
             if isinstance(other, torch.Tensor) and other.numel():
                 assert is_view(one, mine) == is_view(other, theirs), sample.summary()
+
+
+@pytest.mark.parametrize(("dtype", "rtol"), [("float32", 3e-6), ("float64", 3e-12)])
+def test_the_inverse_of_erf_out_to_its_tails(dtype, rtol, torch):
+    whole = np.linspace(-1, 1, 2001)
+    y = np.concatenate([whole, 1 - 10.0 ** -np.arange(2, 16), 10.0 ** -np.arange(2, 30), [-1.5, 2, np.nan, np.inf]])
+    y = y.astype(dtype)
+    found, expected = gpunet.erfinv(gpunet.tensor(y)).numpy(), torch.erfinv(torch.from_numpy(y)).numpy()
+    assert found.dtype == y.dtype
+    np.testing.assert_allclose(found, expected, rtol=rtol)

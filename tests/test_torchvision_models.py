@@ -1,25 +1,28 @@
 """torchvision's own model files, as they are written, with gpunet under the name of torch.
 
-The files are taken from the installed wheel and run: `import torch` gives them gpunet, `torch.nn` is `gpunet.nn`. Only
-what registers models and describes their weights is a stand-in; it has nothing to do with networks. Each network is
-compared with the same one of PyTorch, with the same random weights: names, logits and gradients. So are the networks of
-`gpunet.models` that torchvision has, too.
+The files are taken from the installed wheel and run. Each network is compared with the same one of PyTorch, with the
+same random weights: names, logits and gradients. So are the networks of `gpunet.models` that torchvision has, too.
 """
 
-import contextlib
 import functools
 import importlib
 import importlib.util
 import sys
-import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import gpunet
 from gpunet import models, tensor
 from gpunet.nn import init
+from tests.under_torch_s_name import (
+    Anything,
+    check_network,
+    importing,
+    modules_of_gpunet,
+    modules_of_pytorch,
+    stand_in,
+)
 
 torch = pytest.importorskip("torch")
 SPEC = importlib.util.find_spec("torchvision")  # where it is; whether its compiled part can be loaded is all the same
@@ -27,19 +30,6 @@ if SPEC is None:
     pytest.skip("torchvision is not installed: pip install 'gpunet[torchvision]'", allow_module_level=True)
 FILES = Path(SPEC.origin).parent
 pytestmark = pytest.mark.usefixtures("torch")  # on one thread
-UNDER_TORCH_S_NAME = ["nn", "nn.functional", "nn.init", "utils", "utils.checkpoint", "jit", "fx"]
-
-
-class Anything:
-    """Stands for descriptions of weights, presets of images, and whatever else a network does not consist of."""
-
-    def __init__(self, *args, **kwargs):
-        pass
-
-    def __getattr__(self, name):
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return self
 
 
 class NoWeights:
@@ -69,36 +59,6 @@ STAND_INS = {  # of torchvision's own modules: the names that the files import
     "torchvision.transforms._presets": {"ImageClassification": Anything, "InterpolationMode": Anything()},
     "torchvision.utils": {"_log_api_usage_once": lambda _: None, "_make_ntuple": as_tuple},
 }
-# Default arguments in ops/misc.py for what no classifier of images uses.
-NOT_USED = [(gpunet.nn, "Conv3d"), (gpunet.nn, "BatchNorm3d"), (gpunet.nn.functional, "interpolate")]
-
-
-def stand_in(name, names):
-    made = types.ModuleType(name)
-    vars(made).update(names, __path__=[])
-    return made
-
-
-def of_torch(names):
-    return [name for name in names if name.partition(".")[0] in ("torch", "torchvision")]
-
-
-@contextlib.contextmanager
-def importing(modules):
-    """Let the files find these modules, and nothing else of torch and torchvision."""
-    before = {name: sys.modules.pop(name) for name in of_torch(list(sys.modules))}
-    sys.modules.update(modules)
-    lacking = [(place, name) for place, name in NOT_USED if not hasattr(place, name)]
-    for place, name in lacking:
-        setattr(place, name, None)
-    try:
-        yield
-    finally:
-        for place, name in lacking:
-            delattr(place, name)
-        for name in of_torch(list(sys.modules)):
-            del sys.modules[name]
-        sys.modules.update(before)
 
 
 def run_file(name):
@@ -121,14 +81,12 @@ def run_model_file(name, under_torch_s_name):
 
 @functools.cache
 def of_gpunet(file):
-    under = {f"torch.{name}": importlib.import_module(f"gpunet.{name}") for name in UNDER_TORCH_S_NAME}
-    return run_model_file(file, {"torch": gpunet, **under})
+    return run_model_file(file, modules_of_gpunet())
 
 
 @functools.cache
 def of_pytorch(file):
-    importlib.import_module("torch.fx")
-    return run_model_file(file, {name: each for name, each in sys.modules.items() if name.split(".")[0] == "torch"})
+    return run_model_file(file, modules_of_pytorch())
 
 
 # The file, the model, the width of the images, and whether it is quick. The images are small, but not so small that
@@ -175,68 +133,24 @@ def outputs_of(output):
     return list(output) if isinstance(output, tuple) else [output]
 
 
-def without_chance(model):
-    """Dropout and stochastic depth draw other random numbers: here they drop nothing."""
-    for each in model.modules():
-        if type(each).__name__ in ("Dropout", "Dropout2d", "StochasticDepth"):
-            each.p = 0.0
-    return model
-
-
 @each_model
 def test_a_network_is_that_of_pytorch(file, name, width):
     settings = AUXILIARY.get(file, {})
     torch.manual_seed(0)
     theirs = getattr(of_pytorch(file), name)(**settings, num_classes=10)
-    check_network(getattr(of_gpunet(file), name)(**settings, num_classes=10), theirs, width)
-
-
-def check_network(ours, theirs, width):
-    """Compare networks with the same weights: logits and gradients, and the statistics of batch norm."""
-    without_chance(ours)
-    without_chance(theirs)
-    assert list(ours.state_dict()) == list(theirs.state_dict())
-    ours.load_state_dict(theirs.state_dict())
-    x = np.random.default_rng(0).standard_normal((4, 3, width, width)).astype(np.float32)
-    check_outputs(ours.eval()(tensor(x)), theirs.eval()(torch.from_numpy(x)))
-    # Where a hundred layers normalise a few images, float32 is noise in both; and so are gradients that nearly cancel.
-    mine = ours.train().double()(tensor(x).double())
-    right = theirs.train().double()(torch.from_numpy(x).double())
-    check_outputs(mine, right)
-    expected = gradients(theirs, right, torch.from_numpy)
-    largest = max(np.abs(each).max() for each in expected.values())
-    for path, gradient in gradients(ours, mine, tensor).items():
-        atol = 1e-3 * np.abs(expected[path]).max() + 1e-9 * largest
-        np.testing.assert_allclose(gradient, expected[path], rtol=0, atol=atol, err_msg=path)
-    for path, statistic in ours.named_buffers():
-        expected = theirs.get_buffer(path).numpy()
-        np.testing.assert_allclose(statistic.numpy(), expected, rtol=1e-4, atol=1e-4, err_msg=path)
-
-
-def check_outputs(mine, right):
-    for one, other in zip(outputs_of(mine), outputs_of(right), strict=True):
-        other = other.detach().numpy()
-        np.testing.assert_allclose(one.detach().numpy(), other, rtol=0, atol=1e-4 * max(1, np.abs(other).max()))
-
-
-def gradients(model, output, tensor):
-    """Of a random sum of all outputs, by the parameters."""
-    outputs = outputs_of(output)
-    weights = [np.random.default_rng(i).standard_normal(tuple(each.shape)) for i, each in enumerate(outputs)]
-    sum((each * tensor(weight)).sum() for each, weight in zip(outputs, weights, strict=True)).backward()
-    return {path: parameter.grad.numpy() for path, parameter in model.named_parameters()}
+    check_network(getattr(of_gpunet(file), name)(**settings, num_classes=10), theirs, torch, width)
 
 
 # ------------------------------------------------------------------------------------------------------ gpunet.models
 
-FAMILIES = {"alexnet": "alexnet", "vgg": "vgg", "densenet": "densenet", "mobilenet_v2": "mobilenetv2"}
-FAMILIES |= {"convnext": "convnext", "": "resnet"}
+FILE_OF = {"alexnet": "alexnet", "vgg": "vgg", "densenet": "densenet", "mobilenet_v2": "mobilenetv2"}
+FILE_OF |= {"convnext": "convnext", "": "resnet"}
 QUICK = ("resnet18", "resnext50_32x4d", "densenet121", "mobilenet_v2")
 LEFT_OUT = ("vgg13", "vgg13_bn", "vgg16", "vgg19", "vgg19_bn", "convnext_large")  # the same again, in gigabytes
 
 
 def theirs_for(name, **settings):
-    file = next(file for family, file in FAMILIES.items() if name.startswith(family))
+    file = next(file for family, file in FILE_OF.items() if name.startswith(family))
     return getattr(of_pytorch(file), name)(**settings)
 
 
@@ -259,7 +173,7 @@ def test_our_networks_have_the_names_and_shapes_of_torchvision(name, undrawn):
 )
 def test_our_networks_compute_what_those_of_torchvision_compute(name, undrawn):
     torch.manual_seed(0)
-    check_network(models.create_model(name, 10, 3), theirs_for(name, num_classes=10), 64)
+    check_network(models.create_model(name, 10, 3), theirs_for(name, num_classes=10), torch, 64)
 
 
 @pytest.mark.parametrize(

@@ -86,8 +86,10 @@ def checked_number(value: Any, name: str, owner: str, expected: str, accept: Cal
 
 def pair(value: IntPair, name: str, layer: str, minimum: int) -> Pair:
     """The value as (for rows, for columns)."""
-    if type(value) is int and value >= minimum:  # the usual case
+    if type(value) is int and value >= minimum:  # the usual cases
         return value, value
+    if type(value) is tuple and [type(each) for each in value] == [int, int] and min(value) >= minimum:
+        return value
     values = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else (value, value)
     values = values * 2 if len(values) == 1 else values
     if len(values) != 2:

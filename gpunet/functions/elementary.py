@@ -42,6 +42,7 @@ __all__ = [
     "divide",
     "erf",
     "erfc",
+    "erfinv",
     "exp2",
     "expm1",
     "fix",
@@ -115,6 +116,7 @@ deg2rad = _elementary("deg2rad", "An angle in degrees as one in radians")
 erf = _elementary("erf", "The error function, `2 / sqrt(pi) * integral from 0 to x of e^(-t^2) dt`")
 erfc = _elementary("erfc", "`1 - erf(x)`, accurate where that is small, too")
 exp2 = _elementary("exp2", "`2^x`")
+erfinv = _elementary("erfinv", "What `erf` makes this number of: -inf at -1, inf at 1, and NaN beyond")
 expm1 = _elementary("expm1", "`e^x - 1`, accurate near 0, too")
 floor = _elementary("floor", "The largest whole number that is not above it")
 frac = _elementary("frac", "What stands behind the point")

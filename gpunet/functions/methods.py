@@ -101,7 +101,7 @@ _NO_METHODS = {
     "Sorted",
 }
 _IN_PLACE = [
-    *("abs", "ceil", "cos", "erf", "exp", "expm1", "floor", "frac", "log", "log10", "log1p", "log2", "neg"),
+    *("abs", "ceil", "cos", "erf", "erfinv", "exp", "expm1", "floor", "frac", "log", "log10", "log1p", "log2", "neg"),
     *("reciprocal", "relu", "round", "rsqrt", "sigmoid", "sign", "sin", "sqrt", "square", "tan", "tanh", "trunc"),
     *(
         "add",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gpunet.functional.checks import number
 from gpunet.functions import full
 from gpunet.models.initial import zero_biases
 from gpunet.nn import (
@@ -64,7 +65,7 @@ class _Block(Module):
             Linear(4 * channels, channels),
             _Permute(0, 3, 1, 2),  # (N, channels, H, W)
         )
-        self.layer_scale = Parameter(full((channels, 1, 1), float(layer_scale)))
+        self.layer_scale = Parameter(full((channels, 1, 1), number(layer_scale, "layer_scale", "ConvNeXt")))
         self.stochastic_depth = StochasticDepth(stochastic_depth_prob, "row")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -102,16 +103,15 @@ class ConvNeXt(Module):
         super().__init__()
         stem = Sequential(Conv2d(in_channels, channels[0], 4, stride=4), _LayerNorm2d(channels[0], eps=1e-6))
         features: list[Module] = [stem]  # (N, channels[0], H/4, W/4)
-        done, last = 0, max(1, sum(layers) - 1)
+        depth = sum(layers)
+        rates = [stochastic_depth_prob * block / max(1, depth - 1) for block in range(depth)]
         for stage, (blocks, width) in enumerate(zip(layers, channels, strict=True)):
             if stage > 0:
                 narrow = channels[stage - 1]
                 features.append(  # (N, width, H/8, W/8), and so on down to (N, channels[3], H/32, W/32)
                     Sequential(_LayerNorm2d(narrow, eps=1e-6), Conv2d(narrow, width, 2, stride=2))
                 )
-            rates = [stochastic_depth_prob * number / last for number in range(done, done + blocks)]
-            features.append(Sequential(*(_Block(width, layer_scale, rate) for rate in rates)))
-            done += blocks
+            features.append(Sequential(*(_Block(width, layer_scale, rates.pop(0)) for _ in range(blocks))))
         self.features = Sequential(*features)
         self.avgpool = AdaptiveAvgPool2d(1)
         width = channels[-1]

@@ -127,7 +127,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     Reference:
         Saxe et al., "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks", 2013.
     """
-    _fans(tensor)
+    _calculate_fan_in_and_fan_out(tensor)
     rows = tensor.shape[0]
     columns = tensor.numel() // max(1, rows)
     drawn = host_generator().standard_normal((max(rows, columns), min(rows, columns)))
@@ -211,7 +211,7 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     Reference:
         Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
     """
-    fan_in, fan_out = _fans(tensor)
+    fan_in, fan_out = _calculate_fan_in_and_fan_out(tensor)
     bound = gain * math.sqrt(6 / (fan_in + fan_out))
     return uniform_(tensor, -bound, bound)
 
@@ -228,7 +228,7 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     Reference:
         Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
     """
-    fan_in, fan_out = _fans(tensor)
+    fan_in, fan_out = _calculate_fan_in_and_fan_out(tensor)
     return normal_(tensor, 0.0, gain * math.sqrt(2 / (fan_in + fan_out)))
 
 
@@ -314,7 +314,7 @@ def _fill(tensor: Tensor, values: Any) -> Tensor:
     return tensor
 
 
-def _fans(tensor: Tensor) -> tuple[int, int]:
+def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
     """How many inputs each output sees, and how many outputs each input reaches."""
     tensor = _to_fill(tensor, "init")
     if tensor.ndim < 2:
@@ -326,5 +326,5 @@ def _fans(tensor: Tensor) -> tuple[int, int]:
 def _fan(tensor: Tensor, mode: str) -> int:
     if mode not in ("fan_in", "fan_out"):
         raise ArgumentError(f"init: mode must be 'fan_in' or 'fan_out', got {mode!r}")
-    fan_in, fan_out = _fans(tensor)
+    fan_in, fan_out = _calculate_fan_in_and_fan_out(tensor)
     return fan_in if mode == "fan_in" else fan_out

@@ -73,7 +73,7 @@ class _Convolution(_Weighted):
         """The settings that are not the defaults."""
         defaults = {"stride": 1, "padding": 0, "output_padding": 0, "dilation": 1, "groups": 1, "padding_mode": "zeros"}
         settings = [(name, getattr(self, name, usual), usual) for name, usual in defaults.items()]
-        changed = [f"{name}={value}" for name, value, usual in settings if value != usual]
+        changed = [f"{name}={value}" for name, value, usual in settings if value not in (usual, (usual,) * self._dims)]
         no_bias = [] if self.bias is not None else ["bias=False"]
         sizes = [str(self.in_channels), str(self.out_channels), f"kernel_size={self.kernel_size}"]
         return ", ".join(sizes + changed + no_bias)
@@ -82,7 +82,8 @@ class _Convolution(_Weighted):
 class _PaddedConvolution(_Convolution):
     def _take_padding(self, padding: Any, padding_mode: str, window: Window) -> None:
         check_choice(padding_mode, ("zeros", "reflect", "replicate", "circular"), "padding_mode", type(self).__name__)
-        self.padding, self.padding_mode = padding, padding_mode
+        numbers = tuple(before for before, _ in window.padding[2 - self._dims :])
+        self.padding, self.padding_mode = padding if isinstance(padding, str) else numbers, padding_mode
         self._around = [width for sides in reversed(window.padding[2 - self._dims :]) for width in sides]
 
     def _padded(self, input: Tensor) -> tuple[Tensor, Any]:
@@ -130,9 +131,10 @@ class Conv2d(_PaddedConvolution):
         dtype: DType = None,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, groups, bias, device, dtype)
-        self.stride, self.dilation = stride, dilation
         rows, columns = self.kernel_size
-        self._take_padding(padding, padding_mode, conv_window((rows, columns), stride, padding, dilation))
+        window = conv_window((rows, columns), stride, padding, dilation)
+        self.stride, self.dilation = window.stride, window.dilation
+        self._take_padding(padding, padding_mode, window)
 
     def forward(self, input: Tensor) -> Tensor:
         """Convolve the images with the filters."""
@@ -175,9 +177,10 @@ class Conv1d(_PaddedConvolution):
         dtype: DType = None,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, groups, bias, device, dtype)
-        self.stride, self.dilation = single(stride, "stride", "Conv1d", 1), single(dilation, "dilation", "Conv1d", 1)
+        along = single(stride, "stride", "Conv1d", 1), single(dilation, "dilation", "Conv1d", 1)
         columns = padding if isinstance(padding, str) else (0, single(padding, "padding", "Conv1d", 0))
-        window = conv_window((1, self.kernel_size[0]), (1, self.stride), columns, (1, self.dilation))
+        window = conv_window((1, self.kernel_size[0]), (1, along[0]), columns, (1, along[1]))
+        self.stride, self.dilation = window.stride[1:], window.dilation[1:]
         self._take_padding(padding, padding_mode, window)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -223,10 +226,10 @@ class ConvTranspose2d(_Convolution):
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, groups, bias, device, dtype, transposed=True)
         check_choice(padding_mode, ("zeros",), "padding_mode", "ConvTranspose2d")
-        self.stride, self.padding, self.output_padding = stride, padding, output_padding
-        self.dilation = dilation
         rows, columns = self.kernel_size  # what makes no sense is said here rather than at the first call
         transposed_window((rows, columns), stride, padding, output_padding, dilation, (1, 1))
+        self.stride, self.dilation = (pair(each, "", "", 1) for each in (stride, dilation))
+        self.padding, self.output_padding = (pair(each, "", "", 0) for each in (padding, output_padding))
 
     def forward(self, input: Tensor) -> Tensor:
         """Lay the filters into the output."""
@@ -272,7 +275,7 @@ class ConvTranspose1d(_Convolution):
         check_choice(padding_mode, ("zeros",), "padding_mode", "ConvTranspose1d")
         row = transposed_row(stride, padding, output_padding, dilation)
         transposed_window((1, self.kernel_size[0]), *row, (1, 1))  # what makes no sense is said here
-        self.stride, self.padding, self.output_padding, self.dilation = (along for _, along in row)
+        self.stride, self.padding, self.output_padding, self.dilation = ((along,) for _, along in row)
 
     def forward(self, input: Tensor) -> Tensor:
         """Lay the filters into the output."""

@@ -206,6 +206,9 @@ class Module:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if "_parameters" not in self.__dict__:
+            if not isinstance(value, Parameter | Module):  # which may come before, as in PyTorch
+                object.__setattr__(self, name, value)
+                return
             raise AttributeError(f"call super().__init__() in {type(self).__name__}.__init__ before setting {name!r}")
         stores: tuple[dict[str, Any], ...] = (self._parameters, self._buffers, self._modules)
         if isinstance(value, Parameter):

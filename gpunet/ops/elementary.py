@@ -34,6 +34,7 @@ TABLE: dict[str, Rule] = {
     "erf": Rule(lambda x: _erf(x), lambda x, y: 2 / math.sqrt(math.pi) * xp.exp(-x * x)),
     "erfc": Rule(lambda x: 2 * normal_cdf(x * -math.sqrt(2)), lambda x, y: -2 / math.sqrt(math.pi) * xp.exp(-x * x)),
     "exp2": Rule(lambda x: 2.0**x, lambda x, y: y * math.log(2)),
+    "erfinv": Rule(lambda x: _erfinv(x), lambda x, y: math.sqrt(math.pi) / 2 * xp.exp(y * y)),
     "expm1": Rule(lambda x: xp.expm1(x), lambda x, y: y + 1),
     "floor": Rule(lambda x: xp.floor(x), lambda x, y: xp.zeros_like(x)),
     "frac": Rule(lambda x: x - xp.trunc(x), lambda x, y: xp.ones_like(x)),
@@ -54,7 +55,7 @@ TABLE: dict[str, Rule] = {
     "trunc": Rule(lambda x: xp.trunc(x), lambda x, y: xp.zeros_like(x)),
 }
 
-PRECISE = {"acos", "asin", "cosh", "expm1", "log10", "log1p", "log2", "reciprocal", "rsqrt", "sinh", "tan"}
+PRECISE = {"acos", "asin", "cosh", "erfinv", "expm1", "log10", "log1p", "log2", "reciprocal", "rsqrt", "sinh", "tan"}
 """Those that float16 is not good enough for: autocast has them computed in float32, as PyTorch's does."""
 
 
@@ -74,6 +75,18 @@ def _erf(x: Array) -> Array:
     """2 Phi(sqrt(2) x) - 1; near 0, where little would be left of it, the first terms of the series."""
     near = x * (2 / math.sqrt(math.pi)) * (1 - x * x / 3 + x**4 / 10 - x**6 / 42 + x**8 / 216 - x**10 / 1320)
     return xp.where(xp.abs(x) < 0.125, near, 2 * normal_cdf(x * math.sqrt(2)) - 1)
+
+
+def _erfinv(y: Array) -> Array:
+    """Winitzki's formula, right to 0.2 %, and then Newton's method on erf(x) = |y|, beyond 1/2 on 1 - erf(x)."""
+    size = xp.abs(y)
+    log = xp.log1p(size) + xp.log1p(-size)  # of 1 - y^2
+    half = 2 / (math.pi * 0.147) + log / 2
+    x = xp.sqrt(xp.sqrt(half * half - log / 0.147) - half)
+    for _ in range(3):
+        beyond = xp.where(size < 0.5, _erf(x) - size, 1 - size - 2 * normal_cdf(-x * math.sqrt(2)))
+        x = x - beyond * (math.sqrt(math.pi) / 2) * xp.exp(x * x)
+    return xp.where(size == 1, math.inf, x) * xp.sign(y)
 
 
 class Elementary(ElementWise):
