@@ -844,6 +844,8 @@ class Tensor:
         Args:
             unbiased: True is correction 1, False is correction 0.
         """
+        if isinstance(dim, bool):  # PyTorch's x.var(False)
+            dim, unbiased = None, dim
         if unbiased is not None:
             correction = int(flag(unbiased, "unbiased"))
         correction = 1 if correction is None else correction
@@ -1059,38 +1061,6 @@ class Tensor:
     def is_contiguous(self, memory_format: Any = None) -> bool:
         """True: see `contiguous`."""
         return True
-
-    def type(self, dtype: DType) -> Tensor:
-        """`to` another type of number."""
-        return self.to(number_type(dtype))
-
-    def type_as(self, other: Tensor) -> Tensor:
-        """The values as the type of number that another Tensor holds."""
-        return self.to(other.dtype)
-
-    def float(self) -> Tensor:
-        """The values as float32."""
-        return self.to(np.float32)
-
-    def double(self) -> Tensor:
-        """The values as float64."""
-        return self.to(np.float64)
-
-    def half(self) -> Tensor:
-        """The values as float16."""
-        return self.to(np.float16)
-
-    def long(self) -> Tensor:
-        """The values as int64, as labels are."""
-        return self.to(np.int64)
-
-    def int(self) -> Tensor:
-        """The values as int32."""
-        return self.to(np.int32)
-
-    def bool(self) -> Tensor:
-        """Whether the values are not 0."""
-        return self.to(np.bool_)
 
     if TYPE_CHECKING:  # functions of gpunet.functions that are methods, too
 

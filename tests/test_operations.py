@@ -29,6 +29,7 @@ from gpunet.ops import (
     linear,
     loss,
     matmul,
+    pairs,
     pooling,
     reduction,
     resample,
@@ -191,6 +192,14 @@ EXAMPLES = {
     "Put": [
         Example(lambda: shaping.Put((slice(None), asarray(np.array([2, 0]))), False), ((3, 4), (3, 2))),
         Example(lambda: shaping.Put(asarray(np.array([2, 0, 2])), True), ((3, 4), (3, 4))),
+    ],
+    "Pair": [
+        *(
+            Example(lambda name=name: pairs.Pair(name), ((3, 4), (4,)), low=0.4, high=0.9)
+            for name in pairs.PAIRS
+            if name != "copysign"
+        ),
+        Example(lambda: pairs.Pair("copysign"), ((3, 4), (3, 4)), low=0.4, high=0.9),
     ],
     "ReLU": [Example(activation.ReLU, ((3, 4),))],
     "Reciprocal": [Example(arithmetic.Reciprocal, (3.0, (3, 4)), low=0.5)],
@@ -439,7 +448,7 @@ RULES.update(
     )
 )
 RULES.update(dict.fromkeys(["Add", "Subtract", "Multiply", "Divide", "Maximum", "Minimum", "Where"], WIDER))
-RULES.update(dict.fromkeys(["Concatenate", "Put", "Remainder", "Written"], WIDER))
+RULES.update(dict.fromkeys(["Concatenate", "Put", "Remainder", "Pair", "Written"], WIDER))
 RULES.update(dict.fromkeys(["CumulativeSum", "Norm", "PreciseElementary", "Product"], PRECISE))
 REFUSES = {  # Tensors of different types outside of autocast: the function that is named, and its inputs
     "Conv2d": ("conv2d", "input", "weight"),

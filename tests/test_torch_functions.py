@@ -25,8 +25,11 @@ RANDOM = re.compile("rand|normal|bernoulli|multinomial|empty|dropout")  # only s
 DIFFERS = {  # functions, words of our error, and why
     (".*", "of a Tensor with 0 dimension"): "a single number has no dimension; only sums and the like take 0 for one",
     ("gather|scatter.*", "index must have"): "an index has as many dimensions as the input, even where it is empty",
-    ("unique", "slices along a dimension"): "values are compared, not slices along a dimension",
+    ("unique.*", "slices along a dimension"): "values are compared, not slices along a dimension",
     ("cat|hstack|vstack|concat.*", "cat: "): "an empty vector does not pass for a Tensor of any shape",
+    ("norm", "got 'nuc'"): "the nuclear norm needs singular values",
+    ("normal", "argument 'layout'"): "there is one layout",
+    ("scatter_reduce", "reduce must be one of"): "products of what comes to one place are left out",
     ("tensordot", "the sizes differ"): "sizes that differ are an error, also where one of them is 1",
 }
 MOST = 12  # samples of a function in the ordinary run; all of them are slow
@@ -38,7 +41,14 @@ def namesake(name):
     return place if isinstance(place, types.FunctionType) else None
 
 
-TABLE = {op.name: op for op in common.op_db if namesake(op.name) is not None and not op.variant_test_name}
+LEFT_OUT = {  # of PyTorch's table
+    "normal_in_place": "is a method",
+    "div_floor_rounding": "has no history here, where PyTorch has one whose gradients are 0",
+}
+TABLE = {
+    op.formatted_name: op for op in common.op_db if namesake(op.name) is not None and op.formatted_name not in LEFT_OUT
+}
+ROUGH = {"cov": {"rtol": 1e-4, "atol": 1e-4}}  # PyTorch divides by float32 numbers where there are weights
 OTHER_ORDER = {  # PyTorch's table calls these with the arguments in another order
     "einsum": lambda tensors, equation: gpunet.einsum(equation, tensors),
     "where": lambda input, condition, other: gpunet.where(condition, input, other),
@@ -118,6 +128,7 @@ def samples_of(op, dtype):
 
 def check(op, samples, tolerance):
     problems = []
+    tolerance = ROUGH.get(op.name, tolerance)
     for sample in samples:
         try:
             compare(op, sample, tolerance)
@@ -159,16 +170,19 @@ def test_what_is_a_view_there_is_one_here(name, numpy_backend):
 
     `ravel` and `view` copy where the order of memory asks for it, which is not the same in both.
     """
-    for sample in samples_of(TABLE[name], torch.float64)[:MOST]:
+    op = TABLE[name]
+    for sample in samples_of(op, torch.float64)[:MOST]:
         if not isinstance(sample.input, torch.Tensor) or sample.input.numel() < 2:
             continue
         with torch.no_grad(), gpunet.no_grad():
             theirs = sample.input.detach()
             mine = translated(theirs)
-            right = flat(TABLE[name].op(theirs, *sample.args, **sample.kwargs))
+            right = flat(op.op(theirs, *sample.args, **sample.kwargs))
             try:
                 got = flat(
-                    OTHER_ORDER.get(name, namesake(name))(mine, *translated(sample.args), **translated(sample.kwargs))
+                    OTHER_ORDER.get(op.name, namesake(op.name))(
+                        mine, *translated(sample.args), **translated(sample.kwargs)
+                    )
                 )
             except gpunet.errors.GpunetError:
                 continue  # on purpose, see above

@@ -3,7 +3,18 @@
 Those of layers, such as `conv2d`, are in `gpunet.functional`.
 """
 
-from gpunet.functions import comparison, creation, elementary, methods, pairs, products, reduction, selection, shaping
+from gpunet.functions import (
+    comparison,
+    creation,
+    elementary,
+    methods,
+    pairs,
+    products,
+    reduction,
+    selection,
+    shaping,
+    statistics,
+)
 from gpunet.functions.comparison import *  # noqa: F403
 from gpunet.functions.creation import *  # noqa: F403
 from gpunet.functions.elementary import *  # noqa: F403
@@ -13,6 +24,7 @@ from gpunet.functions.products import *  # noqa: F403
 from gpunet.functions.reduction import *  # noqa: F403
 from gpunet.functions.selection import *  # noqa: F403
 from gpunet.functions.shaping import *  # noqa: F403
+from gpunet.functions.statistics import *  # noqa: F403
 
 __all__ = []
 __all__ += comparison.__all__
@@ -24,3 +36,4 @@ __all__ += products.__all__
 __all__ += reduction.__all__
 __all__ += selection.__all__
 __all__ += shaping.__all__
+__all__ += statistics.__all__

@@ -13,21 +13,33 @@ from gpunet.tensor import Tensor, as_tensor, operand, own
 
 __all__ = [
     "allclose",
+    "bitwise_and",
+    "bitwise_not",
+    "bitwise_or",
+    "bitwise_xor",
     "eq",
     "equal",
     "ge",
+    "greater",
+    "greater_equal",
     "gt",
     "isclose",
     "isfinite",
     "isinf",
     "isnan",
+    "isneginf",
+    "isposinf",
     "le",
+    "less",
+    "less_equal",
     "logical_and",
     "logical_not",
     "logical_or",
     "logical_xor",
     "lt",
     "ne",
+    "not_equal",
+    "signbit",
 ]
 
 
@@ -95,6 +107,29 @@ def _logic(name: str, word: str, combine: Callable[[Any, Any], Any]) -> Callable
     )
 
 
+def _has_minus(x: Array) -> Array:
+    return xp.copysign(xp.ones_like(x), x) < 0 if x.dtype.kind == "f" else x < 0
+
+
+def _bits(name: str, sign: str, combine: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Tensor]:
+    def function(input: Any, other: Any) -> Tensor:
+        return combine(as_tensor(operand(input)), operand(other))
+
+    return _named(
+        function,
+        name,
+        f"""`input {sign} other`, bit by bit.
+
+    Shape:
+        the two broadcast.
+
+    Raises:
+        DTypeError: if they are not whole numbers or booleans.
+        ShapeError: if the shapes do not broadcast.
+    """,
+    )
+
+
 def _named(function: Any, name: str, doc: str) -> Any:
     function.__name__ = function.__qualname__ = name
     function.__doc__ = doc
@@ -108,12 +143,32 @@ le = _comparison("le", "<=")
 gt = _comparison("gt", ">")
 ge = _comparison("ge", ">=")
 isnan = _question("isnan", "it is NaN", lambda x: x != x)
+isneginf = _question("isneginf", "it is minus infinity", lambda x: x == -float("inf"))
+isposinf = _question("isposinf", "it is plus infinity", lambda x: x == float("inf"))
+signbit = _question("signbit", "it has a minus, as -0.0 has, too", lambda x: _has_minus(x))
 isinf = _question("isinf", "it is infinite", lambda x: abs(x) == float("inf"))
 isfinite = _question("isfinite", "it is neither infinite nor NaN", lambda x: abs(x) < float("inf"))
+greater, greater_equal, less, less_equal, not_equal = gt, ge, lt, le, ne
 logical_not = _question("logical_not", "it is 0", lambda x: x == 0)
+bitwise_and = _bits("bitwise_and", "&", operator.and_)
+bitwise_or = _bits("bitwise_or", "|", operator.or_)
+bitwise_xor = _bits("bitwise_xor", "^", operator.xor)
 logical_and = _logic("logical_and", "both", operator.and_)
 logical_or = _logic("logical_or", "one or both", operator.or_)
 logical_xor = _logic("logical_xor", "just one", operator.xor)
+
+
+def bitwise_not(input: Tensor) -> Tensor:
+    """`~input`, bit by bit.
+
+    Shape:
+        any; the output has the same.
+
+    Raises:
+        DTypeError: if the input is not a Tensor of whole numbers or booleans.
+    """
+    check_tensor(input, "bitwise_not")
+    return ~input
 
 
 def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:

@@ -13,7 +13,19 @@ from typing import Any, TypeVar
 
 from gpunet import functional as F
 from gpunet.functional.checks import check_tensor
-from gpunet.functions import comparison, creation, elementary, in_place, pairs, products, reduction, selection, shaping
+from gpunet.functions import (
+    comparison,
+    conversion,
+    creation,
+    elementary,
+    in_place,
+    pairs,
+    products,
+    reduction,
+    selection,
+    shaping,
+    statistics,
+)
 from gpunet.tensor import Tensor
 
 __all__ = [
@@ -88,6 +100,21 @@ unsqueeze = _function(Tensor.unsqueeze)
 var = _function(Tensor.var)
 
 _NO_METHODS = {
+    "Bounds",
+    "atleast_1d",
+    "atleast_2d",
+    "atleast_3d",
+    "block_diag",
+    "broadcast_shapes",
+    "bucketize",
+    "cartesian_prod",
+    "cdist",
+    "column_stack",
+    "combinations",
+    "dstack",
+    "searchsorted",
+    "tril_indices",
+    "triu_indices",
     "broadcast_tensors",
     "concat",
     "concatenate",
@@ -100,6 +127,7 @@ _NO_METHODS = {
     "vstack",
     "Sorted",
 }
+_OF_LAYERS = (F.relu, F.sigmoid, F.tanh, F.softmax, F.log_softmax, F.maximum, F.minimum, F.prelu)
 _IN_PLACE = [
     *("abs", "ceil", "cos", "erf", "erfinv", "exp", "expm1", "floor", "frac", "log", "log10", "log1p", "log2", "neg"),
     *("reciprocal", "relu", "round", "rsqrt", "sigmoid", "sign", "sin", "sqrt", "square", "tan", "tanh", "trunc"),
@@ -121,6 +149,10 @@ _IN_PLACE = [
         "subtract",
     ),
     *("eq", "ge", "gt", "le", "lt", "ne", "logical_and", "logical_not", "logical_or", "tril", "triu", "cumsum"),
+    *("absolute", "acos", "acosh", "asin", "asinh", "atan", "atanh", "clamp_max", "clamp_min", "cosh", "deg2rad"),
+    *("erfc", "exp2", "fmod", "hypot", "index_put", "logical_xor", "logit", "masked_scatter", "nan_to_num", "rad2deg"),
+    *("scatter_reduce", "sgn", "sinc", "sinh", "cumprod", "baddbmm", "xlogy", "negative", "divide", "true_divide"),
+    *("bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "greater", "greater_equal", "less", "less_equal"),
     *("index_add", "index_copy", "index_fill", "masked_fill", "scatter", "scatter_add"),
 ]
 
@@ -146,17 +178,18 @@ def _in_place(name: str) -> Callable[..., Tensor]:
 
 
 def _give_methods() -> None:
-    for module in (comparison, elementary, pairs, products, reduction, selection, shaping):
+    for module in (comparison, elementary, pairs, products, reduction, selection, shaping, statistics):
         for name in module.__all__:
             if name not in _NO_METHODS:
                 setattr(Tensor, name, getattr(module, name))
-    for function in (F.relu, F.sigmoid, F.tanh, F.softmax, F.log_softmax, F.maximum, F.minimum, creation.bernoulli):
+    for function in (*_OF_LAYERS, creation.bernoulli, creation.multinomial):
         setattr(Tensor, function.__name__, function)
+    Tensor.unfold = shaping.windows  # type: ignore[attr-defined]
     for name in ("tensor", "full", "zeros", "ones", "empty"):
         setattr(Tensor, f"new_{name}", getattr(creation, f"new_{name}"))
     for name in ("uniform_", "normal_", "bernoulli_", "random_"):
         setattr(Tensor, name, getattr(creation, name))
-    for name, method in in_place.METHODS.items():
+    for name, method in {**in_place.METHODS, **conversion.METHODS}.items():
         setattr(Tensor, name, method)
     for name in _IN_PLACE:
         setattr(Tensor, f"{name}_", _in_place(name))

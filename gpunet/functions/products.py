@@ -7,12 +7,34 @@ import string
 from collections import Counter
 from typing import Any
 
+from gpunet.arguments import axis_of
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.functional.checks import check_tensor
-from gpunet.functions.shaping import diagonal
+from gpunet.functional.shaping import stack
+from gpunet.functions.reduction import norm
+from gpunet.functions.shaping import broadcast_tensors, diagonal, unbind
 from gpunet.tensor import Tensor
 
-__all__ = ["addmm", "baddbmm", "bmm", "dot", "einsum", "inner", "mm", "mv", "outer", "tensordot"]
+__all__ = [
+    "addbmm",
+    "addmm",
+    "addmv",
+    "addr",
+    "baddbmm",
+    "bmm",
+    "cdist",
+    "cross",
+    "dot",
+    "einsum",
+    "ger",
+    "inner",
+    "kron",
+    "mm",
+    "mv",
+    "outer",
+    "tensordot",
+    "vdot",
+]
 
 
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
@@ -91,6 +113,64 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     return input.unsqueeze(1) * vec2
 
 
+ger, vdot = outer, dot
+
+
+def kron(input: Tensor, other: Tensor) -> Tensor:
+    """Each value of the one times all of the other, block by block.
+
+    Shape:
+        (a, b), (c, d) -> (a * c, b * d).
+
+    Raises:
+        DTypeError: if one is not a Tensor.
+    """
+    check_tensor(input, "kron")
+    check_tensor(other, "kron", "other")
+    ndim = max(input.ndim, other.ndim)
+    first, second = ((1,) * (ndim - each.ndim) + each.shape for each in (input, other))
+    blocks = input.reshape([size for each in first for size in (each, 1)])  # (a, 1, b, 1)
+    within = other.reshape([size for each in second for size in (1, each)])  # (1, c, 1, d)
+    return (blocks * within).reshape([a * b for a, b in zip(first, second, strict=True)])
+
+
+def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
+    """The vector product along a dimension of size 3, the first such one where none is named.
+
+    Shape:
+        the two broadcast.
+
+    Raises:
+        ShapeError: if there is no such dimension.
+    """
+    check_tensor(input, "cross")
+    check_tensor(other, "cross", "other")
+    a, b = broadcast_tensors(input, other)
+    axis = a.shape.index(3) if dim is None and 3 in a.shape else axis_of(0 if dim is None else dim, a.ndim, "cross")
+    if a.shape[axis] != 3:
+        raise ShapeError(f"cross expects a dimension of size 3, got {input.shape} and {other.shape}")
+    x, y = unbind(a, axis), unbind(b, axis)
+    return stack([x[i - 2] * y[i - 1] - x[i - 1] * y[i - 2] for i in range(3)], axis)
+
+
+def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = None) -> Tensor:
+    """The distances between each of the rows of one matrix and each of another; see `norm`.
+
+    The differences are computed one by one, which is exact, whatever the mode.
+
+    Shape:
+        (..., m, d), (..., n, d) -> (..., m, n).
+
+    Raises:
+        ShapeError: if the sizes of rows differ.
+    """
+    check_tensor(x1, "cdist", "x1")
+    check_tensor(x2, "cdist", "x2")
+    if x1.ndim < 2 or x2.ndim < 2 or x1.shape[-1] != x2.shape[-1]:
+        raise ShapeError(f"cdist expects (..., m, d) and (..., n, d), got {x1.shape} and {x2.shape}")
+    return norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
+
+
 def inner(input: Tensor, other: Tensor) -> Tensor:
     """The sums of products over the last dimension of both.
 
@@ -127,6 +207,45 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, beta: float = 1, alph
         ShapeError: for other shapes.
     """
     product = _scaled(bmm(batch1, batch2), alpha)
+    return product if beta == 0 else _scaled(input, beta) + product
+
+
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, beta: float = 1, alpha: float = 1) -> Tensor:
+    """`beta * input + alpha * mat @ vec`.
+
+    Shape:
+        (m, k) @ (k,) -> (m,), to which input broadcasts.
+
+    Raises:
+        ShapeError: for other shapes.
+    """
+    product = _scaled(mv(mat, vec), alpha)
+    return product if beta == 0 else _scaled(input, beta) + product
+
+
+def addr(input: Tensor, vec1: Tensor, vec2: Tensor, beta: float = 1, alpha: float = 1) -> Tensor:
+    """`beta * input + alpha * outer(vec1, vec2)`.
+
+    Shape:
+        (m,), (n,) -> (m, n), to which input broadcasts.
+
+    Raises:
+        ShapeError: for other shapes.
+    """
+    product = _scaled(outer(vec1, vec2), alpha)
+    return product if beta == 0 else _scaled(input, beta) + product
+
+
+def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, beta: float = 1, alpha: float = 1) -> Tensor:
+    """`beta * input + alpha * sum of batch1[i] @ batch2[i]`.
+
+    Shape:
+        (b, m, k) @ (b, k, n) -> (m, n), to which input broadcasts.
+
+    Raises:
+        ShapeError: for other shapes.
+    """
+    product = _scaled(bmm(batch1, batch2).sum(0), alpha)
     return product if beta == 0 else _scaled(input, beta) + product
 
 

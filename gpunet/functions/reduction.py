@@ -51,6 +51,8 @@ def std(
         DTypeError: if the values are not floats.
     """
     check_tensor(input, "std")
+    if isinstance(dim, bool):  # PyTorch's std(x, False)
+        dim, unbiased = None, dim
     axes = axes_of(dim, input.ndim, "std")
     if unbiased is not None:
         correction = int(flag(unbiased, "unbiased"))
@@ -77,7 +79,8 @@ def std_mean(
     Raises:
         DTypeError: if the values are not floats.
     """
-    return std(input, dim, correction, keepdim, unbiased), input.mean(dim, keepdim)
+    over = None if isinstance(dim, bool) else dim
+    return std(input, dim, correction, keepdim, unbiased), input.mean(over, keepdim)
 
 
 def var_mean(
@@ -96,7 +99,8 @@ def var_mean(
         DTypeError: if the values are not floats.
     """
     check_tensor(input, "var_mean")
-    return input.var(dim, correction, keepdim, unbiased), input.mean(dim, keepdim)
+    over = None if isinstance(dim, bool) else dim
+    return input.var(dim, correction, keepdim, unbiased), input.mean(over, keepdim)
 
 
 def norm(

@@ -2,38 +2,48 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from gpunet.arguments import axis_of, check_broadcast, check_fits, flag
 from gpunet.backend import Array, check_active, xp
 from gpunet.errors import ArgumentError, DTypeError, ShapeError
-from gpunet.functional.checks import check_tensor, whole_number
+from gpunet.functional.checks import check_choice, check_tensor, whole_number
 from gpunet.functional.shaping import where
 from gpunet.functions.shaping import flip
 from gpunet.ops.shaping import Put
-from gpunet.tensor import Tensor, apply, operand, own
+from gpunet.tensor import Tensor, apply, as_key, as_tensor, operand, own
 
 __all__ = [
     "Sorted",
     "argsort",
+    "argwhere",
     "bincount",
+    "bucketize",
     "gather",
     "index_add",
     "index_copy",
     "index_fill",
+    "index_put",
     "index_select",
+    "isin",
     "kthvalue",
     "masked_fill",
+    "masked_scatter",
     "masked_select",
     "median",
+    "msort",
     "nonzero",
     "scatter",
     "scatter_add",
+    "scatter_reduce",
+    "searchsorted",
     "sort",
     "take",
     "take_along_dim",
     "topk",
     "unique",
+    "unique_consecutive",
 ]
 
 
@@ -152,6 +162,34 @@ def nonzero(input: Tensor, as_tuple: bool = False) -> Any:
     return own(rows[:, :0] if not input.ndim else rows)
 
 
+def argwhere(input: Tensor) -> Tensor:
+    """`nonzero` under NumPy's name.
+
+    Shape:
+        any -> (n, number of dimensions).
+
+    Raises:
+        DTypeError: if the input is not a Tensor.
+    """
+    return nonzero(input)
+
+
+def isin(elements: Any, test_elements: Any, *, invert: bool = False) -> Tensor:
+    """Whether each of some values is among others, or is not (invert): a plain result.
+
+    Each is compared with each, which takes memory.
+
+    Shape:
+        that of elements.
+
+    Raises:
+        DTypeError: for what is neither Tensor nor number.
+    """
+    a, b = as_tensor(operand(elements)), as_tensor(operand(test_elements))
+    found = (a.unsqueeze(-1) == b.flatten()).any(-1) if b.numel() else a != a
+    return ~found if flag(invert, "invert") else found
+
+
 # ---------------------------------------------------------------------- putting
 
 
@@ -255,6 +293,114 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     mask = xp.zeros(input.shape, dtype=bool)
     mask[_places(input, dim, index, "index_fill")] = True
     return where(own(mask), _fitting(value, input, "index_fill"), input)
+
+
+def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
+    """The input but for `output[indices] = values`, or `+= values`, as often as an index comes (accumulate).
+
+    Shape:
+        values broadcast to what the indices, one Tensor for each of the first dimensions, select.
+
+    Raises:
+        ShapeError: if they do not, or an index lies beyond the end.
+        DTypeError: if the two hold different types.
+    """
+    check_tensor(input, "index_put")
+    check_tensor(values, "index_put", "values")
+    if values.dtype != input.dtype:
+        raise DTypeError.mixed("index_put", {"input": input.dtype, "values": values.dtype})
+    try:
+        return apply(Put(as_key(tuple(indices)), flag(accumulate, "accumulate")), input, values)
+    except (IndexError, ValueError) as error:
+        raise ShapeError(f"index_put: cannot set a Tensor of shape {input.shape}: {error}") from None
+
+
+def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """The input with the first values of `source` where a mask holds, one after the other.
+
+    Shape:
+        input and mask broadcast; source: at least as many values as places.
+
+    Raises:
+        DTypeError: if the mask does not hold booleans, or the two hold different types.
+        ShapeError: if the shapes do not broadcast, or there are too few values.
+    """
+    check_tensor(input, "masked_scatter")
+    check_tensor(source, "masked_scatter", "source")
+    _check_mask(mask, input, "masked_scatter")
+    shape = tuple(max(a, b) if a and b else 0 for a, b in zip(*_aligned(input.shape, mask.shape), strict=True))
+    places = mask.expand(*shape).array
+    count = int(places.sum())
+    if count > source.numel():
+        raise ShapeError(f"masked_scatter: there are {count} places, and {source.numel()} values")
+    if source.dtype != input.dtype:
+        raise DTypeError.mixed("masked_scatter", {"input": input.dtype, "source": source.dtype})
+    return apply(Put((places, Ellipsis), False), input.expand(*shape), source.flatten()[:count])
+
+
+def scatter_reduce(
+    input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
+    """The input with values of `src` added, or reduced otherwise, where an index sends them; see `scatter_add`.
+
+    Args:
+        reduce: "sum", "mean", "amax" or "amin"; equal ones share the gradient.
+        include_self: whether the value of the input at a place counts, too, if any comes there.
+
+    Shape:
+        index: as many dimensions as the input. src: at least as large.
+
+    Raises:
+        ShapeError: if the shapes do not go together, or an index lies beyond the end.
+        DTypeError: if the index does not hold whole numbers, or the two Tensors hold different types.
+        ArgumentError: for another reduction.
+    """
+    check_tensor(input, "scatter_reduce")
+    check_choice(reduce, ("sum", "mean", "amax", "amin"), "reduce", "scatter_reduce")
+    grid = _grid(input, dim, index, "scatter_reduce")
+    values = _values(src, input, index, "scatter_reduce")
+
+    def summed(start: Tensor, added: Tensor) -> Tensor:
+        return apply(Put(grid, True), start, added)
+
+    counts = summed(own(xp.zeros(input.shape, dtype="int64")), own(xp.ones(values.shape, dtype="int64")))
+    zeros = input.new_zeros(())
+    own_part = input if include_self else where(counts == 0, input, zeros)
+    if reduce == "sum":
+        return summed(own_part, values)
+    total = counts + int(include_self)
+    if reduce == "mean":
+        whole = summed(own_part, values)
+        divisor = where(total == 0, 1, total)
+        return whole / divisor.to(input.dtype) if input.is_floating_point() else whole // divisor
+    best = _best(input.detach(), values.detach(), grid, counts, reduce, include_self)
+    chosen = values == best[grid]
+    kept = (input == best) if include_self else counts == 0
+    ties = summed(kept.long(), chosen.long())
+    whole = summed(where(kept, input, zeros), where(chosen, values, zeros))
+    return whole / ties.to(input.dtype) if input.is_floating_point() else whole // ties
+
+
+def _best(input: Tensor, values: Tensor, grid: Any, counts: Tensor, reduce: str, include_self: bool) -> Tensor:
+    """The largest (or smallest) value that comes to each place: those in order are put there, the best as the last."""
+    order = xp.argsort(values.array.reshape(-1), kind="stable")
+    order = order if reduce == "amax" else order[::-1]
+    spots = xp.zeros(values.shape, dtype="int64") + xp.arange(input.numel(), dtype="int64").reshape(input.shape)[grid]
+    spots, ranks = spots.reshape(-1)[order], xp.arange(order.size, dtype="int64")
+    last = input.new_zeros((input.numel(),), dtype="int64").array
+    # For each place the highest rank that comes there: sorted by place, then by rank, the last of each place.
+    by_place = xp.argsort(spots, kind="stable")
+    sorted_spots = spots[by_place]
+    if sorted_spots.size:
+        ends = xp.concatenate([sorted_spots[1:] != sorted_spots[:-1], xp.ones(1, dtype=bool)])
+        last[sorted_spots[ends]] = ranks[by_place][ends]
+        found = own(values.array.reshape(-1)[order][last].reshape(input.shape))
+    else:
+        found = input
+    if include_self:
+        better = input > found if reduce == "amax" else input < found
+        found = where(better | (input != input), input, found)
+    return where(counts == 0, input, found)
 
 
 # ---------------------------------------------------------------------- order
@@ -396,6 +542,117 @@ def unique(
     if flag(return_counts, "return_counts"):
         wanted.append(own(counts))
     return wanted[0] if len(wanted) == 1 else tuple(wanted)
+
+
+def unique_consecutive(
+    input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
+) -> Any:
+    """Each value once for each run of equal ones, in the order in which they come: a plain result.
+
+    Args:
+        return_inverse: also tell for each element which of them it is.
+        return_counts: also tell how long each run is.
+        dim: None: the slices along a dimension are not compared.
+
+    Shape:
+        any -> (n,); the inverse has the shape of the input.
+
+    Raises:
+        DTypeError: if the input is not a Tensor.
+        ArgumentError: if a dimension is named.
+    """
+    check_tensor(input, "unique_consecutive")
+    if dim is not None and (input.ndim != 1 or dim not in (0, -1)):
+        raise ArgumentError(f"unique_consecutive compares values, not slices along a dimension, got dim {dim!r}")
+    flat = input.detach().flatten()
+    begins = own(xp.ones(flat.shape, dtype=bool))
+    if flat.numel() > 1:
+        begins[1:] = flat[1:] != flat[:-1]
+    runs = begins.long().cumsum(0) - 1
+    found = [flat[begins]]
+    if flag(return_inverse, "return_inverse"):
+        found.append(runs.reshape(input.shape))
+    if flag(return_counts, "return_counts"):
+        found.append(bincount(runs))
+    return found[0] if len(found) == 1 else tuple(found)
+
+
+def msort(input: Tensor) -> Tensor:
+    """The values in ascending order along the first dimension.
+
+    Shape:
+        any; the output has the same.
+
+    Raises:
+        DTypeError: if the input is not a Tensor.
+    """
+    check_tensor(input, "msort")
+    return sort(input, 0 if input.ndim else -1).values
+
+
+def searchsorted(
+    sorted_sequence: Tensor,
+    input: Any,
+    *,
+    out_int32: bool = False,
+    right: bool = False,
+    side: str | None = None,
+    sorter: Tensor | None = None,
+) -> Tensor:
+    """Where values would have to be inserted into ascending ones, to keep the order: a plain result.
+
+    Args:
+        right: behind equal ones, instead of in front of them.
+        side: "left" or "right", in the place of `right`.
+        sorter: the order that the sequence is brought into before, as `argsort` gives it.
+
+    Shape:
+        (L,), or the shape of input but for the last dimension; the output has the shape of input.
+
+    Raises:
+        ShapeError: if the shapes do not go together.
+        ArgumentError: for another side.
+    """
+    check_tensor(sorted_sequence, "searchsorted", "sorted_sequence")
+    if sorter is not None:
+        sorted_sequence = gather(sorted_sequence, -1, sorter)
+    check_choice(side or "left", ("left", "right"), "side", "searchsorted")
+    values = as_tensor(operand(input))
+    if sorted_sequence.ndim != 1 and sorted_sequence.shape[:-1] != values.shape[:-1]:
+        raise ShapeError(f"searchsorted: {sorted_sequence.shape} and {values.shape} differ in more than the last size")
+    behind = flag(right, "right") or side == "right"
+    kind = "int32" if flag(out_int32, "out_int32") else "int64"
+    rows = math.prod(sorted_sequence.shape[:-1])
+    many = sorted_sequence.array.reshape(rows, sorted_sequence.shape[-1])
+    sought = values.array.reshape(rows, values.numel() // max(1, rows))
+    found = [_rank(many[row], sought[row], behind) for row in range(rows)]
+    return own((xp.stack(found) if found else xp.zeros(0)).astype(kind).reshape(values.shape))
+
+
+def _rank(row: Array, values: Array, behind: bool) -> Array:
+    """How many of an ascending row come before each value: both are brought into one order."""
+    parts = [values, row] if not behind else [row, values]
+    order = xp.argsort(xp.concatenate(parts), kind="stable")
+    of_row = order >= values.size if not behind else order < row.size
+    before = xp.cumsum(of_row.astype("int64"))
+    ranks = xp.zeros(order.size, dtype="int64")
+    ranks[order] = before
+    return ranks[: values.size] if not behind else ranks[row.size :]
+
+
+def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
+    """In which interval between ascending boundaries each value lies; see `searchsorted`.
+
+    Shape:
+        boundaries: (L,); the output has the shape of input.
+
+    Raises:
+        ShapeError: if the boundaries are not a vector.
+    """
+    check_tensor(boundaries, "bucketize", "boundaries")
+    if boundaries.ndim != 1:
+        raise ShapeError(f"bucketize expects boundaries of one dimension, got shape {boundaries.shape}")
+    return searchsorted(boundaries, input, out_int32=out_int32, right=right)
 
 
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:

@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from gpunet.arguments import axes_of, axis_of, dimension, sizes_of
+from gpunet.arguments import axes_of, axis_of, check_broadcast, dimension, number_type, sizes_of
 from gpunet.backend import Array, asarray, xp
+from gpunet.device import check_device
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.functional.checks import check_choice, check_tensor, whole_number
-from gpunet.functional.shaping import cat, where
+from gpunet.functional.shaping import cat, pad, stack, where
 from gpunet.ops.shaping import Diagonal
 from gpunet.tensor import Tensor, apply, own
 
 __all__ = [
+    "atleast_1d",
+    "atleast_2d",
+    "atleast_3d",
+    "block_diag",
+    "broadcast_shapes",
     "broadcast_tensors",
     "broadcast_to",
+    "cartesian_prod",
     "chunk",
+    "column_stack",
+    "combinations",
     "concat",
     "concatenate",
     "diag",
+    "diag_embed",
+    "diagflat",
     "diagonal",
     "diff",
+    "dsplit",
+    "dstack",
     "expand_as",
     "flip",
     "fliplr",
     "flipud",
+    "hsplit",
     "hstack",
     "meshgrid",
     "moveaxis",
@@ -40,16 +54,20 @@ __all__ = [
     "rot90",
     "select",
     "split",
+    "split_with_sizes",
     "swapaxes",
     "swapdims",
     "t",
     "tensor_split",
     "tile",
     "tril",
+    "tril_indices",
     "triu",
+    "triu_indices",
     "unbind",
     "unflatten",
     "view_as",
+    "vsplit",
     "vstack",
 ]
 
@@ -129,6 +147,24 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     check_tensor(input, "unbind")
     axis = axis_of(dim, input.ndim, "unbind")
     return tuple(input[_along(axis, place)] for place in range(input.shape[axis]))
+
+
+def windows(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
+    """The windows of one size along a dimension, `step` apart, in a new dimension at the end: the method `unfold`.
+
+    Shape:
+        (..., L, ...) to (..., (L - size) // step + 1, ..., size).
+
+    Raises:
+        ShapeError: if a window is larger than the dimension.
+        ArgumentError: if the step is not 1 or more.
+    """
+    axis = axis_of(dimension, input.ndim, "unfold")
+    width, apart = whole_number(size, "size", "unfold", 0), whole_number(step, "step", "unfold", 1)
+    if width > input.shape[axis]:
+        raise ShapeError(f"unfold: a window of {width} is larger than dimension {dimension} of shape {input.shape}")
+    places = xp.arange(0, input.shape[axis] - width + 1, apart)[:, None] + xp.arange(width)
+    return movedim(input[_along(axis, places)], axis + 1, -1)
 
 
 def select(input: Tensor, dim: int, index: int) -> Tensor:
@@ -268,6 +304,98 @@ def _along(axis: int, part: Any) -> tuple[Any, ...]:
 def _parts(input: Tensor, axis: int, sizes: Sequence[int]) -> tuple[Tensor, ...]:
     ends = list(itertools.accumulate(sizes, initial=0))
     return tuple(input[_along(axis, slice(start, end))] for start, end in itertools.pairwise(ends))
+
+
+def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """`split` into parts of the sizes that are listed.
+
+    Shape:
+        (..., L, ...) to parts (..., size, ...).
+
+    Raises:
+        ShapeError: if they do not add up to that of the dimension.
+    """
+    return split(input, list(split_sizes), dim)
+
+
+def _split_along(name: str, least: int, axis: int) -> Callable[[Tensor, Any], tuple[Tensor, ...]]:
+    def function(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+        check_tensor(input, name)
+        if input.ndim < least:
+            raise ShapeError(f"{name} expects at least {least} dimension(s), got shape {input.shape}")
+        along = min(axis, input.ndim - 1)
+        if isinstance(indices_or_sections, int) and input.shape[along] % max(1, indices_or_sections):
+            raise ShapeError(f"{name}: {input.shape[along]} cannot be split into {indices_or_sections} equal parts")
+        return tensor_split(input, indices_or_sections, along)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"""`tensor_split` along dimension {axis}, into equal parts where a number is given.
+
+    Shape:
+        (..., L, ...) to parts (..., size, ...).
+
+    Raises:
+        ShapeError: if there are fewer than {least} dimensions, or it cannot be split evenly.
+    """
+    return function
+
+
+hsplit = _split_along("hsplit", 1, 1)
+vsplit = _split_along("vsplit", 2, 0)
+dsplit = _split_along("dsplit", 3, 2)
+
+
+def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """Matrices of zeros in two new dimensions, with the last dimension on a diagonal.
+
+    Shape:
+        (..., n) to (..., n, n), for offset 0 and the last two dimensions.
+
+    Raises:
+        ArgumentError: if both dimensions are the same.
+    """
+    check_tensor(input, "diag_embed")
+    first, second = axes_of((dim1, dim2), input.ndim + 1, "diag_embed")
+    size, below, above = input.shape[-1] + abs(offset), max(0, -offset), max(0, offset)
+    columns = pad(input, (above, below)).unsqueeze(-2)  # the value that each column has
+    on = own(xp.arange(size)[:, None] + offset == xp.arange(size))
+    return movedim(where(on, columns, input.new_zeros(())), (-2, -1), (first, second))
+
+
+def diagflat(input: Tensor, offset: int = 0) -> Tensor:
+    """The matrix with all values on its diagonal.
+
+    Shape:
+        any, n values in all, to (n, n) for offset 0.
+
+    Raises:
+        DTypeError: if the input is not a Tensor.
+    """
+    check_tensor(input, "diagflat")
+    return diag_embed(input.flatten(), offset)
+
+
+def _indices_of(name: str, what: str, inside: Callable[[Any, Any], Any]) -> Callable[..., Tensor]:
+    def function(row: int, col: int, offset: int = 0, dtype: Any = "int64", device: Any = None) -> Tensor:
+        check_device(device, name)
+        rows, columns = whole_number(row, "row", name, 0), whole_number(col, "col", name, 0)
+        places = xp.nonzero(inside(xp.arange(rows)[:, None] + dimension(offset, name), xp.arange(columns)))
+        return own(xp.stack(places).astype(number_type(dtype)))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"""Where the values of a matrix (row, col) are that `{what}` keeps, row by row.
+
+    Shape:
+        (2, n): rows and columns.
+
+    Raises:
+        ArgumentError: if a size is negative.
+    """
+    return function
+
+
+tril_indices = _indices_of("tril_indices", "tril", lambda rows, columns: columns <= rows)
+triu_indices = _indices_of("triu_indices", "triu", lambda rows, columns: columns >= rows)
 
 
 # ---------------------------------------------------------------------- turning
@@ -528,6 +656,92 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     return broadcast_tensors(*laid)
 
 
+def broadcast_shapes(*shapes: Any) -> tuple[int, ...]:
+    """The one shape that all of these broadcast to; a number is a shape of one dimension.
+
+    Shape:
+        all broadcast.
+
+    Raises:
+        ShapeError: if they do not.
+    """
+    given = [tuple(each) if isinstance(each, list | tuple) else (each,) for each in shapes]
+    joined: tuple[int, ...] = ()
+    for each in given:
+        check_broadcast(joined, each, "broadcast_shapes")
+        ndim = max(len(joined), len(each))
+        pairs = zip((1,) * (ndim - len(joined)) + joined, (1,) * (ndim - len(each)) + each, strict=True)
+        joined = tuple(b if a == 1 else a for a, b in pairs)
+    return joined
+
+
+def cartesian_prod(*tensors: Tensor) -> Tensor:
+    """All rows of one value from each vector.
+
+    Shape:
+        vectors of sizes a, b, ... -> (a * b * ..., number of vectors); one vector as it is.
+
+    Raises:
+        ShapeError: if one is not a vector.
+    """
+    if any(each.ndim != 1 for each in tensors):
+        raise ShapeError(f"cartesian_prod expects vectors, got shapes {[each.shape for each in tensors]}")
+    if len(tensors) == 1:
+        return tensors[0]
+    return stack([each.flatten() for each in meshgrid(*tensors)], 1)
+
+
+def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
+    """All choices of `r` values of a vector, one in each row.
+
+    Shape:
+        (n,) -> (number of choices, r).
+
+    Raises:
+        ShapeError: if the input is not a vector.
+        ArgumentError: if `r` is negative.
+    """
+    check_tensor(input, "combinations")
+    count = whole_number(r, "r", "combinations", 0)
+    if input.ndim != 1:
+        raise ShapeError(f"combinations expects a vector, got shape {input.shape}")
+    if not count:
+        return input.new_zeros((0,))
+    choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
+    places = [place for choice in choose(range(len(input)), count) for place in choice]
+    return input[_whole(places)].reshape(len(places) // count, count)
+
+
+def _atleast(least: int) -> Callable[..., Any]:
+    name = f"atleast_{least}d"
+
+    def function(*tensors: Any) -> Any:
+        if len(tensors) != 1 or isinstance(tensors[0], list | tuple):
+            given = tensors[0] if len(tensors) == 1 else tensors
+            return tuple(function(each) for each in given)
+        (input,) = tensors
+        check_tensor(input, name)
+        if input.ndim >= least:
+            return input
+        if least == 3 and input.ndim == 2:
+            return input.unsqueeze(-1)
+        shape = {1: (-1,), 2: (1, -1), 3: (1, -1, 1)}[least]
+        return input.reshape(shape) if input.numel() else input.reshape(tuple(0 if s == -1 else s for s in shape))
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"""The Tensor, or each of several, with dimensions of size 1 where it has fewer than {least}.
+
+    Shape:
+        any; the output has at least {least} dimension(s).
+
+    Raises:
+        DTypeError: if one is not a Tensor.
+    """
+    return function
+
+
+atleast_1d, atleast_2d, atleast_3d = _atleast(1), _atleast(2), _atleast(3)
+
 # ---------------------------------------------------------------------- repeating and joining
 
 
@@ -628,3 +842,49 @@ def vstack(tensors: Sequence[Tensor]) -> Tensor:
         ShapeError: if other sizes differ.
     """
     return cat([each.reshape(1, -1) if each.ndim < 2 else each for each in tensors], 0)
+
+
+def dstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Joined along dimension 2, which is added where there is none.
+
+    Shape:
+        equal but for that dimension.
+
+    Raises:
+        ArgumentError: if there are no Tensors.
+        ShapeError: if other sizes differ.
+    """
+    return cat(list(atleast_3d(list(tensors))), 2)
+
+
+def column_stack(tensors: Sequence[Tensor]) -> Tensor:
+    """Joined along dimension 1; vectors are columns.
+
+    Shape:
+        equal but for that dimension.
+
+    Raises:
+        ArgumentError: if there are no Tensors.
+        ShapeError: if other sizes differ.
+    """
+    return cat([each.reshape(-1, 1) if each.ndim < 2 else each for each in tensors], 1)
+
+
+def block_diag(*tensors: Tensor) -> Tensor:
+    """The matrix with these matrices along its diagonal, zeros elsewhere; a vector is a row.
+
+    Shape:
+        (a, b), (c, d), ... -> (a + c + ..., b + d + ...).
+
+    Raises:
+        ShapeError: if one has more than two dimensions.
+        ArgumentError: if there are none.
+    """
+    blocks = [atleast_2d(each) for each in tensors]
+    if any(each.ndim > 2 for each in blocks):
+        raise ShapeError(f"block_diag expects matrices, got shapes {[each.shape for each in tensors]}")
+    columns, before, rows = sum(each.shape[1] for each in blocks), 0, []
+    for each in blocks:
+        rows.append(pad(each, (before, columns - before - each.shape[1])))
+        before += each.shape[1]
+    return cat(rows, 0)
