@@ -25,9 +25,7 @@
 
 namespace {
 
-typedef unsigned long long u64;
-
-constexpr int PIXELS = VECTOR_BYTES == 64 ? 8 : 6;  // of a block
+constexpr int PIXELS = VECTOR_BYTES == 64 ? 8 : 6;  // of a block, at most
 constexpr int WIDTH = 2 * LANES;                    // outputs of a panel
 constexpr i64 ITEM_OUTPUTS = 64;                    // outputs of an item: one panel or several
 constexpr i64 CHUNK = 24 << 10;                     // numbers in all panels of an item: 96 KB, of the second-level cache
@@ -35,6 +33,20 @@ constexpr int RUNS = 64;                            // pieces of memory that a w
 constexpr i64 AHEAD = 16;                           // rows of filters fetched before they are copied
 
 const float zeros[CHUNK / WIDTH] = {};  // what a window meets beyond the edge
+
+// What is known of several pixels at once: a vector of whole numbers, half as many as floats.
+constexpr int HALF = LANES / 2;
+typedef i64 wholes __attribute__((vector_size(VECTOR_BYTES), aligned(8), may_alias));
+
+INLINE wholes load(const i64* p) { return *(const wholes*)p; }
+INLINE void store(i64* p, wholes v) { *(wholes*)p = v; }
+
+// first, first + step, first + 2*step, ...
+INLINE wholes in_steps(i64 first, i64 step) {
+    wholes v = {};
+    UNROLL for (int lane = 0; lane < HALF; ++lane) v[lane] = lane;
+    return first + v * step;
+}
 
 // y = convolution of x with f, an item for each tile of pixels and ITEM_OUTPUTS channels of a group.
 //
@@ -91,6 +103,14 @@ struct Convolve {
         i64 row, column, x, y;
     };
 
+    // The same of P pixels, for vectors; and the rows and columns between which all of these windows begin.
+    template <int P>
+    struct Block {
+        static constexpr int COUNT = (P + HALF - 1) / HALF * HALF;
+        i64 row[COUNT], column[COUNT], x[COUNT], y[P];
+        i64 first_row, last_row, first_column, last_column;
+    };
+
     i64 elements() const { return kernel_rows * kernel_columns * channels; }
 
     void run_item(i64 group, i64 output, i64 pixel, i64 end) const {
@@ -111,10 +131,12 @@ struct Convolve {
             find_runs(chunk.apart, chunk, false);
             find_runs(chunk.together, chunk, true);
             chunk.finite = pack(chunk, panels);
-            if (padded || chunk.finite)
-                blocks<PIXELS>(pixel, end, chunk);
-            else
+            if (!padded && !chunk.finite)
                 blocks<1>(pixel, end, chunk);
+            else if (PIXELS > 7 && columns % 8 && columns % 7 == 0)
+                blocks<7>(pixel, end, chunk);  // whole rows: of images of 224 pixels and what becomes of them
+            else
+                blocks<PIXELS>(pixel, end, chunk);
         } while (chunk.end < elements());
     }
 
@@ -204,20 +226,11 @@ struct Convolve {
     void blocks(i64 pixel, i64 end, const Chunk& chunk) const {
         if (pixel + P <= end) {
             Place next = place(pixel, chunk);
-            i64 in_row = columns - pixel % columns;  // pixels of one row follow each other with one step
+            i64 in_row = columns - pixel % columns;
             for (; pixel + P <= end; pixel += P) {
-                Place places[P] = {};
-                UNROLL for (int p = 0; p < P; ++p) {
-                    places[p] = next;
-                    next.column += stride_columns;
-                    next.x += stride_columns * groups * channels;
-                    next.y += y_columns * groups * outputs;
-                    if (--in_row == 0) {
-                        next = place(pixel + p + 1, chunk);
-                        in_row = columns;
-                    }
-                }
-                block<P>(places, chunk);
+                Block<P> at;
+                fill<P>(at, next, pixel, in_row, chunk);
+                block<P>(at, chunk);
             }
         }
         if constexpr (P > 1) {
@@ -225,37 +238,66 @@ struct Convolve {
         }
     }
 
+    // The block whose first pixel is `next`, with so many pixels to the end of its row; both move on behind it.
+    template <int P>
+    ALWAYS_INLINE void fill(Block<P>& at, Place& next, i64 pixel, i64& in_row, const Chunk& chunk) const {
+        const i64 x_step = stride_columns * groups * channels, y_step = y_columns * groups * outputs;
+        if (in_row < P) {  // it runs across the end of a row
+            UNROLL for (int p = 0; p < P; ++p) {
+                at.row[p] = next.row, at.column[p] = next.column, at.x[p] = next.x, at.y[p] = next.y;
+                next.column += stride_columns, next.x += x_step, next.y += y_step;
+                if (--in_row == 0) next = place(pixel + p + 1, chunk), in_row = columns;
+            }
+            for (int p = P; p < Block<P>::COUNT; ++p) at.row[p] = at.column[p] = at.x[p] = 0;
+            at.first_row = -top, at.last_row = (rows - 1) * stride_rows - top;
+            at.first_column = -left, at.last_column = (columns - 1) * stride_columns - left;
+            return;
+        }
+        UNROLL for (int p = 0; p < Block<P>::COUNT; p += HALF) {
+            store(at.row + p, wholes{} + next.row);
+            store(at.column + p, in_steps(next.column + p * stride_columns, stride_columns));
+            store(at.x + p, in_steps(next.x + p * x_step, x_step));
+        }
+        UNROLL for (int p = 0; p < P; ++p) at.y[p] = next.y + p * y_step;
+        at.first_row = at.last_row = next.row;
+        at.first_column = next.column, at.last_column = next.column + (P - 1) * stride_columns;
+        next.column += P * stride_columns, next.x += P * x_step, next.y += P * y_step;
+        in_row -= P;
+        if (in_row == 0) next = place(pixel + P, chunk), in_row = columns;
+    }
+
     // P pixels times all panels.
     template <int P>
-    void block(const Place* at, const Chunk& chunk) const {
-        bool together = dilation_columns == 1 && groups == 1;
-        UNROLL for (int p = 0; p < P; ++p) together &= at[p].column >= 0 && at[p].column + kernel_columns <= width;
-        const Run* runs = together ? chunk.together : chunk.apart;
-        const float* in[RUNS][P];
-        bool met[RUNS];  // whether any pixel meets the run
+    void block(const Block<P>& at, const Chunk& chunk) const {
+        const bool within = at.first_column >= 0 && at.last_column + kernel_columns <= width;
+        const Run* runs = within && dilation_columns == 1 && groups == 1 ? chunk.together : chunk.apart;
+        i64 in[RUNS][Block<P>::COUNT];  // addresses
+        bool met[RUNS];                 // whether any pixel meets the run, as far as the block's rows and columns tell
         const bool leave_out = chunk.finite || !padded;
         const i64 depth = chunk.end - chunk.begin;
         for (i64 k = 0, r = 0; k < depth; k += runs[r++].length) {
-            met[r] = !leave_out;
-            UNROLL for (int p = 0; p < P; ++p) {
-                const i64 row = at[p].row + runs[r].down, column = at[p].column + runs[r].right;
-                const bool exists = (u64)row < (u64)height && (u64)column < (u64)width;
-                in[r][p] = exists ? x + at[p].x + runs[r].offset : zeros;
-                met[r] |= exists;
+            const i64 down = runs[r].down, right = runs[r].right, start = (i64)(x + runs[r].offset);
+            met[r] = !leave_out || (at.last_row + down >= 0 && at.first_row + down < height &&
+                                    at.last_column + right >= 0 && at.first_column + right < width);
+            UNROLL for (int p = 0; p < Block<P>::COUNT; p += HALF) {
+                const wholes row = load(at.row + p) + down, column = load(at.column + p) + right;
+                const wholes exists = (row >= 0) & (row < height) & (column >= 0) & (column < width);
+                const wholes from = load(at.x + p) * (i64)sizeof(float) + start;
+                store(in[r] + p, exists ? from : wholes{} + (i64)zeros);
             }
         }
         for (i64 o = 0; o < chunk.count; o += WIDTH) {
             if (chunk.count - o > LANES)
-                multiply<P, 2>(runs, in, met, at, chunk, o);
+                multiply<P, 2>(runs, in, met, at.y, chunk, o);
             else
-                multiply<P, 1>(runs, in, met, at, chunk, o);
+                multiply<P, 1>(runs, in, met, at.y, chunk, o);
         }
     }
 
-    // P pixels times V vectors of outputs.
+    // P pixels times V vectors of outputs. A function of its own, or the loop shares its registers with what surrounds it.
     template <int P, int V>
-    void multiply(const Run* runs, const float* const (*in)[P], const bool* met, const Place* at, const Chunk& chunk,
-                  i64 output) const {
+    __attribute__((noinline)) void multiply(const Run* runs, const i64 (*in)[Block<P>::COUNT], const bool* met,
+                                            const i64* at, const Chunk& chunk, i64 output) const {
         const i64 depth = chunk.end - chunk.begin;
         const i64 last = smaller(chunk.count - output - (V - 1) * LANES, LANES);  // lanes of the last vector
         vec sum[P][V];
@@ -264,7 +306,7 @@ struct Convolve {
         }
         if (chunk.begin > 0) {
             UNROLL for (int p = 0; p < P; ++p) {
-                const float* before = y + at[p].y + output;
+                const float* before = y + at[p] + output;
                 UNROLL for (int v = 0; v < V; ++v) sum[p][v] = load_part(before + v * LANES, v < V - 1 ? LANES : last);
             }
         }
@@ -278,7 +320,7 @@ struct Convolve {
                 continue;
             }
             const float* from[P];
-            UNROLL for (int p = 0; p < P; ++p) from[p] = in[r][p];
+            UNROLL for (int p = 0; p < P; ++p) from[p] = (const float*)in[r][p];
             for (i64 e = 0; e < length; ++e, f += WIDTH) {
                 vec fv[V];
                 UNROLL for (int v = 0; v < V; ++v) fv[v] = load(f + v * LANES);
@@ -302,15 +344,15 @@ struct Convolve {
                 UNROLL for (int p = 0; p < P; ++p) sum[p][v] = normalised(sum[p][v], mean, factor, summand);
             }
             if (complete && residual) {
-                UNROLL for (int p = 0; p < P; ++p) sum[p][v] += load_part(residual + at[p].y + o, count);
+                UNROLL for (int p = 0; p < P; ++p) sum[p][v] += load_part(residual + at[p] + o, count);
             }
             if (complete && with_relu) {
                 UNROLL for (int p = 0; p < P; ++p) sum[p][v] = relu(sum[p][v]);
             }
             if (count == LANES) {
-                UNROLL for (int p = 0; p < P; ++p) store(y + at[p].y + o, sum[p][v]);
+                UNROLL for (int p = 0; p < P; ++p) store(y + at[p] + o, sum[p][v]);
             } else {
-                UNROLL for (int p = 0; p < P; ++p) store_part(y + at[p].y + o, sum[p][v], count);
+                UNROLL for (int p = 0; p < P; ++p) store_part(y + at[p] + o, sum[p][v], count);
             }
         }
     }

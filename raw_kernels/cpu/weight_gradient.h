@@ -25,12 +25,24 @@ constexpr int SUMS = VECTOR_BYTES == 64 ? 28 : 12;  // vectors in registers, bes
 // The tile's part of images with few channels, in numbers at most; see `WeightGradient::joins`.
 constexpr i64 PATCH = 1 << 14;
 
-// The pixels of a tile as one element of the window sees them: where x lies, and the gradient beside it. Of the
-// pixels from `count` to `all`, x lies outside of the image, and is 0.
+// A piece of a row of pixels: where the first number of x lies, the gradient beside it, and how many they are.
+struct Piece {
+    const float *x, *g;
+    i64 pixels;
+};
+
+// The pixels of a tile as one element of the window sees them, in pieces. The first `count` lie inside the image; in the
+// others, from `outside` on to the end, x lies outside, and is 0.
 struct Seen {
-    const float* x[TILE];
-    const float* g[TILE];
-    i64 count, all;
+    Piece pieces[TILE];  // each has a pixel at least
+    i64 count, outside, step;  // step: from a pixel's x to the next
+
+    void add(const float* x, const float* g, i64 pixels) {
+        if (pixels > 0) pieces[count++] = {x, g, pixels};
+    }
+    void add_outside(const float* g, i64 pixels) {
+        if (pixels > 0) pieces[--outside] = {nullptr, g, pixels};
+    }
 };
 
 // Where a block reads and writes beyond that.
@@ -50,13 +62,15 @@ void sum_block(const Seen& seen, const Place& place) {
     vec sum[R][K][V];
     UNROLL for (int r = 0; r < R; ++r) UNROLL for (int k = 0; k < K; ++k) UNROLL for (int v = 0; v < V; ++v)
         sum[r][k][v] = load(place.outside + v * LANES);
-    for (i64 pixel = 0; pixel < seen.count; ++pixel) {
-        const float* x = seen.x[pixel] + place.x;
-        const float* g = seen.g[pixel] + place.g;
-        vec grad[V];
-        UNROLL for (int v = 0; v < V; ++v) grad[v] = load(g + v * LANES);
-        UNROLL for (int r = 0; r < R; ++r) UNROLL for (int k = 0; k < K; ++k) UNROLL for (int v = 0; v < V; ++v)
-            sum[r][k][v] += x[r * place.next_x + k] * grad[v];
+    for (i64 piece = 0; piece < seen.count; ++piece) {
+        const float* x = seen.pieces[piece].x + place.x;
+        const float* g = seen.pieces[piece].g + place.g;
+        for (const float* end = g + seen.pieces[piece].pixels * PANEL; g < end; g += PANEL, x += seen.step) {
+            vec grad[V];
+            UNROLL for (int v = 0; v < V; ++v) grad[v] = load(g + v * LANES);
+            UNROLL for (int r = 0; r < R; ++r) UNROLL for (int k = 0; k < K; ++k) UNROLL for (int v = 0; v < V; ++v)
+                sum[r][k][v] += x[r * place.next_x + k] * grad[v];
+        }
     }
     float sums[R][K][V * LANES];
     UNROLL for (int r = 0; r < R; ++r) UNROLL for (int k = 0; k < K; ++k) UNROLL for (int v = 0; v < V; ++v)
@@ -167,8 +181,10 @@ struct WeightGradient {
     // 0 * g over the pixels outside: 0, or NaN where g is not finite, as if the zeros around the image existed.
     void sum_outside(const Seen& seen, i64 g, float* outside) const {
         vec sum[WIDE] = {};
-        for (i64 pixel = seen.count; pixel < seen.all; ++pixel)
-            UNROLL for (int v = 0; v < WIDE; ++v) sum[v] += 0.0f * load(seen.g[pixel] + g + v * LANES);
+        for (i64 piece = seen.outside; piece < TILE; ++piece)
+            for (i64 pixel = 0; pixel < seen.pieces[piece].pixels; ++pixel)
+                UNROLL for (int v = 0; v < WIDE; ++v)
+                    sum[v] += 0.0f * load(seen.pieces[piece].g + g + pixel * PANEL + v * LANES);
         UNROLL for (int v = 0; v < WIDE; ++v) store(outside + v * LANES, sum[v]);
     }
 
@@ -190,29 +206,21 @@ struct WeightGradient {
             }
     }
 
-    // The pixels as element (i, j) of the window sees them: first those inside, and from the end on those outside.
+    // The pixels as element (i, j) of the window sees them.
     void see(const Tile& tile, i64 i, i64 j, i64 c, const float* grad, Seen& seen) const {
         const Range rows = at.rows(i), columns = overlap(at.columns(j), tile.columns);
-        const i64 step = at.stride_width * at.channels, all = tile.pixels();
         const i64 begin = smaller(columns.first, tile.columns.last), end = larger(columns.last, begin);
-        i64 count = 0, outside = all;
+        seen.count = 0, seen.outside = TILE, seen.step = at.stride_width * at.channels;
         for (i64 n = tile.images.first; n < tile.images.last; ++n)
             for (i64 p = tile.rows.first; p < tile.rows.last; ++p, grad += tile.width() * PANEL) {
                 const bool inside = rows.first <= p && p < rows.last;
                 const i64 first = inside ? begin : tile.columns.last, last = inside ? end : first;
                 const i64 row = (n * at.height + at.row(p, i)) * at.width;
-                const float* pixel = x + (row + at.column(first, j)) * at.channels + c;
                 const float* beside = grad - tile.columns.first * PANEL;
-                for (i64 q = 0; q < last - first; ++q) {
-                    seen.x[count + q] = pixel + q * step;
-                    seen.g[count + q] = beside + (first + q) * PANEL;
-                }
-                count += last - first;
-                for (i64 q = tile.columns.first; q < first; ++q) seen.g[--outside] = beside + q * PANEL;
-                for (i64 q = last; q < tile.columns.last; ++q) seen.g[--outside] = beside + q * PANEL;
+                seen.add(x + (row + at.column(first, j)) * at.channels + c, beside + first * PANEL, last - first);
+                seen.add_outside(grad, first - tile.columns.first);
+                seen.add_outside(beside + last * PANEL, tile.columns.last - last);
             }
-        seen.count = count;
-        seen.all = all;
     }
 
     // With few channels, such as the 3 of a picture, blocks of one element of the window would be low. But where
@@ -246,18 +254,12 @@ struct WeightGradient {
             }
     }
 
-    // All pixels; a place in the patch for the window's first row.
+    // All pixels, as the window's first row sees them in the patch.
     void see_patch(const Tile& tile, const float* patch, const float* grad, Seen& seen) const {
-        i64 count = 0;
+        seen.count = 0, seen.outside = TILE, seen.step = at.stride_width * at.channels;
         for (i64 n = tile.images.first; n < tile.images.last; ++n, patch += patch_height(tile) * patch_width(tile))
-            for (i64 p = 0; p < tile.height(); ++p) {
-                const float* row = patch + p * at.stride_height * patch_width(tile);
-                for (i64 q = 0; q < tile.width(); ++q, ++count) {
-                    seen.x[count] = row + q * at.stride_width * at.channels;
-                    seen.g[count] = grad + count * PANEL;
-                }
-            }
-        seen.count = seen.all = count;
+            for (i64 p = 0; p < tile.height(); ++p, grad += tile.width() * PANEL)
+                seen.add(patch + p * at.stride_height * patch_width(tile), grad, tile.width());
     }
 };
 
