@@ -17,6 +17,7 @@ from gpunet.backend import to_cpu
 from gpunet.errors import DTypeError, FileError, StateDictError
 from gpunet.files import read_bytes, write_bytes
 from gpunet.nn import Module
+from gpunet.tensor import Tensor
 from gpunet.weights.naming import head_of, matched
 from gpunet.weights.tensor_file import LARGEST_HEADER, metadata_of, parse_tensors, tensor_bytes
 from gpunet.weights.torch_file import is_torch_file, parse_torch_file, torch_bytes
@@ -90,7 +91,23 @@ class Comparison:
 
 def bytes_of(model: Module) -> int:
     """How many bytes the parameters and buffers of a model take up."""
-    return sum(int(tensor.array.nbytes) for tensor in model.state_dict().values())
+    return sum(int(tensor.array.nbytes) for tensor in _tensors_of(model).values())
+
+
+def _tensors_of(model: Module) -> dict[str, Tensor]:
+    """The parameters and buffers by name.
+
+    Raises:
+        DTypeError: if its state holds anything else, which only `gpunet.save(model.state_dict(), path)` can write.
+    """
+    state = model.state_dict()
+    for name, value in state.items():
+        if not isinstance(value, Tensor):
+            raise DTypeError(
+                f"files of weights hold Tensors, and {name} is a {type(value).__name__}; "
+                "gpunet.save(model.state_dict(), path) and load write and read that, too"
+            )
+    return state
 
 
 def read_weights(path: Path | str, largest: int | None = None) -> Weights:
@@ -162,14 +179,18 @@ def compare_weights(weights: Weights, model: Module, head: bool = True) -> Compa
     Args:
         head: False leaves out the last layer, which tells classes apart.
     """
-    own = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    own = {name: tensor.shape for name, tensor in _tensors_of(model).items()}
+    of_name = dict((*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)))
     names = matched(list(weights.arrays), list(own), type(model).__name__)
     left = set(() if head else head_of(model))
     shapes = {name: weights.arrays[file].shape for name, file in names.items() if name not in left}
+    there = {id(of_name.get(name)) for name in shapes}  # tied weights may be in the file under one of their names
     return Comparison(
         matched={name: names[name] for name in shapes if _fits(shapes[name], own[name])},
         head=tuple(name for name in own if name in left),
-        missing=tuple(name for name in own if name not in names and name not in left),
+        missing=tuple(
+            name for name in own if name not in names and name not in left and id(of_name.get(name)) not in there
+        ),
         unexpected=tuple(set(weights.arrays) - set(names.values())),
         misshapen={name: (shape, own[name]) for name, shape in shapes.items() if not _fits(shape, own[name])},
     )
@@ -214,7 +235,7 @@ def load_weights(path: Path | str, model: Module, *, head: bool = True, strict: 
         raise StateDictError(
             f"{path} does not fit {type(model).__name__}, nothing was loaded:\n  " + "\n  ".join(problems)
         )
-    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    shapes = {name: tensor.shape for name, tensor in _tensors_of(model).items()}
     values = {name: weights.arrays[file].reshape(shapes[name]) for name, file in found.matched.items()}
     model.load_state_dict(values, strict=False)
     return found
@@ -233,7 +254,7 @@ def save_weights(path: Path | str, model: Module, about: Mapping[str, Any] | Non
         FileError: if that fails.
     """
     _check_weights_of(model, path, "save_weights")
-    arrays = {name: to_cpu(tensor.array) for name, tensor in model.state_dict().items()}
+    arrays = {name: to_cpu(tensor.array) for name, tensor in _tensors_of(model).items()}
     write_bytes(Path(path), weights_bytes(path, arrays, about))
 
 
