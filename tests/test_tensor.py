@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pytest
 
+import gpunet
 import gpunet.functional as F
 from gpunet.backend import asarray
+from gpunet.errors import ArgumentError, DTypeError, ShapeError
 from gpunet.tensor import Tensor, as_tensor, tensor
 from gpunet.testing import gradcheck
 from tests.reference import close, run
@@ -478,3 +480,36 @@ def test_tensor_without_elements(function):
     y, [gradient] = run(function, np.zeros((0, 3), dtype=np.float32))
     assert gradient.shape == (0, 3)
     assert y.dtype == gradient.dtype == np.float32
+
+
+def test_methods_that_say_what_a_tensor_is(torch, backend):
+    numbers = np.arange(12, dtype=np.float32).reshape(3, 4)
+    ours, theirs = tensor(numbers), torch.tensor(numbers)
+    for name in ("bool", "byte", "char", "short", "int", "long", "half", "float", "double"):
+        got, right = getattr(ours, name)(), getattr(theirs, name)()
+        assert (str(got.dtype), got.tolist()) == (str(right.dtype).removeprefix("torch."), right.tolist())
+    for name in ("itemsize", "is_sparse", "is_quantized"):
+        assert getattr(ours, name) == getattr(theirs, name)
+    assert (ours.ndimension(), ours.is_complex(), ours.pin_memory() is ours) == (2, False, True)
+    assert ours.is_cpu is (ours.get_device() == -1) is (backend == "numpy")
+    assert ours.unfold(1, 3, 1).tolist() == theirs.unfold(1, 3, 1).tolist()
+    assert ours.unfold(0, 2, 1).tolist() == theirs.unfold(0, 2, 1).tolist()
+    assert ours.where(ours > 3, 0).tolist() == theirs.where(theirs > 3, 0).tolist()
+    assert ours.fill_diagonal_(7).tolist() == theirs.fill_diagonal_(7).tolist()
+    with pytest.raises(DTypeError, match="bfloat16"):
+        ours.bfloat16()
+    with pytest.raises(ShapeError, match="a window of 5 is larger"):
+        ours.unfold(0, 5, 1)
+
+
+def test_the_one_type_of_floats():
+    assert gpunet.get_default_dtype() == np.float32
+    gpunet.set_default_dtype(gpunet.float32)
+    with pytest.raises(ArgumentError, match="not float64"):
+        gpunet.set_default_dtype(gpunet.float64)
+    gpunet.set_float32_matmul_precision("high")
+    assert gpunet.backends.cuda.matmul.allow_tf32
+    gpunet.set_float32_matmul_precision("highest")
+    assert not gpunet.backends.cuda.matmul.allow_tf32
+    with pytest.raises(AttributeError, match="no such setting"):
+        gpunet.backends.cudnn.fast = True
