@@ -97,6 +97,24 @@ def test_going_on_with_last_epoch(torch, name, settings):
     np.testing.assert_allclose(settings_of(mine)[0], settings_of(right)[0], rtol=1e-10)
 
 
+def test_a_sequence_goes_on_with_last_epoch(torch):
+    def sequence(optimizer, last_epoch=-1):
+        several = [optim.LinearLR(optimizer, total_iters=3), optim.ExponentialLR(optimizer, 0.9)]
+        return optim.SequentialLR(optimizer, several, [3], last_epoch)
+
+    whole, part = optimizers(torch)[0], optimizers(torch)[0]
+    schedule = sequence(whole)
+    for _ in range(5):
+        schedule.step()
+    part.load_state_dict(whole.state_dict())
+    fresh = sequence(part, 4)
+    for _ in range(3):
+        assert settings_of(part) == settings_of(whole)
+        schedule.step()
+        fresh.step()
+    assert settings_of(part)[0] == pytest.approx(0.5 * 0.9**5)
+
+
 def test_going_on_without_a_beginning(torch):
     mine, _ = optimizers(torch)
     with pytest.raises(ArgumentError, match=r"StepLR: last_epoch=3 .* load the state of the optimizer first"):

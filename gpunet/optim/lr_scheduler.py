@@ -704,22 +704,28 @@ class SequentialLR(_Several):
         optimizer: the optimizer of all the schedules.
         schedulers: the schedules in their order.
         milestones: the steps at which the next one takes over, one fewer than there are schedules.
+        last_epoch: how many steps less one were made before.
 
     Raises:
         ArgumentError: if the numbers do not fit, the milestones are not increasing, a schedule belongs to another
             optimizer or is a `ReduceLROnPlateau`, which goes by a metric.
     """
 
-    def __init__(self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int]) -> None:
-        self._schedulers = list(schedulers)
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        schedulers: Sequence[LRScheduler],
+        milestones: Sequence[int],
+        last_epoch: int = -1,
+    ) -> None:
         self._milestones = _checked_milestones(milestones, self._name)
-        if not self._schedulers or len(self._milestones) != len(self._schedulers) - 1:
+        if not schedulers or len(self._milestones) != len(schedulers) - 1:
             raise ArgumentError(
                 f"{self._name} expects one milestone fewer than schedules, "
-                f"got {len(self._schedulers)} schedule(s) and {len(self._milestones)} milestone(s)"
+                f"got {len(schedulers)} schedule(s) and {len(self._milestones)} milestone(s)"
             )
         self._take(schedulers, optimizer)
-        super().__init__(optimizer)
+        super().__init__(optimizer, last_epoch)
 
     def lr_at(self, epoch: int, base_lr: float) -> float:
         """What the schedule whose turn it is says."""
