@@ -57,7 +57,7 @@ LEFT_OUT = re.compile(
     r"|.*SHUFFLE|[\s\d,]+\d\)"  # tables of which lane comes from where: of most entries nobody reads what they yield
     # Which of two ways leads to the same numbers, how large steps or buffers are: the other is right, too, and slower.
     r"|.*(__builtin_prefetch|<= PATCH|<= SUMS|SHORT_SUM|int terms = 0|4 \* LANES <=|return at.groups == 1 &&|\] = {};$"
-    r"|check \+=|/ WIDTH \* WIDTH)"
+    r"|check \+=|/ WIDTH \* WIDTH|columns % 7)"
 )
 
 EXPLAINED: dict[str, str] = {
@@ -66,6 +66,10 @@ EXPLAINED: dict[str, str] = {
     "pooling.h: const i64 end = tile.end + shift > 0 ? smaller(out_width, divide_up(tile.end + shift, sw)) : 0; -> "
     "const i64 end = tile.end + shift > 0 ? smaller(out_width, divide_up(tile.end + shift, sw)) : 1;": (
         "the first tile of a row is wider than any window reaches, so it is never the second value"
+    ),
+    "convolution.h (2): UNROLL for (int p = 0; p < Block<P>::COUNT; p += HALF) { -> "
+    "UNROLL for (int p = 0; p <= Block<P>::COUNT; p += HALF) {": (
+        "beyond a piece's addresses lie those of the next one, which are written after it"
     ),
     "depthwise.h: for (i64 number = mine.first; number < mine.last; ++number) { -> "
     "for (i64 number = mine.first; number <= mine.last; ++number) {": "one item more, with the values it has anyway",

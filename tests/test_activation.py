@@ -9,7 +9,9 @@ import pytest
 import gpunet
 import gpunet.functional as F
 from gpunet import nn
+from gpunet.backend import asarray, to_cpu
 from gpunet.errors import GradientError
+from gpunet.ops.choice import where
 from gpunet.tensor import tensor
 from gpunet.testing import gradcheck
 from tests import reference
@@ -75,6 +77,41 @@ def test_activation_gradient_is_a_finite_difference(function, formula, rng):
 def test_activation_takes_any_shape(function, formula, shape):
     y, [gradient] = run(function, np.ones(shape))
     assert y.shape == gradient.shape == shape
+
+
+@pytest.mark.parametrize(
+    ("function", "formula", "slope"),
+    [
+        (F.elu, lambda x: np.where(x > 0, x, np.expm1(x)), lambda x: np.where(x > 0, 1, np.exp(x))),
+        (
+            F.hardswish,
+            lambda x: x * np.clip(x + 3, 0, 6) / 6,
+            lambda x: np.where(x < -3, 0, np.where(x > 3, 1, x / 3 + 0.5)),
+        ),
+    ],
+    ids=["elu", "hardswish"],
+)
+@pytest.mark.parametrize("axes", [(0, 1, 2, 3), (0, 3, 1, 2), (1, 0, 2, 3)], ids=["dense", "channels last", "neither"])
+def test_large_arrays_are_done_piece_by_piece(function, formula, slope, axes, backend, rng):
+    x = rng.standard_normal((5, 40, 50, 37)).astype(np.float32).transpose(axes) * 2
+    y, [gradient] = run(function, x)
+    close(y, formula(x.astype(np.float64)), 1e-6, 1e-6)
+    close(gradient, upstream(x.shape) * slope(x.astype(np.float64)), 1e-6, 1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_where_chooses_every_bit(dtype, backend, rng):
+    special = np.array([INF, -INF, NAN, 0.0, -0.0, 1.0, -2.0, 6e-8], dtype)
+    a, b = rng.permutation(np.repeat(special, 8)), rng.permutation(np.repeat(special, 8))
+    condition = rng.random(64) < 0.5
+    for first, second in ((a, b), (a, -0.0), (2, b), (a.reshape(8, 8).T, b.reshape(8, 8))):
+        chosen = condition.reshape(np.shape(b if np.shape(first) == () else first))
+        whole = [np.broadcast_to(np.asarray(each, dtype), chosen.shape) for each in (first, second)]
+        expected = [p if c else q for c, p, q in zip(chosen.flat, whole[0].flat, whole[1].flat, strict=True)]
+        operands = (asarray(each) if isinstance(each, np.ndarray) else each for each in (first, second))
+        got = to_cpu(where(asarray(chosen), *operands))
+        assert got.dtype == dtype
+        assert got.tobytes() == np.array(expected, dtype).reshape(chosen.shape).tobytes()
 
 
 @pytest.mark.parametrize(

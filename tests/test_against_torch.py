@@ -591,6 +591,8 @@ def test_special_values_where_pytorch_defines_the_result(function, x, settings, 
         ours, theirs = side_by_side(function, arrays, settings, ["input"], torch)
     for actual, expected in ((ours[1], theirs[1]), (ours[2][0], theirs[2][0])):
         defined = ~np.isnan(expected)
+        if function in ("elu", "celu", "selu"):  # whose slope at NaN PyTorch has as NaN or 1, as the processor is
+            defined &= ~np.isnan(arrays["input"])
         close(actual[defined], expected[defined], 1e-5, 1e-30)
 
 

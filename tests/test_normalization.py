@@ -43,3 +43,16 @@ def test_channels_last_stays_channels_last(name, rng):
     assert y.data.transpose(0, 2, 3, 1).flags.c_contiguous
     y.backward(Tensor(y.detach().data))
     assert x.grad.data.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_many_images_are_done_a_few_at_a_time(name, rng):
+    x, g = rng.standard_normal((2, 9, 8, 80, 80)).astype(np.float32)
+    inputs = Tensor(asarray(x), requires_grad=True)
+    y = NORMS[name](inputs)
+    y.backward(tensor(g))
+    np.testing.assert_allclose(y.numpy(), expected(name, x), rtol=0, atol=1e-5)
+    parts, back, out = (each.astype(np.float64).reshape(9, GROUPS[name], -1) for each in (x, g, expected(name, x)))
+    about_mean = back - back.mean(axis=2, keepdims=True) - out * (back * out).mean(axis=2, keepdims=True)
+    dx = about_mean / np.sqrt(parts.var(axis=2, keepdims=True) + 1e-5)
+    np.testing.assert_allclose(inputs.grad.numpy(), dx.reshape(x.shape), rtol=0, atol=1e-5)

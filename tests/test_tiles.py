@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
+from gpunet import functional as F
 from gpunet.backend import get_num_threads, run_tiles, set_num_threads, sum_over_tiles, tiles, use_backend
 from gpunet.backend.tiles import CPU_TILE_BYTES, _threads
 from gpunet.errors import ArgumentError
+from gpunet.tensor import Tensor
 
 
 @pytest.fixture(autouse=True)
@@ -311,3 +313,21 @@ def test_an_interrupt_while_the_number_of_threads_changes_leaves_helpers_for_all
     again.start()
     again.join(20)
     assert results == [1, 2, 3, 4]  # nobody waits for a tile that no helper takes
+
+
+# What is computed a few images at a time
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear", "bicubic"])
+def test_images_of_another_size_are_in_a_batch_what_they_are_alone(mode, rng):
+    x, g = rng.standard_normal((9, 16, 40, 50), np.float32), rng.standard_normal((9, 16, 64, 30), np.float32)
+
+    def resized(x, g):
+        inputs = Tensor(x, requires_grad=True)
+        y = F.interpolate(inputs, (64, 30), mode=mode)
+        y.backward(Tensor(g))
+        return y.numpy(), inputs.grad.numpy()
+
+    alone = [resized(x[i : i + 1], g[i : i + 1]) for i in range(len(x))]
+    for together, parts in zip(resized(x, g), zip(*alone, strict=True), strict=True):
+        np.testing.assert_array_equal(together, np.concatenate(parts))

@@ -96,6 +96,7 @@ __all__ = [
     "stack",
     "subtract",
     "sum",
+    "take",
     "tan",
     "tanh",
     "tile",
@@ -243,6 +244,11 @@ def concatenate(tup: Sequence[ndarray], axis: Any = 0, out: Any = None) -> ndarr
 def stack(tup: Sequence[ndarray], axis: Any = 0, out: Any = None) -> ndarray:
     """Arrays joined along a new axis."""
     return concatenate([expand_dims(part, axis) for part in tup], axis, out)
+
+
+def take(a: ndarray, indices: ndarray, axis: Any = None) -> ndarray:
+    """Rows along an axis, by their numbers."""
+    return result(np.take, operand(a), operand(indices), axis=axis)
 
 
 def tile(A: ndarray, reps: Any) -> ndarray:  # noqa: N803

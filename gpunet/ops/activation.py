@@ -8,6 +8,7 @@ from typing import Any
 from gpunet.backend import Array, elementwise, xp
 from gpunet.ops.arithmetic import add
 from gpunet.ops.broadcast import unbroadcast
+from gpunet.ops.choice import where
 from gpunet.ops.normal import normal_cdf, normal_pdf
 from gpunet.ops.operation import ElementWise, Operation
 from gpunet.ops.passes import Pass
@@ -108,10 +109,10 @@ class LeakyReLU(ElementWise):
 
     def forward(self, x: Array) -> Array:
         self.x = x
-        return xp.where(x > 0, x, self.slope * x)
+        return where(x > 0, x, self.slope * x)
 
     def backward(self, grad: Array) -> tuple[Array]:
-        return (xp.where(self.x > 0, grad, self.slope * grad),)
+        return (where(self.x > 0, grad, self.slope * grad),)
 
 
 class PReLU(ElementWise):
@@ -122,11 +123,11 @@ class PReLU(ElementWise):
 
     def forward(self, x: Array, slope: Array) -> Array:
         self.x, self.slope = x, slope
-        return xp.where(x > 0, x, slope * x)
+        return where(x > 0, x, slope * x)
 
     def backward(self, grad: Array) -> tuple[Array, Array | None]:
-        dslope = unbroadcast(xp.where(self.x > 0, 0, grad * self.x), self.slope.shape) if self.needs_grad[1] else None
-        return xp.where(self.x > 0, grad, self.slope * grad), dslope
+        dslope = unbroadcast(where(self.x > 0, 0, grad * self.x), self.slope.shape) if self.needs_grad[1] else None
+        return where(self.x > 0, grad, self.slope * grad), dslope
 
 
 class Sigmoid(ElementWise):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from gpunet.backend import Array, xp
+from gpunet.ops.choice import where
 from gpunet.ops.normal import normal_cdf
 from gpunet.ops.operation import ElementWise
 
@@ -74,7 +75,7 @@ def _sinc(x: Array) -> Array:
 def _erf(x: Array) -> Array:
     """2 Phi(sqrt(2) x) - 1; near 0, where little would be left of it, the first terms of the series."""
     near = x * (2 / math.sqrt(math.pi)) * (1 - x * x / 3 + x**4 / 10 - x**6 / 42 + x**8 / 216 - x**10 / 1320)
-    return xp.where(xp.abs(x) < 0.125, near, 2 * normal_cdf(x * math.sqrt(2)) - 1)
+    return where(xp.abs(x) < 0.125, near, 2 * normal_cdf(x * math.sqrt(2)) - 1)
 
 
 def _erfinv(y: Array) -> Array:

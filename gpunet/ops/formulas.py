@@ -10,7 +10,8 @@ from typing import Any
 
 from gpunet.backend import Array, xp
 from gpunet.ops.activation import sigmoid
-from gpunet.ops.operation import ElementWise
+from gpunet.ops.choice import where
+from gpunet.ops.operation import ElementWise, in_tiles
 
 __all__ = [
     "CELU",
@@ -44,30 +45,30 @@ class _Formula(ElementWise):
 
     def forward(self, x: Array) -> Array:
         self.x = x
-        return self._value(x, *self.settings)
+        return in_tiles(lambda x: self._value(x, *self.settings), x)
 
     def backward(self, grad: Array) -> tuple[Array]:
-        return (grad * self._slope(self.x, *self.settings),)
+        return (in_tiles(lambda grad, x: grad * self._slope(x, *self.settings), grad, self.x),)
 
 
 class ELU(_Formula):
     """`y = x where x > 0 else alpha (e^x - 1)`."""
 
     def _value(self, x: Array, alpha: float) -> Array:
-        return xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0)))
+        return where(x > 0, x, alpha * xp.expm1(xp.minimum(x, 0)))
 
     def _slope(self, x: Array, alpha: float) -> Array:
-        return xp.where(x > 0, 1, alpha * xp.exp(xp.minimum(x, 0)))
+        return where(x > 0, 1, alpha * xp.exp(xp.minimum(x, 0)))
 
 
 class CELU(_Formula):
     """`y = x where x > 0 else alpha (e^(x / alpha) - 1)`: ELU with a slope of 1 on both sides of 0."""
 
     def _value(self, x: Array, alpha: float) -> Array:
-        return xp.where(x > 0, x, alpha * xp.expm1(xp.minimum(x / alpha, 0)))
+        return where(x > 0, x, alpha * xp.expm1(xp.minimum(x / alpha, 0)))
 
     def _slope(self, x: Array, alpha: float) -> Array:
-        return xp.where(x > 0, 1, xp.exp(xp.minimum(x / alpha, 0)))
+        return where(x > 0, 1, xp.exp(xp.minimum(x / alpha, 0)))
 
 
 class SELU(_Formula):
@@ -77,10 +78,10 @@ class SELU(_Formula):
     SCALE = 1.0507009873554804934193349852946
 
     def _value(self, x: Array) -> Array:
-        return self.SCALE * xp.where(x > 0, x, self.ALPHA * xp.expm1(xp.minimum(x, 0)))
+        return self.SCALE * where(x > 0, x, self.ALPHA * xp.expm1(xp.minimum(x, 0)))
 
     def _slope(self, x: Array) -> Array:
-        return self.SCALE * xp.where(x > 0, 1, self.ALPHA * xp.exp(xp.minimum(x, 0)))
+        return self.SCALE * where(x > 0, 1, self.ALPHA * xp.exp(xp.minimum(x, 0)))
 
 
 class Hardtanh(_Formula):
@@ -100,7 +101,7 @@ class Hardsigmoid(_Formula):
         return xp.clip(x + 3, 0, 6) / 6
 
     def _slope(self, x: Array) -> Array:
-        return xp.where((x > -3) & (x < 3), xp.asarray(1 / 6, dtype=x.dtype), 0)
+        return where((x > -3) & (x < 3), xp.asarray(1 / 6, dtype=x.dtype), 0)
 
 
 class Hardswish(_Formula):
@@ -110,7 +111,7 @@ class Hardswish(_Formula):
         return x * xp.clip(x + 3, 0, 6) / 6
 
     def _slope(self, x: Array) -> Array:
-        return xp.where(x < 3, xp.where(x > -3, x / 3 + 0.5, 0), 1)
+        return where(x < 3, where(x > -3, x / 3 + 0.5, 0), 1)
 
 
 class Softplus(_Formula):
@@ -120,11 +121,11 @@ class Softplus(_Formula):
 
     def _value(self, x: Array, beta: float, threshold: float) -> Array:
         z = beta * x
-        return xp.where(z > threshold, x, (xp.maximum(z, 0) + xp.log1p(xp.exp(-xp.abs(z)))) / beta)
+        return where(z > threshold, x, (xp.maximum(z, 0) + xp.log1p(xp.exp(-xp.abs(z)))) / beta)
 
     def _slope(self, x: Array, beta: float, threshold: float) -> Array:
         z = beta * x
-        return xp.where(z > threshold, 1, sigmoid(z))
+        return where(z > threshold, 1, sigmoid(z))
 
 
 class LogSigmoid(_Formula):
@@ -187,7 +188,7 @@ class Hardshrink(_Formula):
     """`y = x`, and 0 where |x| <= lambda."""
 
     def _value(self, x: Array, lambd: float) -> Array:
-        return xp.where(xp.abs(x) <= lambd, 0, x)
+        return where(xp.abs(x) <= lambd, 0, x)
 
     def _slope(self, x: Array, lambd: float) -> Array:
         return xp.abs(x) > lambd
@@ -197,7 +198,7 @@ class Threshold(_Formula):
     """`y = x where x > threshold else value`."""
 
     def _value(self, x: Array, threshold: float, value: float) -> Array:
-        return xp.where(x <= threshold, xp.asarray(value, dtype=x.dtype), x)
+        return where(x <= threshold, xp.asarray(value, dtype=x.dtype), x)
 
     def _slope(self, x: Array, threshold: float, value: float) -> Array:
         return ~(x <= threshold)

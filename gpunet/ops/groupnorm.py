@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import math
 
-from gpunet.backend import Array, as_nchw, to_nhwc, xp
+from gpunet.backend import Array, as_nchw, run_tiles, tiles, to_nhwc, xp
 from gpunet.backend.kernel_table import arithmetic_dtype
-from gpunet.ops.operation import Operation
+from gpunet.ops.operation import ARRAYS, Operation
 from gpunet.ops.reduction import sum_over, sum_rows
 
 __all__ = ["GroupNorm", "LayerNorm"]
@@ -35,18 +35,34 @@ class _Standardise(Operation):
 
     def _standardise(self, x: Array) -> Array:
         self.dtype = x.dtype
-        x = x.astype(arithmetic_dtype(x.dtype), copy=False)
-        deviation = x - self._mean(x)
-        offset = self._mean(deviation)  # what rounding the mean has left, which counts where it is large
-        variance = self._mean(deviation, deviation) - offset * offset
-        self.inverse_std = 1 / xp.sqrt(xp.maximum(variance, 0) + self.eps)
-        self.y: Array = (deviation - offset) * self.inverse_std
+        self.y: Array = xp.empty(x.shape, dtype=arithmetic_dtype(x.dtype))
+
+        def one_tile(some: slice) -> Array:
+            part = x[some].astype(self.y.dtype, copy=False)
+            deviation = part - self._mean(part)
+            offset = self._mean(deviation)  # what rounding the mean has left, which counts where it is large
+            variance = self._mean(deviation, deviation) - offset * offset
+            inverse_std = 1 / xp.sqrt(xp.maximum(variance, 0) + self.eps)
+            xp.multiply(deviation - offset, inverse_std, out=self.y[some])
+            return inverse_std
+
+        parts = run_tiles(one_tile, self._tiles())
+        self.inverse_std = parts[0] if len(parts) == 1 else xp.concatenate(parts)
         return self.y.astype(self.dtype, copy=False)
 
     def _back(self, grad: Array) -> Array:
-        grad = grad.astype(self.y.dtype, copy=False)
-        dx = (grad - self._mean(grad) - self.y * self._mean(grad, self.y)) * self.inverse_std
+        dx = xp.empty_like(self.y)
+
+        def one_tile(some: slice) -> None:
+            g, y = grad[some].astype(dx.dtype, copy=False), self.y[some]
+            xp.multiply(g - self._mean(g) - y * self._mean(g, y), self.inverse_std[some], out=dx[some])
+
+        run_tiles(one_tile, self._tiles())
         return dx.astype(self.dtype, copy=False)
+
+    def _tiles(self) -> list[slice]:
+        """A few parts at a time: what is computed on the way stays in the cache."""
+        return tiles(len(self.y), ARRAYS * self.y[:1].nbytes) or [slice(0)]
 
 
 class GroupNorm(_Standardise):

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from gpunet.backend import Array, xp
 from gpunet.ops.activation import sigmoid
 from gpunet.ops.broadcast import unbroadcast
+from gpunet.ops.choice import where
 from gpunet.ops.operation import Operation
 
 __all__ = [
@@ -203,7 +204,7 @@ class SmoothL1(_OfDifference):
 
     def _value(self, d: Array, beta: float) -> Array:
         size = xp.abs(d)
-        return xp.where(size < beta, d * d / (2 * beta), size - beta / 2)
+        return where(size < beta, d * d / (2 * beta), size - beta / 2)
 
     def _slope(self, d: Array, beta: float) -> Array:
         return xp.clip(d / beta, -1, 1)
@@ -216,7 +217,7 @@ class Huber(_OfDifference):
 
     def _value(self, d: Array, delta: float) -> Array:
         size = xp.abs(d)
-        return xp.where(size <= delta, d * d / 2, delta * (size - delta / 2))
+        return where(size <= delta, d * d / 2, delta * (size - delta / 2))
 
     def _slope(self, d: Array, delta: float) -> Array:
         return xp.clip(d, -delta, delta)

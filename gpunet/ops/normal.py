@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from gpunet.backend import Array, xp
+from gpunet.ops.choice import where
 
 __all__ = ["normal_cdf", "normal_pdf"]
 
@@ -54,7 +55,7 @@ def normal_cdf(z: Array) -> Array:
         later, last = 2 * s * later - last + coefficient, later
     g = s * later - last + terms[0]
     tail = 0.5 * t * xp.exp(-u * u) * g  # Phi(-|z|), accurate however small
-    return xp.where(z < 0, tail, 1 - tail)
+    return where(z < 0, tail, 1 - tail)
 
 
 def normal_pdf(z: Array) -> Array:

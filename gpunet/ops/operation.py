@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
-from gpunet.backend import Array, as_nchw, as_nhwc, sees_channels_last
+from gpunet.backend import Array, active_backend, as_nchw, as_nhwc, run_tiles, sees_channels_last, tiles, xp
+from gpunet.backend.layout import in_memory_order
 
-__all__ = ["ElementWise", "Operation"]
+__all__ = ["ARRAYS", "ElementWise", "Operation", "in_tiles"]
 
 
 class Operation:
@@ -94,3 +96,26 @@ def _backward_as_it_lies(backward: Any) -> Any:
         return tuple(part if part is None else as_nchw(part) for part in backward(self, as_nhwc(grad)))
 
     return run
+
+
+ARRAYS = 4  # that lie in the cache while NumPy works a formula off step by step: its operands, and what is between
+
+
+def in_tiles(function: Callable[..., Array], *arrays: Array) -> Array:
+    """What a function of arrays makes of these, element by element: of the type of the first, and lying as it does.
+
+    On a CPU it is called for a few elements at a time, so that what it computes on the way stays in the cache.
+    """
+    first = arrays[0]
+    cut = tiles(first.size, ARRAYS * first.itemsize)
+    alike = all((each.shape, each.strides, each.dtype) == (first.shape, first.strides, first.dtype) for each in arrays)
+    if active_backend() != "numpy" or len(cut) < 2 or not alike or not in_memory_order(first).flags.c_contiguous:
+        return function(*arrays)
+    y = xp.empty_like(first)
+    out, *flat = (in_memory_order(each).reshape(-1) for each in (y, *arrays))
+
+    def one_tile(some: slice) -> None:
+        out[some] = function(*(each[some] for each in flat))
+
+    run_tiles(one_tile, cut)
+    return y

@@ -9,11 +9,12 @@ with one tap of weight 1. Rows and columns are done one after the other.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from gpunet.backend import Array, as_nchw, to_nhwc, xp
+from gpunet.backend import Array, as_nchw, run_tiles, tiles, to_nhwc, xp
 from gpunet.backend.kernel_table import arithmetic_dtype
 from gpunet.ops.operation import Operation
 
@@ -37,44 +38,49 @@ class _Resample(Operation):
 
     def forward(self, x: Array) -> Array:
         self.dtype, self.images, self.sizes = x.dtype, x.ndim == 4, x.shape
-        y = to_nhwc(x) if self.images else x
-        for axis, taps in self.axes.items():
-            y = self._take(y, self._place(axis), taps)
-        y = y.astype(self.dtype, copy=False)
-        return as_nchw(y) if self.images else y
+        return self._by_tiles(x, self._forward)
 
     def backward(self, grad: Array) -> tuple[Array]:
-        dx = to_nhwc(grad) if self.images else grad
+        return (self._by_tiles(grad, self._backward),)
+
+    def _by_tiles(self, x: Array, work: Callable[[Array], Array]) -> Array:
+        """A few of N images at a time: what is between rows and columns stays in the cache."""
+        x = to_nhwc(x) if self.images else x
+        cut = tiles(len(x), x[:1].nbytes) if self.images and len(x) else [slice(None)]
+        parts = run_tiles(lambda some: work(x[some]), cut)
+        y = (parts[0] if len(parts) == 1 else xp.concatenate(parts)).astype(self.dtype, copy=False)
+        return as_nchw(y) if self.images else y
+
+    def _forward(self, x: Array) -> Array:
+        for axis, taps in self.axes.items():
+            x = self._take(x, self._place(axis), taps)
+        return x
+
+    def _backward(self, grad: Array) -> Array:
         for axis, taps in reversed(self.axes.items()):
-            dx = self._give_back(dx, self._place(axis), taps, self.sizes[axis])
-        dx = dx.astype(self.dtype, copy=False)
-        return (as_nchw(dx) if self.images else dx,)
+            grad = self._give_back(grad, self._place(axis), taps, self.sizes[axis])
+        return grad
 
     def _place(self, axis: int) -> int:
         """Where an axis of (N, C, H, W) is in memory."""
         return (0, 3, 1, 2)[axis] if self.images else axis
 
     def _take(self, x: Array, axis: int, taps: list[Tap]) -> Array:
-        parts = []
-        for rows, weights in taps:
-            part = xp.ascontiguousarray(x[_at(axis, xp.asarray(rows))])
-            if weights is not None:
-                each = xp.asarray(weights, dtype=arithmetic_dtype(x.dtype))
-                part = part * each.reshape(-1, *(1,) * (x.ndim - axis - 1))
-            parts.append(part)
+        parts = [_weighted(xp.take(x, xp.asarray(tap.rows), axis=axis), axis, tap) for tap in taps]
         total = parts[0]
         for part in parts[1:]:
             total = total + part
         return total
 
     def _give_back(self, grad: Array, axis: int, taps: list[Tap], size: int) -> Array:
-        """Row by row: several rows of the output may have taken the same one of the input."""
+        """Several rows of the output may have taken the same one of the input: their gradients come one by one."""
         shape = (*grad.shape[:axis], size, *grad.shape[axis + 1 :])
         dx = xp.zeros(shape, dtype=arithmetic_dtype(grad.dtype))
-        for rows, weights in taps:
-            for i, row in enumerate(rows):
-                part = grad[_at(axis, i)]
-                dx[_at(axis, row)] += part if weights is None else part * weights[i]
+        for tap in taps:
+            part = _weighted(grad, axis, tap)
+            for takers in _one_taker_each(tap.rows):
+                rows = [tap.rows[i] for i in takers]
+                dx[_at(axis, xp.asarray(rows))] += xp.take(part, xp.asarray(takers), axis=axis)
         return dx
 
 
@@ -86,6 +92,27 @@ class Interpolate(_Resample):
 
 class Repeat(_Resample):
     """Padding that repeats what is there; the taps are those of `repetition`."""
+
+
+def _weighted(x: Array, axis: int, tap: Tap) -> Array:
+    """Each row as much as it counts."""
+    if tap.weights is None:
+        return x
+    weights = xp.asarray(tap.weights, dtype=arithmetic_dtype(x.dtype))
+    return x * weights.reshape(-1, *(1,) * (x.ndim - axis - 1))
+
+
+def _one_taker_each(rows: list[int]) -> list[list[int]]:
+    """The rows of the output in groups, of which no two have taken the same row of the input; in their order."""
+    groups: list[list[int]] = []
+    taken: dict[int, int] = {}  # how often
+    for i, row in enumerate(rows):
+        number = taken.get(row, 0)
+        taken[row] = number + 1
+        if number == len(groups):
+            groups.append([])
+        groups[number].append(i)
+    return groups
 
 
 def _at(axis: int, where: int | Array) -> tuple[slice | int | Array, ...]:

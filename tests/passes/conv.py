@@ -19,6 +19,7 @@ GEOMETRIES = [
     ((1, 9, 7, 3), 16, Window((3, 3), ONE, around(1)), 1),  # the stem
     ((2, 15, 14, 3), 8, Window((7, 7), (2, 2), around(3)), 1),
     ((2, 9, 8, 3), 8, Window((3, 3), ONE, around(1), (3, 1)), 1),  # few channels, and rows far from one another
+    ((2, 5, 14, 9), 40, Window((3, 3), ONE, around(1)), 1),  # rows of sevens
     ((3, 6, 5, 16), 24, Window((1, 1)), 1),
     ((2, 7, 7, 16), 8, Window((1, 1), (2, 2)), 1),  # the shortcut of a residual block
     ((2, 8, 9, 8), 16, Window((3, 3), (2, 2), around(1)), 1),
@@ -46,6 +47,7 @@ GEOMETRIES = [
 # Work that is cut into parts, one for each thread, which are added at last.
 LARGE = [
     ((7, 19, 18, 17), 13, Window((3, 3), ONE, around(1)), 1),
+    ((256, 1, 1, 5), 4, Window((3, 3), ONE, around(1)), 1),  # a tile of images, of which most elements see nothing
 ]
 
 
