@@ -292,13 +292,13 @@ def _gradients(optimizer: Optimizer) -> list[Array]:
         for param in group["params"]:
             if param.grad is None:
                 continue
-            check_active(param.grad.data, "a gradient that GradScaler was given")
+            check_active(param.grad.array, "a gradient that GradScaler was given")
             if param.grad.dtype == xp.float16:
                 raise DTypeError(
                     "GradScaler: parameters and their gradients must be float32, got a gradient of float16, in which "
                     "small gradients are lost; leave the model float32 and call it under autocast()"
                 )
-            grads.append(param.grad.data)
+            grads.append(param.grad.handed_out())
     if not grads:
         raise GradientError(
             "GradScaler: the optimizer's parameters have no gradients; call scale(loss).backward() first"

@@ -90,7 +90,7 @@ class Classifier:
             images = [images]
         if isinstance(images, list | tuple) and all(map(_is_to_be_read, images)):
             images = np.array([self.read(each) for each in images], np.uint8).reshape(-1, *expected)
-        images = to_cpu(images.data if isinstance(images, Tensor) else from_outside(images, "the classifier's images"))
+        images = to_cpu(images.array if isinstance(images, Tensor) else from_outside(images, "the classifier's images"))
         if images.ndim != 4 or images.shape[1:] != expected:
             raise ShapeError(f"the classifier expects images of shape {('N', *expected)}, got {images.shape}")
         return Tensor(asarray(self.transform(images, host_generator())))
@@ -105,7 +105,7 @@ class Classifier:
         with no_grad(), evaluation_mode(self.model):
             for start in range(0, len(prepared), BATCH_SIZE):
                 logits = self.model(prepared[start : start + BATCH_SIZE])
-                found.append(to_cpu(softmax(logits, dim=1).data))
+                found.append(to_cpu(softmax(logits, dim=1).array))
         return np.concatenate(found)
 
     def predict(self, images: Any, top: int = 1) -> list[list[tuple[str, float]]]:

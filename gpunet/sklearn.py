@@ -117,7 +117,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         with no_grad(), evaluation_mode(self.model_):
             for start in range(0, len(images), 256):
                 logits = self.model_(Tensor(asarray(images[start : start + 256])))
-                found.append(to_cpu(softmax(logits, dim=1).data).astype(np.float64))
+                found.append(to_cpu(softmax(logits, dim=1).array).astype(np.float64))
         shares = np.concatenate(found)
         return shares / shares.sum(axis=1, keepdims=True)
 

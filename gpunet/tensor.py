@@ -128,15 +128,23 @@ class Tensor:
     # ------------------------------------------------------------------ the array
 
     @property
-    def data(self) -> Array:
-        """The array itself, to look at and to write to."""
+    def data(self) -> Tensor:
+        """The same memory without its history, as `detach()`; the memory of a Tensor or array that it is set to."""
+        return self.detach()
+
+    @data.setter
+    def data(self, data: Tensor | Array) -> None:
+        if not isinstance(data, Tensor):
+            self.array = _handed_in(data)
+        elif data.array is not self.array:  # it is after `x.data += 1`
+            self.array = data.array
+            self.share_with(data)
+
+    def handed_out(self) -> Array:
+        """The array itself, for those who may keep it, look at it and write to it."""
         array = self.array
         hand_out(array)
         return array
-
-    @data.setter
-    def data(self, array: Array) -> None:
-        self.array = _handed_in(array)
 
     @property
     def array(self) -> Array:
@@ -532,7 +540,7 @@ class Tensor:
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The values as a NumPy array: on the NumPy backend the very memory, from a GPU a copy."""
-        return to_cpu(self.data)
+        return to_cpu(self.handed_out())
 
     def item(self) -> Any:
         """The one value as a Python number.
@@ -601,7 +609,7 @@ class Tensor:
         self._check_given_out("NumPy")
         if not isinstance(self.array, np.ndarray):
             raise BackendError(f"NumPy was given a Tensor of {backend_of(self.array)}; t.numpy() copies its values")
-        return np.array(self.data, dtype=dtype, copy=copy)
+        return np.array(self.handed_out(), dtype=dtype, copy=copy)
 
     def _check_given_out(self, to: str) -> None:
         if self.requires_grad:
@@ -622,7 +630,7 @@ class Tensor:
             raise BackendError(
                 f"a Tensor of {backend_of(self.array)} shares its memory with nobody; t.numpy() copies it"
             )
-        return self.data.__dlpack__(**how)
+        return self.handed_out().__dlpack__(**how)
 
     def __dlpack_device__(self) -> Any:
         if not hasattr(self.array, "__dlpack_device__"):
@@ -635,7 +643,7 @@ class Tensor:
     def __cuda_array_interface__(self) -> Any:
         """For libraries that compute on a GPU, such as Numba: there alone a Tensor has it."""
         self._check_given_out("another library")
-        return self.data.__cuda_array_interface__
+        return self.handed_out().__cuda_array_interface__
 
     # ------------------------------------------------------------------ arithmetic
 

@@ -61,7 +61,7 @@ def gradcheck(
             continue
         if each.grad is None:
             raise GradientError(f"gradcheck: no gradient reached input {position}")
-        gradient = to_cpu(each.grad.data)
+        gradient = to_cpu(each.grad.array)
         for _ in range(directions):
             direction = rng.standard_normal(each.shape)
             analytic = float((gradient * direction).sum())
@@ -85,7 +85,7 @@ def _central_difference(
     values = []
     for sign in (1, -1):
         moved = list(inputs)
-        moved[position] = Tensor(asarray(inputs[position].data + asarray(sign * eps * direction)))
+        moved[position] = Tensor(asarray(inputs[position].array + asarray(sign * eps * direction)))
         with no_grad():
-            values.append(to_cpu(func(*moved).data).astype(np.float64))
+            values.append(to_cpu(func(*moved).array).astype(np.float64))
     return float((weights * (values[0] - values[1])).sum() / (2 * eps))

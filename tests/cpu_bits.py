@@ -68,7 +68,7 @@ def a_network(rng):
         model.zero_grad()
         F.cross_entropy(model(x), labels).backward()
         for parameter in model.parameters():
-            parameter.data = parameter.data - np.float32(0.1) * parameter.grad.data
+            parameter.data = parameter.array - np.float32(0.1) * parameter.grad.array
     yield tuple(each.numpy() for each in model.state_dict().values())
     yield (model.eval()(x).numpy(),)
 

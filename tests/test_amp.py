@@ -241,7 +241,7 @@ def with_gradients(function, *arrays):
     tensors = [tensor(array, requires_grad=True) for array in arrays]
     output = function(*tensors)
     output.backward(tensor(np.ones(output.shape, output.dtype)))
-    return [to_cpu(each) for each in (output.data, *(each.grad.data for each in tensors))]
+    return [to_cpu(each) for each in (output.array, *(each.grad.array for each in tensors))]
 
 
 PRODUCTS = {
@@ -339,7 +339,7 @@ def gradients_of_a_small_loss(mixed, scaler=None):
     scaler.scale(loss).backward()
     scaler.unscale_(optimizer)
     assert all(each.grad.dtype == np.float32 for each in model.parameters())
-    return {name: to_cpu(each.grad.data).astype(np.float64) for name, each in model.named_parameters()}
+    return {name: to_cpu(each.grad.array).astype(np.float64) for name, each in model.named_parameters()}
 
 
 def test_gradients_that_underflow_without_scaling_are_right_with_it(backend):
@@ -626,7 +626,7 @@ def make_trainer(lr=0.1, momentum=0.0, **settings):
 
 
 def values(model):
-    return [to_cpu(parameter.data).copy() for parameter in model.parameters()]
+    return [to_cpu(parameter.array).copy() for parameter in model.parameters()]
 
 
 def fit(trainer, epochs=1, scale=1.0):
@@ -670,7 +670,7 @@ def test_mixed_precision_goes_the_way_of_float32(backend):
     expected, results = fit(plain, epochs=2), fit(mixed, epochs=2)
     assert mixed.progress.skipped_steps == 0
     assert_near(values(mixed.model), values(plain.model), before, 1e-2)
-    assert all(each.data.dtype == np.float32 for each in mixed.model.parameters())
+    assert all(each.array.dtype == np.float32 for each in mixed.model.parameters())
     for one, other in zip(results, expected, strict=True):
         assert one.train_loss == pytest.approx(other.train_loss, rel=2e-3)
         assert one.gradient_norms == pytest.approx(other.gradient_norms, rel=2e-2)

@@ -448,7 +448,7 @@ def test_a_tensor_from_before_a_switch_is_refused(cupy, operation):
 def test_two_backends_in_one_operation(cupy):
     x = gpunet.tensor([1.0, 2.0])
     y = gpunet.tensor([1.0, 2.0])
-    y.data = FakeArray(y.data)
+    y.data = FakeArray(y.array)
     with pytest.raises(BackendError, match=r"is an array of cupy.*active backend is numpy"):
         x + y
 

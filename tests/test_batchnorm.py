@@ -148,5 +148,5 @@ def test_output_and_gradient_lie_channels_last_in_memory(training, rng):
     x = tensor(rng.standard_normal((2, 3, 4, 5)), requires_grad=True)
     y = F.batch_norm(x, tensor(np.zeros(3)), tensor(np.ones(3)), training=training)
     y.sum().backward()
-    assert y.data.transpose(0, 2, 3, 1).flags.c_contiguous
-    assert x.grad.data.transpose(0, 2, 3, 1).flags.c_contiguous
+    assert y.array.transpose(0, 2, 3, 1).flags.c_contiguous
+    assert x.grad.array.transpose(0, 2, 3, 1).flags.c_contiguous

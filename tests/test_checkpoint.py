@@ -105,10 +105,10 @@ def test_a_checkpoint_comes_back(folder, taken):
 def test_filters_that_lie_otherwise_in_memory_come_back(tmp_path):
     """safetensors writes the memory of an array as it lies."""
     model, other = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
-    model.weight.data = np.asfortranarray(model.weight.data)
+    model.weight.data = np.asfortranarray(model.weight.array)
     save_weights(tmp_path / "weights", model)
     load_weights(tmp_path / "weights", other)
-    np.testing.assert_array_equal(other.weight.data, model.weight.data)
+    np.testing.assert_array_equal(other.weight.array, model.weight.array)
 
 
 def test_the_last_and_the_best_are_kept(tmp_path, taken):

@@ -121,8 +121,8 @@ def test_output_and_gradient_lie_channels_last_in_memory(settings, rng):
     x = tensor(rng.standard_normal((2, 4, 5, 6)), requires_grad=True)
     y = F.conv2d(x, tensor(rng.standard_normal((6, 4 // settings.get("groups", 1), 3, 3))), **settings)
     y.sum().backward()
-    assert y.data.transpose(0, 2, 3, 1).flags.c_contiguous
-    assert x.grad.data.transpose(0, 2, 3, 1).flags.c_contiguous
+    assert y.array.transpose(0, 2, 3, 1).flags.c_contiguous
+    assert x.grad.array.transpose(0, 2, 3, 1).flags.c_contiguous
 
 
 def test_pointwise_convolution_is_a_matrix_product_over_channels(rng):
@@ -138,7 +138,7 @@ def test_gradient_nobody_needs_is_not_computed(wanted, rng):
         operation,
         *(tensor(rng.standard_normal(shape), requires_grad=each) for shape, each in zip(shapes, wanted, strict=True)),
     )
-    assert tuple(gradient is not None for gradient in operation.backward(y.data)) == wanted
+    assert tuple(gradient is not None for gradient in operation.backward(y.array)) == wanted
 
 
 # ------------------------------------------------------------------------------------------------------------- linear

@@ -545,7 +545,7 @@ def test_loader_batches_are_channels_last_tensors():
     for images, labels in augmented_loader():
         assert isinstance(images, Tensor)
         assert (images.shape[1:], images.dtype, labels.dtype) == ((3, 6, 6), np.float32, np.int64)
-        assert images.data.transpose(0, 2, 3, 1).flags.c_contiguous
+        assert images.array.transpose(0, 2, 3, 1).flags.c_contiguous
 
 
 def test_loader_layout_changes_no_value():

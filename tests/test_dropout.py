@@ -67,7 +67,7 @@ def test_dropout_takes_any_shape(shape):
 def test_dropout_keeps_the_memory_order_of_the_activations(rng):
     x = tensor(rng.standard_normal((2, 4, 5, 3))).permute(0, 3, 1, 2)  # channels-last
     for y in (F.dropout(x), F.dropout2d(x)):
-        assert y.data.transpose(0, 2, 3, 1).flags.c_contiguous
+        assert y.array.transpose(0, 2, 3, 1).flags.c_contiguous
 
 
 @pytest.mark.parametrize("layer", [nn.AlphaDropout, nn.FeatureAlphaDropout])

@@ -412,7 +412,7 @@ def on_device(chosen):
 @pytest.mark.parametrize("chosen", EXERCISES.values(), ids=EXERCISES)
 def test_launches_are_those_of_the_emulator(chosen, launched):
     output = on_device(chosen)
-    _ = output.data  # the last pass of batch norm waits until somebody looks
+    _ = output.array  # the last pass of batch norm waits until somebody looks
     forward = len(launched)
     output.sum().backward()
     with use_backend("numpy"):

@@ -53,7 +53,7 @@ def test_figures_are_those_of_a_students_kernel(name, place):
 @needs_counts
 def test_figures_are_those_of_the_shipped_kernel():
     def pool(x):
-        return (max_pool2d(tensor(x).permute(0, 3, 1, 2), KERNEL).data,)
+        return (max_pool2d(tensor(x).permute(0, 3, 1, 2), KERNEL).array,)
 
     with record_traffic() as launches:
         on_device(pool, np.zeros(IMAGE, np.float32))

@@ -75,7 +75,7 @@ def test_a_checkpoint_of_a_tutorial(tmp_path):
     fresh.load_state_dict(found["optimizer"])
     assert fresh.param_groups[0]["lr"] == 0.1
     for one, other in zip(model.state_dict().values(), again.state_dict().values(), strict=True):
-        np.testing.assert_array_equal(gpunet.to_cpu(one.data), gpunet.to_cpu(other.data))
+        np.testing.assert_array_equal(gpunet.to_cpu(one.array), gpunet.to_cpu(other.array))
 
 
 def test_a_state_dict_is_a_file_that_others_read(tmp_path):
@@ -212,7 +212,7 @@ def test_functions_of_one_s_own():
     close(x.grad.numpy(), [6 * 3 + 1, 12 * 3 + 2])
     y = x * 1
     z = Squared.apply(y)
-    assert y.data is not None  # from now on it is written to in place
+    assert y.array is not None  # from now on it is written to in place
     with gpunet.no_grad():
         y.zero_()
     with pytest.raises(GradientError, match="changed in place"):
@@ -282,7 +282,7 @@ def test_a_checkpoint_gives_the_same_bits():
         lambda x: layers[2:](checkpoint(layers[:2], x)),
     ):
         for one, other in zip(plain, run(forward), strict=True):
-            np.testing.assert_array_equal(gpunet.to_cpu(one.data), gpunet.to_cpu(other.data))
+            np.testing.assert_array_equal(gpunet.to_cpu(one.array), gpunet.to_cpu(other.array))
 
 
 def test_a_checkpoint_of_inputs_without_gradient():

@@ -86,13 +86,6 @@ def test_the_page_lists_nothing_that_the_tests_do_not():
     assert {reason for _, reason in rows("Samples of PyTorch's own tests")} == {why for _, why in listed}
 
 
-def array():
-    x = gpunet.ones(1)
-    assert isinstance(x.data, np.ndarray)
-    x.data[0] = 3
-    assert x.detach().tolist() == [3.0]
-
-
 def state_in_part():
     net = nn.Linear(2, 1)
     before = net.weight.tolist()
@@ -179,7 +172,6 @@ def losses():
 
 DIFFERENCES = {
     "`size_average` and `reduce` of losses, long out of use": losses,
-    "`Tensor.data`": array,
     '`device="cuda"` while NumPy is active': other_device,
     "a parameter group with a key that is no setting": unknown_key,
     "an optimizer's state for parameters with other names": other_names,

@@ -41,7 +41,7 @@ def trained(backend, folder, model="resnet8"):
         run = TrainingRun(TrainConfig(model=model, batch_size=16), folder / backend, show_progress=False)
         for _, batch in zip(range(STEPS), run.train_loader, strict=False):
             run.trainer.train_step(*batch)
-        return {name: to_cpu(value.data) for name, value in run.model.state_dict().items()}
+        return {name: to_cpu(value.array) for name, value in run.model.state_dict().items()}
 
 
 def assert_agree(actual, expected):
@@ -92,7 +92,7 @@ def forward_and_backward(dtype, x):
     y = layers(x)
     (y * y).sum().backward()
     norm = layers[2]
-    return [to_cpu(each) for each in (y.data, norm.weight.grad.data, norm.bias.grad.data, x.grad.data)]
+    return [to_cpu(each) for each in (y.array, norm.weight.grad.array, norm.bias.grad.array, x.grad.array)]
 
 
 def test_half_precision_goes_through_the_kernels(rng, counters):
@@ -251,7 +251,7 @@ def test_a_convolution_is_im2col_and_one_product_three_times(settings, dtype, rn
     counters.reset()
     y = conv(x)
     assert (counters.launches_of, +counters.functions) == ({"im2col": 1}, {"matmul": 1})
-    grad = xp.ones_like(y.data)
+    grad = xp.ones_like(y.array)
     counters.reset()
     y._node.run_backward(grad)
     assert (counters.launches_of, +counters.functions) == ({"im2col": 1, "col2im": 1}, {"matmul": 2})
@@ -261,7 +261,7 @@ def test_a_pointwise_convolution_is_three_products(rng, counters):
     conv, x = nn.Conv2d(8, 16, 1, bias=False), conv_input(rng, np.float32)
     counters.reset()
     y = conv(x)
-    y._node.run_backward(xp.ones_like(y.data))
+    y._node.run_backward(xp.ones_like(y.array))
     assert (counters.launches, +counters.functions) == (0, {"matmul": 3, "fill": 1})  # the ones
 
 

@@ -85,10 +85,10 @@ def test_with_batch_norm_and_relu_they_are_the_networks_of_the_paper(rng, shortc
     model, paper = DeepNetwork(design), CifarResNet(20, in_channels=1, shortcut=shortcut)
     theirs = [module.weight for module in paper.modules() if isinstance(module, Conv2d | Linear)]
     for own, other in zip(model.weights(), theirs, strict=True):
-        own.data[...] = other.data
-    model.fc.bias.data[...] = paper.fc.bias.data
+        own.data[...] = other.array
+    model.fc.bias.data[...] = paper.fc.bias.array
     x = images(rng)
-    np.testing.assert_allclose(model(x).data, paper(x).data, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(model(x).array, paper(x).array, rtol=1e-4, atol=1e-5)
 
 
 def test_plain_and_residual_networks_start_from_the_same_weights():
@@ -97,7 +97,7 @@ def test_plain_and_residual_networks_start_from_the_same_weights():
         manual_seed(3)
         starts.append(DeepNetwork(Design(14, residual)).weights())
     for one, other in zip(*starts, strict=True):
-        np.testing.assert_array_equal(one.data, other.data)
+        np.testing.assert_array_equal(one.array, other.array)
 
 
 @pytest.mark.parametrize(("depth", "near"), [(7, "8 or more"), (9, "8 or 14"), (55, "50 or 56")])
@@ -117,7 +117,7 @@ def test_an_activation_that_there_is_not_is_refused():
 def torch_norms(torch, model, design, x, labels):
     """The same network in PyTorch, written out again: the norm of each weight's gradient, and the loss."""
     functional = torch.nn.functional
-    weights = [torch.tensor(np.ascontiguousarray(weight.data), requires_grad=True) for weight in model.weights()]
+    weights = [torch.tensor(np.ascontiguousarray(weight.array), requires_grad=True) for weight in model.weights()]
     remaining = iter(weights)
 
     def before(y):
@@ -134,7 +134,7 @@ def torch_norms(torch, model, design, x, labels):
             out = functional.conv2d(before(y), next(remaining), stride=stride, padding=1)
             out = functional.conv2d(before(out), next(remaining), padding=1)
             y = out + shortcut if design.residual else out
-    logits = functional.linear(before(y).mean((2, 3)), next(remaining), torch.tensor(model.fc.bias.data))
+    logits = functional.linear(before(y).mean((2, 3)), next(remaining), torch.tensor(model.fc.bias.array))
     loss = functional.cross_entropy(logits, torch.tensor(labels))
     loss.backward()
     return [float(weight.grad.double().norm()) for weight in weights], loss.item()
@@ -146,7 +146,7 @@ def test_the_norms_are_those_of_pytorch(rng, design, torch):
     x, labels = images(rng, count=8), rng.integers(0, 10, 8)
     loss = cross_entropy(model(x), tensor(labels))
     loss.backward()
-    norms, their_loss = torch_norms(torch, model, design, np.ascontiguousarray(x.data), labels)
+    norms, their_loss = torch_norms(torch, model, design, np.ascontiguousarray(x.array), labels)
     assert loss.item() == pytest.approx(their_loss, rel=1e-5)
     assert gradient_norms(model.weights()) == pytest.approx(norms, rel=1e-3)
 
@@ -208,9 +208,9 @@ def test_a_step_follows_the_gradient():
     moments = training(Design(8, residual=False), "float32", FEW)
     model, _ = next(moments)
     weight = model.weights()[0]
-    before, gradient = weight.data.copy(), weight.grad.data.copy()
+    before, gradient = weight.array.copy(), weight.grad.array.copy()
     next(moments)
-    np.testing.assert_allclose(weight.data, before - 0.02 * (gradient + 1e-4 * before), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(weight.array, before - 0.02 * (gradient + 1e-4 * before), rtol=1e-5, atol=1e-7)
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_one_others():
@@ -224,7 +224,7 @@ def test_every_network_sees_the_same_images_in_the_same_order(monkeypatch):
     seen = []
     loss = cross_entropy
     monkeypatch.setattr(
-        "gpunet.gradients.training.cross_entropy", lambda y, t: seen.append(t.data.tolist()) or loss(y, t)
+        "gpunet.gradients.training.cross_entropy", lambda y, t: seen.append(t.array.tolist()) or loss(y, t)
     )
     for design in (Design(8, False), Design(14, True, False, "sigmoid")):
         trace_gradients(design, "float16", 3, Budget(images=40, batch_size=16))

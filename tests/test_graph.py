@@ -247,7 +247,7 @@ def test_what_a_module_remembers_on_the_host(remember, message):
 
 def test_a_buffer_that_is_written_in_place():
     def run(graph):
-        learner = Learner(model=lambda: Counting(lambda self, x: self.mean.data.__iadd__(x.mean().data)))
+        learner = Learner(model=lambda: Counting(lambda self, x: self.mean.array.__iadd__(x.mean().array)))
         learner.losses(gpunet.cuda_graph(learner.step) if graph else learner.step, drawn(6))
         return learner.state()
 
@@ -414,7 +414,7 @@ def test_accumulated_gradients():
 
 def replace_data(learner):
     weight = learner.model[0].weight
-    weight.data = weight.data.copy()
+    weight.data = weight.array.copy()
 
 
 def load_optimizer(learner):
@@ -469,7 +469,7 @@ def test_another_mode_is_an_error(recorded, mode):
     [
         lambda learner: learner.optimizer.param_groups[0].update(lr=0.5, momentum=0.1, weight_decay=0.3),
         lambda learner: learner.model.load_state_dict({k: v * 2 for k, v in learner.model.state_dict().items()}),
-        lambda learner: learner.model[0].weight.data.fill(0.25),
+        lambda learner: learner.model[0].weight.array.fill(0.25),
         lambda learner: manual_seed(3),
     ],
     ids=["settings", "weights", "in place", "seed"],

@@ -338,7 +338,7 @@ def test_batch_norm_with_a_residual_and_relu_is_the_three_steps(layer, shape, tr
     }
 
     def looked_at(x):
-        x.data  # noqa: B018  (computes what waits)
+        x.array  # noqa: B018  (computes what waits)
         return x
 
     steps = {

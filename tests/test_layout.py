@@ -103,29 +103,29 @@ def test_layout_is_kept_there_and_back(name, rng):
     a, b = (rng.random((2, 3, 4, 3)) + 0.5 for _ in range(2))  # of the same size along three axes
     x, y = channels_last(a), channels_last(b)
     out = function(x, y)
-    assert is_channels_last(out.data)
+    assert is_channels_last(out.array)
     (out * out).sum().backward()
     for leaf in (x, y):
         if leaf.grad is not None and "by" not in name:
-            assert is_channels_last(leaf.grad.data)
+            assert is_channels_last(leaf.grad.array)
     if name.startswith("dropout"):
         return  # random
     with use_backend("numpy"):
         p, q = Tensor(a, requires_grad=True), Tensor(b, requires_grad=True)
         expected = function(p, q)
         (expected * expected).sum().backward()
-    np.testing.assert_allclose(to_cpu(out.data), expected.data, rtol=1e-12)
+    np.testing.assert_allclose(to_cpu(out.array), expected.array, rtol=1e-12)
     for leaf, right in ((x, p), (y, q)):
         if right.grad is not None:
-            np.testing.assert_allclose(to_cpu(leaf.grad.data), right.grad.data, rtol=1e-9)
+            np.testing.assert_allclose(to_cpu(leaf.grad.array), right.grad.array, rtol=1e-9)
 
 
 def test_a_gradient_in_c_order_meets_what_was_seen_channels_last(rng):
     x = channels_last(rng.random((2, 3, 4, 3)))
     weight = Tensor(asarray(rng.random(2 * 3 * 4 * 3)))
     (F.relu(x.exp()).flatten() * weight).sum().backward()
-    expected = np.exp(to_cpu(x.data)) * to_cpu(weight.data).reshape(2, 3, 4, 3)
-    np.testing.assert_allclose(to_cpu(x.grad.data), expected, rtol=1e-12)
+    expected = np.exp(to_cpu(x.array)) * to_cpu(weight.array).reshape(2, 3, 4, 3)
+    np.testing.assert_allclose(to_cpu(x.grad.array), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (3,), (2, 3, 4, 3)], ids=str)
@@ -133,13 +133,13 @@ def test_operands_of_other_shapes_broadcast_as_ever(shape, rng):
     a, b = rng.random((2, 3, 4, 3)), rng.random(shape)
     x, y = channels_last(a), Tensor(asarray(b), requires_grad=True)
     (x * y).sum().backward()
-    np.testing.assert_allclose(to_cpu((x * y).data), a * b)
+    np.testing.assert_allclose(to_cpu((x * y).array), a * b)
     assert y.grad.shape == shape
 
 
 def test_elementwise_also_writes_into_what_it_is_given(rng):
     a = rng.random((2, 3, 4, 5))
-    x, out = channels_last(a, False).data, channels_last(a, False).data
+    x, out = channels_last(a, False).array, channels_last(a, False).array
     doubled = elementwise(lambda x, y, out=None: xp.multiply(x, y, out=out))(x, 2.0, out=out)
     np.testing.assert_array_equal(to_cpu(out), 2 * a)
     np.testing.assert_array_equal(to_cpu(doubled), 2 * a)

@@ -497,7 +497,7 @@ def test_the_gradients_by_the_parameters_are_the_finite_differences(rng):
 
     loss().backward()
     for name, parameter in model.named_parameters():
-        value, direction = parameter.data.copy(), rng.standard_normal(parameter.shape)
+        value, direction = parameter.array.copy(), rng.standard_normal(parameter.shape)
         ends = []
         for sign in (1, -1):
             parameter.data[...] = value + xp.asarray(sign * eps * direction)

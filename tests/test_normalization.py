@@ -40,9 +40,9 @@ def test_channels_last_stays_channels_last(name, rng):
     y = {"group_norm": lambda: F.group_norm(x, 2, weight), "instance_norm": lambda: F.instance_norm(x, weight=weight)}[
         name
     ]()
-    assert y.data.transpose(0, 2, 3, 1).flags.c_contiguous
-    y.backward(Tensor(y.detach().data))
-    assert x.grad.data.transpose(0, 2, 3, 1).flags.c_contiguous
+    assert y.array.transpose(0, 2, 3, 1).flags.c_contiguous
+    y.backward(Tensor(y.detach().array))
+    assert x.grad.array.transpose(0, 2, 3, 1).flags.c_contiguous
 
 
 @pytest.mark.parametrize("name", NORMS)

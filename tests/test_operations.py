@@ -23,6 +23,7 @@ from gpunet.ops import (
     arithmetic,
     batchnorm,
     conv,
+    conv_transpose,
     fold,
     formulas,
     groupnorm,
@@ -245,8 +246,8 @@ EXAMPLES = {
     ],
     "LayerNorm": [Example(lambda: groupnorm.LayerNorm(2, 1e-5), ((2, 3, 4, 5),))],
     "ConvTranspose2d": [
-        Example(lambda: conv.ConvTranspose2d(WINDOW, 1, (13, 4)), (IMAGES, (4, 3, 3, 2), (3,))),
-        Example(lambda: conv.ConvTranspose2d(Window((3, 3), (2, 2)), 2, (14, 11)), (IMAGES, (4, 3, 3, 3))),
+        Example(lambda: conv_transpose.ConvTranspose2d(WINDOW, 1, (13, 4)), (IMAGES, (4, 3, 3, 2), (3,))),
+        Example(lambda: conv_transpose.ConvTranspose2d(Window((3, 3), (2, 2)), 2, (14, 11)), (IMAGES, (4, 3, 3, 3))),
     ],
     "Interpolate": [
         Example(lambda: resample.Interpolate({2: taps(6, 9, "bilinear"), 3: taps(5, 3, "nearest")}), (IMAGES,)),
@@ -356,9 +357,9 @@ def test_gradients_are_those_of_finite_differences(backend, name, example):
 def test_the_emulated_backend_gives_what_numpy_gives(name, example, counters):
     if name == "Dropout":
         pytest.skip("each backend draws its own random numbers")
-    theirs = [to_cpu(each.data) for each in with_gradients(example, np.float32)]
+    theirs = [to_cpu(each.array) for each in with_gradients(example, np.float32)]
     with use_backend("numpy"):
-        ours = [each.data for each in with_gradients(example, np.float32)]
+        ours = [each.array for each in with_gradients(example, np.float32)]
     for one, other in zip(ours, theirs, strict=True):
         assert (one.shape, one.dtype) == (other.shape, other.dtype)
         np.testing.assert_allclose(one, other, rtol=2e-5, atol=2e-6)
@@ -370,7 +371,7 @@ def test_float16_is_float64_rounded_a_few_times(backend, name, example):
     exact = with_gradients(example, np.float64)
     for one, other in zip(half, exact, strict=True):
         largest = np.abs(other.numpy()).max(initial=0)
-        np.testing.assert_allclose(to_cpu(one.data).astype(np.float64), other.numpy(), rtol=0, atol=6e-3 * largest)
+        np.testing.assert_allclose(to_cpu(one.array).astype(np.float64), other.numpy(), rtol=0, atol=6e-3 * largest)
 
 
 # Many numbers, all 1, for each operation that adds up: what float16 cannot count to, since 2048 + 1 = 2048 there.
@@ -385,7 +386,10 @@ SUMS = {
     "Conv2d": (lambda: conv.Conv2d(Window((1, 1)), 1), [(1, MANY, 1, 1), (2, MANY, 1, 1)]),
     "CumulativeSum": (lambda: reduction.CumulativeSum(0), [(MANY, 2)]),
     "ExpectedNegativeLog": (loss.ExpectedNegativeLog, [(1, MANY), (1, MANY)]),
-    "ConvTranspose2d": (lambda: conv.ConvTranspose2d(Window((1, 1)), 1, (1, 1)), [(1, MANY, 1, 1), (MANY, 2, 1, 1)]),
+    "ConvTranspose2d": (
+        lambda: conv_transpose.ConvTranspose2d(Window((1, 1)), 1, (1, 1)),
+        [(1, MANY, 1, 1), (MANY, 2, 1, 1)],
+    ),
     "GroupNorm": (lambda: groupnorm.GroupNorm(1, 1e-5), [(2, MANY)]),
     "LayerNorm": (lambda: groupnorm.LayerNorm(1, 1e-5), [(2, MANY)]),
     "Linear": (linear.Linear, [(1, MANY), (2, MANY)]),
@@ -419,7 +423,7 @@ def test_sums_of_float16_do_not_stop_growing(backend, name):
     make, shapes = SUMS[name]
     output = apply(make(), *(tensor(np.ones(shape, np.float16)) for shape in shapes))
     assert output.dtype == np.float16
-    np.testing.assert_allclose(to_cpu(output.data).astype(np.float64), ALL_ONES.get(name, MANY), rtol=2.0**-10)
+    np.testing.assert_allclose(to_cpu(output.array).astype(np.float64), ALL_ONES.get(name, MANY), rtol=2.0**-10)
 
 
 # -------------------------------------------------------------------------------------------------- types of numbers

@@ -57,7 +57,7 @@ def set_gradients(params, step, gradients=GRADIENTS):
 
 
 def values(params):
-    return [to_cpu(param.data).copy() for param in params]
+    return [to_cpu(param.array).copy() for param in params]
 
 
 def make_schedule(optimizer, name, settings, library=lr_scheduler):
@@ -94,7 +94,7 @@ def steps_of(scheduler, optimizer, metrics):
 def test_trajectory_of_every_optimizer(case, dtype, tolerance):
     kind, settings = CASES["optimizers"][case]
     params = make_params(dtype=dtype)
-    arrays = [param.data for param in params]
+    arrays = [param.array for param in params]
     optimizer = make_optimizer(kind, params, **settings)
     for step in range(STEPS):
         set_gradients(params, step)
@@ -105,7 +105,7 @@ def test_trajectory_of_every_optimizer(case, dtype, tolerance):
         for i, found in enumerate(values(params)):
             expected = RECORDED[f"optimizers/{case}/{dtype}/{i}"][step]
             np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
-    assert all(param.data is array and array.dtype == dtype for param, array in zip(params, arrays, strict=True))
+    assert all(param.array is array and array.dtype == dtype for param, array in zip(params, arrays, strict=True))
     for state in optimizer.state.values():
         assert all(value.dtype == dtype for name, value in state.items() if name != "step")
 
@@ -130,7 +130,7 @@ def test_random_settings_against_pytorch(kind, rng):
             ours.grad, theirs.grad = tensor(grad), torch.tensor(grad)
             for optimizer in optimizers:
                 optimizer.step()
-        np.testing.assert_allclose(to_cpu(ours.data), theirs.detach().numpy(), rtol=1e-11, atol=1e-12)
+        np.testing.assert_allclose(to_cpu(ours.array), theirs.detach().numpy(), rtol=1e-11, atol=1e-12)
 
 
 def test_defaults_are_pytorchs():
@@ -147,7 +147,7 @@ def test_a_quadratic_is_minimised_through_backward():
         optimizer.zero_grad()
         ((weight - 1.0) ** 2).sum().backward()
         optimizer.step()
-    np.testing.assert_allclose(to_cpu(weight.data), [1, 1], atol=1e-5)
+    np.testing.assert_allclose(to_cpu(weight.array), [1, 1], atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -157,7 +157,7 @@ def test_nan_and_infinity_travel_on_silently(kind):
     for bad in (math.nan, math.inf):
         params[1].grad = tensor([bad, 1.0, 0.0, -bad], dtype=np.float64)
         optimizer.step()
-    found = to_cpu(params[1].data)
+    found = to_cpu(params[1].array)
     assert not np.isfinite(found[[0, 3]]).any()
     assert np.isfinite(found[[1, 2]]).all()
 
@@ -168,17 +168,17 @@ def test_numpy_numbers_do_not_widen_float32():
     optimizer.param_groups[0]["lr"] = np.float64(0.2)
     param.grad = tensor([1.0])
     optimizer.step()
-    assert param.data.dtype == optimizer.state[param]["momentum_buffer"].dtype == np.float32
+    assert param.array.dtype == optimizer.state[param]["momentum_buffer"].dtype == np.float32
     assert [type(value) for value in optimizer.defaults.values()] == [float, float, float, float, bool, bool]
 
 
 def test_the_memory_order_of_a_parameter_does_not_matter(rng):
     start, grad = rng.normal(size=(2, 3, 4, 5, 2))
     plain, swapped = (tensor(start, requires_grad=True) for _ in range(2))
-    swapped.data = swapped.data.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)
+    swapped.data = swapped.array.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)
     plain.grad, swapped.grad = tensor(grad), tensor(grad)
     Adam([plain, swapped], weight_decay=0.1).step()
-    assert np.array_equal(to_cpu(plain.data), to_cpu(swapped.data))
+    assert np.array_equal(to_cpu(plain.array), to_cpu(swapped.array))
 
 
 TOGETHER = {
@@ -195,10 +195,10 @@ def parameters_of_all_sorts(dtype=np.float32):
     draw = np.random.default_rng(1).normal
     params = [tensor(draw(size=shape), dtype, requires_grad=True) for shape in [(3,), (), (0,), (2, 5), (7, 1, 2)]]
     filters = tensor(draw(size=(3, 3, 4, 6)), dtype, requires_grad=True)
-    filters.data = filters.data.transpose(3, 2, 0, 1)  # (6, 4, 3, 3)
+    filters.data = filters.array.transpose(3, 2, 0, 1)  # (6, 4, 3, 3)
     wide = tensor(draw(size=4), np.float64, requires_grad=True)
     sparse = tensor(draw(size=(4, 7)), dtype, requires_grad=True)
-    sparse.data = sparse.data[:, ::2]
+    sparse.data = sparse.array[:, ::2]
     large = tensor(draw(size=(5, LARGE // 5 + 1)), dtype, requires_grad=True)
     return [*params, filters, wide, sparse, large]
 
@@ -223,7 +223,7 @@ def resume(params, optimizers):
 
 def replace_arrays(params, optimizers):
     for param in params:
-        param.data = param.data.copy()
+        param.data = param.array.copy()
 
 
 def write_into_arrays(params, optimizers):
@@ -256,7 +256,7 @@ def test_many_parameters_are_updated_as_each_would_be_by_itself(case, change):
     """To the same bits, whatever happens between the steps to the parameters and their states."""
     kind, settings = TOGETHER[case]
     together, apart = parameters_of_all_sorts(), parameters_of_all_sorts()
-    arrays = [param.data for param in together]
+    arrays = [param.array for param in together]
     one, several = [kind(together, **settings)], [kind([param], **settings) for param in apart]
     for step in range(7):
         for params, optimizers in ((together, one), (apart, several)):
@@ -266,7 +266,7 @@ def test_many_parameters_are_updated_as_each_would_be_by_itself(case, change):
             change(params, optimizers)
     assert all(map(np.array_equal, values(together), values(apart)))
     if change is not replace_arrays:
-        assert all(param.data is array for param, array in zip(together, arrays, strict=True))
+        assert all(param.array is array for param, array in zip(together, arrays, strict=True))
     for param, alone, optimizer in zip(together, apart, several, strict=True):
         state, expected = one[0].state.get(param, {}), optimizer.state.get(alone, {})
         assert state.keys() == expected.keys()
@@ -277,7 +277,7 @@ def test_many_parameters_are_updated_as_each_would_be_by_itself(case, change):
 
 def test_parameters_that_share_memory_are_updated_one_after_the_other():
     one, transposed = (tensor(np.zeros((3, 2)), requires_grad=True) for _ in range(2))
-    transposed.data = one.data.T
+    transposed.data = one.array.T
     other = tensor(np.zeros(4), requires_grad=True)
     optimizer = SGD([one, other, transposed], lr=1.0)
     one.grad = tensor(np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]))
@@ -293,16 +293,16 @@ def test_many_parameters_against_pytorch(case):
     torch = pytest.importorskip("torch")
     kind, settings = TOGETHER[case]
     ours = parameters_of_all_sorts(np.float64)
-    theirs = [torch.tensor(np.array(to_cpu(param.data)), requires_grad=True) for param in ours]
+    theirs = [torch.tensor(np.array(to_cpu(param.array)), requires_grad=True) for param in ours]
     optimizers = kind(ours, **settings), getattr(torch.optim, kind.__name__)(theirs, **settings)
     for step in range(7):
         give_gradients(ours, step)
         for param, their in zip(ours, theirs, strict=True):
-            their.grad = None if param.grad is None else torch.tensor(np.array(to_cpu(param.grad.data)))
+            their.grad = None if param.grad is None else torch.tensor(np.array(to_cpu(param.grad.array)))
         for optimizer in optimizers:
             optimizer.step()
     for param, their in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(to_cpu(param.data), their.detach().numpy(), rtol=1e-11, atol=1e-12)
+        np.testing.assert_allclose(to_cpu(param.array), their.detach().numpy(), rtol=1e-11, atol=1e-12)
         for name, value in optimizers[0].state.get(param, {}).items():
             expected = optimizers[1].state[their][name]
             np.testing.assert_allclose(to_cpu(value) if name != "step" else value, expected, rtol=1e-11, atol=1e-12)
@@ -790,13 +790,13 @@ def test_a_schedules_state_that_does_not_fit_loads_nothing(spoil, message):
 def test_clip_grad_norm_as_recorded(case):
     params = make_params()
     set_gradients(params, 1)
-    arrays = [param.grad.data for param in params]
+    arrays = [param.grad.array for param in params]
     norm = clip_grad_norm_(params, *CASES["clips"][case])
     assert isinstance(norm, Tensor)
     assert norm.shape == ()
     np.testing.assert_allclose(norm.item(), RECORDED[f"clips/{case}/norm"], rtol=1e-14)
     for i, (param, array) in enumerate(zip(params, arrays, strict=True)):
-        assert param.grad.data is array
+        assert param.grad.array is array
         np.testing.assert_allclose(to_cpu(array), RECORDED[f"clips/{case}/{i}"], rtol=1e-14)
 
 
@@ -812,7 +812,7 @@ def test_clip_grad_norm_by_hand():
     assert clip_grad_norm_(iter([param]), 10.0, 1).item() == 7
     assert param.grad.tolist() == [3, -4]
     assert clip_grad_norm_([param], 1.0).dtype == np.float32
-    np.testing.assert_allclose(to_cpu(param.grad.data), [0.6, -0.8], rtol=1e-6)
+    np.testing.assert_allclose(to_cpu(param.grad.array), [0.6, -0.8], rtol=1e-6)
 
 
 @pytest.mark.parametrize("norm_type", [1.0, 2.0, 3.0, math.inf])

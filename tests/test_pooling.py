@@ -130,8 +130,8 @@ def test_output_and_gradient_lie_channels_last_in_memory(pool, rng):
     x = tensor(rng.standard_normal((2, 3, 7, 8)), requires_grad=True)
     y = pool(x)
     y.sum().backward()
-    assert y.data.transpose(0, 2, 3, 1).flags.c_contiguous
-    assert x.grad.data.transpose(0, 2, 3, 1).flags.c_contiguous
+    assert y.array.transpose(0, 2, 3, 1).flags.c_contiguous
+    assert x.grad.array.transpose(0, 2, 3, 1).flags.c_contiguous
 
 
 @pytest.mark.parametrize(

@@ -229,7 +229,7 @@ def test_a_checkpoint_of_another_backend(tmp_path, before, after):
         results = list(second.fit(*labelled(), epochs=3))
         assert [result.epoch for result in results] == [2, 3]
         assert second.progress.step == 15
-        assert second.model[1].weight.data.__class__.__module__.startswith(("numpy", "gpunet"))
+        assert second.model[1].weight.array.__class__.__module__.startswith(("numpy", "gpunet"))
 
 
 def test_a_run_goes_on_on_another_backend(tmp_path):

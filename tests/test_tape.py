@@ -114,7 +114,7 @@ def test_earlier_part_waits_for_all_paths_to_it(join):
 def two_layers(x, weight):
     """The output, and a weak reference to the array between the layers, which backward needs."""
     hidden = F.relu(F.conv2d(x, weight, padding=1))
-    return F.conv2d(hidden, weight), weakref.ref(hidden.data)
+    return F.conv2d(hidden, weight), weakref.ref(hidden.handed_out())
 
 
 def test_activations_die_with_backward(no_gc, rng):
@@ -254,7 +254,7 @@ def test_gradient_nobody_needs_may_have_any_shape():
 
 def test_leaf_whose_data_were_replaced_takes_a_gradient_of_their_shape():
     a = leaf(1.0, 2.0)
-    a.data = tensor(np.ones((3, 1))).data
+    a.data = tensor(np.ones((3, 1))).handed_out()
     (a * 2).sum().backward()
     close(a.grad.numpy(), np.full((3, 1), 2.0))
 
@@ -430,10 +430,10 @@ def test_gradients_are_arrays_of_their_own(name):
     given = tensor(np.full(y.shape, 2.0))
     y.backward(given)
     before = b.grad.numpy().copy()
-    a.grad.data[...] = 77.0  # as an optimizer might
+    a.grad.handed_out()[...] = 77.0  # as an optimizer might
     close(b.grad.numpy(), before, 0, 0)
     close(given.numpy(), np.full(y.shape, 2.0), 0, 0)
-    b.grad.data[...] = 78.0
+    b.grad.handed_out()[...] = 78.0
     close(a.grad.numpy(), [77.0, 77.0], 0, 0)
 
 
@@ -491,14 +491,14 @@ def test_adding_up_parts_changes_no_other_gradient(name):
             expected.append(plain / 1e-6)
         close(found.grad.numpy(), expected, 1e-4, 0)
         close(leaf.grad.numpy(), expected, 1e-4, 0)
-        leaf.grad.data[...] = 7.0  # dense memory of its own, which clipping may write into
+        leaf.grad.handed_out()[...] = 7.0  # dense memory of its own, which clipping may write into
         close(leaf.grad.numpy(), [7.0, 7.0], 0, 0)
 
 
 def test_gradient_of_a_leaf_is_not_the_gradient_that_was_given():
     x, given = leaf(1.0, 2.0), tensor([1.0, 1.0], dtype=np.float64)
     x.backward(given)
-    x.grad.data[...] = 7.0
+    x.grad.handed_out()[...] = 7.0
     close(given.numpy(), [1, 1], 0, 0)
 
 

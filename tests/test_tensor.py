@@ -174,7 +174,7 @@ def test_tensor_copies_and_as_tensor_does_not():
     assert copied.tolist() == [1, 2]
     assert shared.tolist() == [7, 2]
     assert as_tensor(shared) is shared
-    assert tensor(shared).data is not shared.data
+    assert tensor(shared).array is not shared.array
 
 
 @pytest.mark.parametrize(
@@ -441,7 +441,7 @@ def test_one_number():
 
 def test_detach_shares_the_array_and_clone_does_not():
     x = tensor([1.0, 2.0], requires_grad=True)
-    assert x.detach().data is x.data
+    assert x.detach().array is x.array
     assert not x.detach().requires_grad
     copied = x.clone()
     copied.data[0] = 7

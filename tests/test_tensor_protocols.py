@@ -281,9 +281,9 @@ def test_numpy_takes_a_tensor_for_an_array(backend):
             np.asarray(tensor([1.0, 2.0]))
         return
     x = tensor([1.0, 2.0])
-    assert np.asarray(x) is x.data
-    assert np.array(x) is not x.data
-    assert np.asarray(x, copy=False) is x.data
+    assert np.asarray(x) is x.array
+    assert np.array(x) is not x.array
+    assert np.asarray(x, copy=False) is x.array
     assert np.array(x, dtype=np.float64).dtype == np.float64
     with pytest.raises(ValueError, match="copy"):
         np.asarray(x, dtype=np.float64, copy=False)
@@ -345,7 +345,7 @@ def test_a_matrix_is_held_as_an_array():
         matrix = np.matrix([[1.0, 2.0], [3.0, 4.0]])
         x = Tensor(matrix)
         assert (x * x).tolist() == [[1, 4], [9, 16]]
-    assert np.shares_memory(x.data, matrix)
+    assert np.shares_memory(x.array, matrix)
 
 
 # ------------------------------------------------------------------------------------------------------ other libraries

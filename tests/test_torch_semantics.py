@@ -167,8 +167,8 @@ def test_layer(torch, layer, settings):
         found.append([y.detach().numpy(), image.grad.numpy(), *(each.grad.numpy() for each in module.parameters())])
     close(*found, 1e-7 if name == "Hardsigmoid" else 1e-10)
     image = tensor(x)
-    assert image.data.transpose(0, 2, 3, 1).flags.c_contiguous
-    assert ours(image).data.transpose(0, 2, 3, 1).flags.c_contiguous
+    assert image.array.transpose(0, 2, 3, 1).flags.c_contiguous
+    assert ours(image).array.transpose(0, 2, 3, 1).flags.c_contiguous
 
 
 @pytest.mark.parametrize(("size", "output_size"), [((6, 8), None), ((7, 9), (7, 9)), ((7, 8), (2, 4, 7, 8))])

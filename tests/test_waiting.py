@@ -158,7 +158,7 @@ def test_sums_of_float16_are_rounded_twice_whether_looked_at_or_not(rng):
     x, r = fresh(rng, dtype=np.float16), fresh(rng, dtype=np.float16)
     one = F.relu(F.batch_norm(x, training=True) + r)
     h = F.batch_norm(x, training=True)
-    h.data  # noqa: B018
+    h.handed_out()
     assert bits(one) == bits(F.relu(h + r))
 
 
@@ -224,7 +224,7 @@ def with_statistics(model):
 
 
 def looked_at(value):
-    value.data  # noqa: B018
+    value.handed_out()
     return value
 
 
@@ -312,15 +312,15 @@ def test_who_holds_the_memory_of_a_convolution_may_write_there(rng, which, first
         reference = bits(
             F.relu(looked_at(looked_at(bn(looked_at(copy.deepcopy(layer)(x.clone())))) + shortcut.clone()))
         )
-        held = written.data if first else None
+        held = written.handed_out() if first else None
         y = F.relu(bn(layer(x)) + shortcut)
-        held = held if first else written.data
+        held = held if first else written.handed_out()
         held[...] = 100
         assert bits(y) == reference
         between = layer(x)
-        written.data[...] = 50
+        written.handed_out()[...] = 50
         reference = bits(bn(copy.deepcopy(between)))
-        written.data[...] = 0
+        written.handed_out()[...] = 0
         assert bits(bn(between)) == reference
 
 
@@ -426,11 +426,11 @@ def test_recording_is_inherited_from_where_the_value_was_made(rng):
     assert not y.requires_grad
     h = F.batch_norm(x, training=True)
     with no_grad():
-        h.data  # noqa: B018
+        h.handed_out()
         assert not (h + w).requires_grad
     y = F.relu(h + w)
     with no_grad():
-        y.data  # noqa: B018
+        y.handed_out()
     assert y.requires_grad
     y.sum().backward()
     assert x.grad is not None
@@ -441,7 +441,7 @@ def test_a_relu_that_nobody_looked_at_can_be_walked_back_from(rng):
     F.relu(F.batch_norm(x, training=True)).backward(g)
     first, x.grad = bits(x.grad), None
     y = F.relu(F.batch_norm(x, training=True))
-    y.data  # noqa: B018
+    y.handed_out()
     y.backward(g)
     assert bits(x.grad) == first
 
@@ -450,7 +450,7 @@ def test_a_gradient_that_waits_and_reaches_a_leaf_is_its_own(rng):
     a, b = fresh(rng, requires_grad=True), fresh(rng, requires_grad=True)
     y = F.relu(a + b)
     y.sum().backward()
-    a.grad.data[...] = 7
+    a.grad.handed_out()[...] = 7
     assert 7 not in to_cpu(b.grad.array)
     assert isinstance(a.grad.array, xp.ndarray)
 
@@ -529,7 +529,7 @@ def outcome(model, x, monkeypatch, when):
     def kept(array, requires_grad=False):
         made.append(own(array, requires_grad))
         if when == "at once":
-            made[-1].data  # noqa: B018
+            made[-1].handed_out()
         return made[-1]
 
     with monkeypatch.context() as patch:
@@ -539,9 +539,9 @@ def outcome(model, x, monkeypatch, when):
             patch.setattr(tape, "_takes_waiting", lambda target: False)  # gradients, too
         logits = model(x)
         loss = F.cross_entropy(logits, tensor([0, 1, 2]))
-    values = [bits(each.data) for each in reversed(made)] if when == "before" else []
+    values = [bits(each.handed_out()) for each in reversed(made)] if when == "before" else []
     loss.backward()
-    values = values or [bits(each.data) for each in reversed(made)]
+    values = values or [bits(each.handed_out()) for each in reversed(made)]
     gradients = [bits(each.grad) for each in model.parameters()]
     buffers = [bits(each) for each in model.buffers()]
     return [bits(logits), bits(loss), *gradients, *buffers], values
@@ -567,7 +567,7 @@ def test_observers_see_what_is_named(rng, backend):
     seen = {}
     with no_grad():
         expected = model(x)
-        with observe(model, lambda name, module, inputs, output: seen.update({name: to_cpu(output.data).copy()})):
+        with observe(model, lambda name, module, inputs, output: seen.update({name: output.numpy().copy()})):
             model.train()(x)
     assert (seen["layer1.0.bn1"] < 0).any()  # of batch norm, before the ReLU
     assert (seen["layer1.0"] >= 0).all()
@@ -578,30 +578,30 @@ def test_observers_see_what_is_named(rng, backend):
 
 
 def put(tensor_or_array, value=100.0):
-    array = tensor_or_array if isinstance(tensor_or_array, xp.ndarray) else tensor_or_array.data
+    array = tensor_or_array if isinstance(tensor_or_array, xp.ndarray) else tensor_or_array.handed_out()
     array[...] = value
 
 
 def detached(x):
-    return x.detach().data
+    return x.detach().handed_out()
 
 
 def viewed(x):
-    return x[1:].data
+    return x[1:].handed_out()
 
 
 def copied_by_reference(x):
-    return copy.copy(x).data
+    return copy.copy(x).handed_out()
 
 
 HANDS = {
-    "data": lambda x: x.data,
-    "a part of data": lambda x: x.data[1:],
+    "data": lambda x: x.handed_out(),
+    "a part of data": lambda x: x.handed_out()[1:],
     "detach": detached,
     "a view": viewed,
-    "a permuted view": lambda x: x.permute(0, 2, 3, 1).data,
+    "a permuted view": lambda x: x.permute(0, 2, 3, 1).handed_out(),
     "copy.copy": copied_by_reference,
-    "a parameter": lambda x: nn.Parameter(x).data,
+    "a parameter": lambda x: nn.Parameter(x).handed_out(),
 }
 
 
@@ -647,7 +647,7 @@ def test_an_array_of_the_user_is_read_at_once(rng):
 
 def test_memory_that_was_held_once_is_held_for_good(rng):
     x = fresh(rng)
-    array = x.data
+    array = x.handed_out()
     del array
     assert not waits(F.batch_norm(x, training=True))
 
@@ -656,7 +656,7 @@ def test_what_batch_norm_knows_of_its_channels_is_a_copy(rng):
     x, bn = fresh(rng), nn.BatchNorm2d(6).eval()
     y = bn(x)
     for each in (*bn.parameters(), *bn.buffers()):
-        each.data[...] = 7
+        each.handed_out()[...] = 7
     close(y, to_cpu(x.array) / np.sqrt(1 + 1e-5))
     wide = fresh(rng, (8, 6), dtype=np.float64)
     mean, var = (own(asarray(np.full(6, value))) for value in (0.0, 1.0))
@@ -765,7 +765,7 @@ def test_many_threads_look_at_once(rng, passes):
 
     def look(value):
         start.wait()
-        found.append((value is h, bits(value.data)))
+        found.append((value is h, bits(value.handed_out())))
 
     threads = [threading.Thread(target=look, args=(value,)) for value in (h, y, h, y, s, h, y, s)]
     for each in threads:
@@ -798,9 +798,9 @@ def test_memory_that_does_not_suffice_is_told_of_the_layer_that_put_it_off(rng, 
     y = nn.BatchNorm2d(6)(x)
     for _ in range(2):  # it is raised again
         with pytest.raises(OutOfMemoryError, match="in layer BatchNorm2d: BatchNorm: out of memory"):
-            y.data  # noqa: B018
+            y.handed_out()
         with pytest.raises(OutOfMemoryError):
-            x.data  # noqa: B018  (nobody is handed memory that something waits on)
+            x.handed_out()
     monkeypatch.setattr(batchnorm, "normalise", normalise)
     close(y, expected(x))
 
@@ -812,5 +812,5 @@ def test_errors_are_raised_again(rng, monkeypatch):
         patch.setattr(batchnorm, "normalise", lambda *args: 1 / 0)
         for _ in range(2):
             with pytest.raises(ZeroDivisionError):
-                y.data  # noqa: B018
+                y.handed_out()
     close(y, expected(x, relu=True))

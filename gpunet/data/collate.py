@@ -67,7 +67,7 @@ def array_of(value: Any) -> HostArray:
     if isinstance(value, float):
         return np.asarray(value, dtype=np.float32)  # as gpunet.tensor does: a Python number makes no float64
     if isinstance(value, Tensor):
-        return to_cpu(value.data)
+        return to_cpu(value.array)
     if is_picture(value):
         raise DTypeError(
             "an item of a dataset is expected to hold arrays (C, H, W), got a picture of Pillow; "

@@ -284,7 +284,7 @@ def _checked_indices(indices: Sequence[int] | HostArray, count: int) -> HostArra
 def _host_array(value: Any, what: str) -> HostArray:
     if not hasattr(value, "dtype") or not hasattr(value, "shape"):
         raise DTypeError(f"{what} is expected to be an array or a Tensor, got {type(value).__name__}")
-    data = value.data if isinstance(value, Tensor) else from_outside(value, what)
+    data = value.handed_out() if isinstance(value, Tensor) else from_outside(value, what)
     return checked_numbers(to_cpu(data), what)
 
 

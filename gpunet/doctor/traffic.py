@@ -80,7 +80,7 @@ def _operations(channels: int) -> Iterator[tuple[str, Callable[[Tensor], Tensor]
 
     def infer(x: Tensor) -> Tensor:
         with no_grad():
-            _ = F.batch_norm(x, mean, var, weight, bias).data
+            _ = F.batch_norm(x, mean, var, weight, bias).array
         return x
 
     yield "batch_norm where no gradient is wanted", infer

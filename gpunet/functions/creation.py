@@ -138,7 +138,7 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
         BackendError: if its memory is not on the device of the active backend; `gpunet.tensor` copies what it can.
     """
     if isinstance(ext_tensor, Tensor):
-        return as_tensor(ext_tensor.data)
+        return ext_tensor.detach()
     if not hasattr(ext_tensor, "__dlpack__"):
         raise DTypeError(f"from_dlpack expects an array of another library, got {type(ext_tensor).__name__}")
     if active_backend() == "emulated":

@@ -149,7 +149,7 @@ def gradient_norms(weights: Sequence[Tensor]) -> list[float]:
     for weight in weights:
         if weight.grad is None:
             raise GradientError("gradient_norms: a weight has no gradient; run backward() first")
-        gradient = weight.grad.data.astype(xp.float64)
+        gradient = weight.grad.array.astype(xp.float64)
         norms.append(float(xp.sqrt((gradient * gradient).sum())))
     return norms
 

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.backend import asarray, host_generator, xp
+from gpunet.backend import asarray, host_generator
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.functional.checks import check_tensor, number
-from gpunet.ops.waiting import is_handed_out
 from gpunet.ops.writing import about_to_write
-from gpunet.tensor import Tensor, as_tensor
+from gpunet.tensor import Tensor
 
 __all__ = [
     "calculate_gain",
@@ -72,7 +71,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
     Raises:
         ArgumentError: if a is larger than b.
     """
-    tensor = _to_fill(tensor, "uniform_")
+    check_tensor(tensor, "uniform_", "what is filled")
     if not number(a, "a", "uniform_") <= number(b, "b", "uniform_"):
         raise ArgumentError(f"uniform_: a must be at most b, got {a} and {b}")
     return _fill(tensor, host_generator().uniform(a, b, tensor.shape))
@@ -87,7 +86,7 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
     Raises:
         ArgumentError: if the standard deviation is negative.
     """
-    tensor = _to_fill(tensor, "normal_")
+    check_tensor(tensor, "normal_", "what is filled")
     mean = number(mean, "mean", "normal_")
     if not number(std, "std", "normal_") >= 0:
         raise ArgumentError(f"normal_: std must be 0 or more, got {std}")
@@ -104,7 +103,7 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
         ArgumentError: if the standard deviation is not positive, a is not below b, or they lie so far from the mean
             that hardly anything is drawn between them.
     """
-    tensor = _to_fill(tensor, "trunc_normal_")
+    check_tensor(tensor, "trunc_normal_", "what is filled")
     mean, std, a, b = (number(value, "each setting", "trunc_normal_") for value in (mean, std, a, b))
     if not (std > 0 and a < b and (a - mean) / std < 4 and (b - mean) / std > -4):
         raise ArgumentError(f"trunc_normal_: a must be below b, and not beyond the tail, got {mean}, {std}, {a}, {b}")
@@ -145,7 +144,7 @@ def eye_(tensor: Tensor) -> Tensor:
     Raises:
         ShapeError: if the Tensor has not two dimensions.
     """
-    tensor = _to_fill(tensor, "eye_")
+    check_tensor(tensor, "eye_", "what is filled")
     if tensor.ndim != 2:
         raise ShapeError(f"eye_ fills a matrix, got shape {tensor.shape}")
     return _fill(tensor, np.eye(tensor.shape[0], tensor.shape[1]))
@@ -161,7 +160,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
         ShapeError: if the Tensor has fewer than three dimensions.
         ArgumentError: if the groups do not divide the filters.
     """
-    tensor = _to_fill(tensor, "dirac_")
+    check_tensor(tensor, "dirac_", "what is filled")
     if tensor.ndim < 3:
         raise ShapeError(f"dirac_ fills the filters of a convolution, got shape {tensor.shape}")
     if groups < 1 or tensor.shape[0] % groups:
@@ -188,7 +187,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01) -> Tensor:
     Reference:
         Martens, "Deep learning via Hessian-free optimization", 2010.
     """
-    tensor = _to_fill(tensor, "sparse_")
+    check_tensor(tensor, "sparse_", "what is filled")
     if tensor.ndim != 2:
         raise ShapeError(f"sparse_ fills a matrix, got shape {tensor.shape}")
     rng, (rows, columns) = host_generator(), tensor.shape
@@ -299,16 +298,8 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     return gains[nonlinearity]
 
 
-def _to_fill(tensor: Any, name: str) -> Tensor:
-    """The Tensor; of an array, such as `layer.weight.data`, one that sees the same memory."""
-    if isinstance(tensor, xp.ndarray) and is_handed_out(tensor):
-        tensor = as_tensor(tensor)
-    check_tensor(tensor, name, "what is filled")
-    return tensor
-
-
 def _fill(tensor: Tensor, values: Any) -> Tensor:
-    tensor = _to_fill(tensor, "init")
+    check_tensor(tensor, "init", "what is filled")
     about_to_write(tensor.array)
     tensor.array[...] = asarray(values, tensor.dtype)
     return tensor
@@ -316,7 +307,7 @@ def _fill(tensor: Tensor, values: Any) -> Tensor:
 
 def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
     """How many inputs each output sees, and how many outputs each input reaches."""
-    tensor = _to_fill(tensor, "init")
+    check_tensor(tensor, "init", "what is filled")
     if tensor.ndim < 2:
         raise ShapeError(f"init: fan_in and fan_out need a weight of at least two dimensions, got {tensor.shape}")
     window = math.prod(tensor.shape[2:])

@@ -195,7 +195,7 @@ class Optimizer:
             if set_to_none:
                 param.grad = None
             elif param.grad is not None:
-                param.grad.data.fill(0)
+                param.grad.handed_out().fill(0)
 
     def add_param_group(self, param_group: Options) -> None:
         """Add parameters with settings of their own, for instance layers that have just been unfrozen.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpunet.backend import asarray, to_cpu
+from gpunet.backend import asarray
 from gpunet.classifier import Classifier
 from gpunet.data import DataLoader, Dataset
 from gpunet.tensor import Tensor
@@ -62,7 +62,7 @@ def examine(classifier: Classifier, test_set: Dataset, batch_size: int = 256) ->
     """Run a classifier over the test set and look closer at the images that it was most confidently wrong about."""
     labels, probabilities = [], []
     for images, right in DataLoader(test_set, batch_size):
-        labels.append(to_cpu(right.data))
+        labels.append(right.numpy())
         probabilities.append(classifier.probabilities(images))
     every_label, every_row = np.concatenate(labels), np.concatenate(probabilities)
     sample = _images(test_set, np.array([0]))

@@ -58,7 +58,7 @@ def shown_images(images: Tensor) -> np.ndarray:
     Shape:
         images: (N, C, H, W); result: uint8 (N, C, H, W), or (N, 1, H, W), the mean over the channels, if C is not 3.
     """
-    values = to_cpu(images.data).astype(np.float32)
+    values = to_cpu(images.array).astype(np.float32)
     if values.shape[1] != 3:
         values = values.mean(axis=1, keepdims=True)
     return grey_picture(values, float(values.min()), float(values.max()))

@@ -56,12 +56,12 @@ def grad_cam(
             moment = _moment_of(model, images, layer)
             logits, maps = _run_from(model, images, moment)
         logits.backward(_choice(logits, targets))
-        gradients = to_cpu(maps.grad.data) if maps.grad is not None else np.zeros(maps.shape, np.float32)
+        gradients = to_cpu(maps.grad.array) if maps.grad is not None else np.zeros(maps.shape, np.float32)
     finally:
         for parameter, grad in kept:  # the layers above the feature map have received gradients, too
             parameter.grad = grad
     weights = gradients.mean(axis=(2, 3), keepdims=True)  # (N, K, 1, 1)
-    heat = np.maximum((weights * to_cpu(maps.data)).sum(axis=1), 0)  # (N, h, w)
+    heat = np.maximum((weights * to_cpu(maps.array)).sum(axis=1), 0)  # (N, h, w)
     heat = heat / np.maximum(heat.max(axis=(1, 2), keepdims=True), np.finfo(np.float32).tiny)
     return resize_bilinear(heat, *images.shape[2:])
 
@@ -99,7 +99,7 @@ def _run_from(model: Module, images: Tensor, moment: int) -> tuple[Tensor, Tenso
         count += 1
         if count - 1 != moment:
             return None
-        maps = Tensor(output.data, requires_grad=True)
+        maps = Tensor(output.array, requires_grad=True)
         return maps
 
     with observe(model, cut):
@@ -112,7 +112,7 @@ def _choice(logits: Tensor, targets: Sequence[int] | None) -> Tensor:
     if logits.ndim != 2:
         raise ShapeError(f"grad_cam: the model must return (N, classes) logits, got shape {logits.shape}")
     count, classes = logits.shape
-    chosen = to_cpu(logits.data).argmax(axis=1) if targets is None else np.asarray(targets)
+    chosen = to_cpu(logits.array).argmax(axis=1) if targets is None else np.asarray(targets)
     if chosen.shape != (count,):
         raise ShapeError(f"grad_cam expects a target for each of {count} images, got shape {chosen.shape}")
     if chosen.dtype.kind not in "ui" or (count and not (chosen.min() >= 0 and chosen.max() < classes)):

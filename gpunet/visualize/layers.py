@@ -45,7 +45,9 @@ def feature_maps(model: Module, images: Tensor) -> list[FeatureMaps]:
         nonlocal last
         if getattr(output, "ndim", 0) != 4:
             return
-        array = output.data  # the Tensor says less: a layer that works in place gives back the one it was given, ...
+        array = (
+            output.handed_out()
+        )  # the Tensor says less: a layer that works in place gives back the one it was given, ...
         values = to_cpu(array)[0]
         if array is not last or not np.array_equal(values, found[-1].values, equal_nan=True):  # ... with new values
             found.append(FeatureMaps(name, type(module).__name__, values.copy()))
@@ -68,4 +70,4 @@ def first_filters(model: Module) -> np.ndarray:
     convolution = next((module for module in model.modules() if isinstance(module, Conv2d)), None)
     if convolution is None:
         raise ArgumentError(f"first_filters: {type(model).__name__} has no convolution")
-    return to_cpu(convolution.weight.data)
+    return to_cpu(convolution.weight.array)

@@ -52,7 +52,7 @@ def plot_grad_cam(
     """
     heat = grad_cam(model, images, layer=layer)  # (N, H, W)
     with no_grad(), evaluation_mode(model):
-        probabilities = to_cpu(softmax(model(images), dim=1).data)  # (N, classes)
+        probabilities = to_cpu(softmax(model(images), dim=1).array)  # (N, classes)
     names = [str(index) for index in range(probabilities.shape[1])] if classes is None else classes
     if len(names) != probabilities.shape[1]:
         raise ArgumentError(f"plot_grad_cam: expected names of {probabilities.shape[1]} classes, got {len(names)}")
@@ -79,7 +79,7 @@ def plot_grad_cam(
 
 
 def _checked(labels: Tensor | Sequence[int], count: int, classes: int) -> np.ndarray:
-    values = to_cpu(labels.data) if isinstance(labels, Tensor) else np.asarray(labels)
+    values = to_cpu(labels.array) if isinstance(labels, Tensor) else np.asarray(labels)
     if values.shape != (count,):
         raise ShapeError(f"plot_grad_cam expects a label for each of {count} images, got shape {values.shape}")
     if values.dtype.kind not in "ui" or values.min() < 0 or values.max() >= classes:

@@ -148,7 +148,7 @@ def compare(case: Case, backend: str) -> None:
         with use_backend("numpy"):
             expected = [each.numpy() for each in case.run("float64")]
         with use_backend(backend):
-            given, again = ([to_cpu(each.data) for each in case.run(case.dtype)] for _ in range(2))
+            given, again = ([to_cpu(each.array) for each in case.run(case.dtype)] for _ in range(2))
         distance = max(_distance(*pair) for pair in zip(given, expected, strict=True))
         repeats = all(map(np.array_equal, given, again))
         emit(name, ok=bool(distance <= TOLERANCES[case.dtype] and repeats), distance=distance, repeats=repeats)
@@ -239,7 +239,7 @@ def _weights(backend: str, steps: int) -> dict[str, np.ndarray]:
         run = TrainingRun(TrainConfig(batch_size=16), folder, show_progress=False)
         for _, (images, labels) in zip(range(steps), run.train_loader, strict=False):
             run.trainer.train_step(images, labels)
-        return {name: to_cpu(value.data) for name, value in run.model.state_dict().items()}
+        return {name: to_cpu(value.array) for name, value in run.model.state_dict().items()}
 
 
 # --------------------------------------------------------------------------------------------------------------- tests

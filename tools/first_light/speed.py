@@ -241,7 +241,7 @@ def graph(settings: Settings) -> None:
                 step = wrap(prepare(workload, amp, wait=False, model=model))
                 for _ in range(steps):  # the first two are made as they are
                     step()
-                weights.add(b"".join(to_cpu(value.data).tobytes() for value in model.state_dict().values()))
+                weights.add(b"".join(to_cpu(value.array).tobytes() for value in model.state_dict().values()))
                 seconds, host = Clock(settings, None).time(step)
                 emit(name, ms=1e3 * seconds, host_ms=1e3 * host)
             emit(f"{kind}: the same bits after {steps} of them", ok=len(weights) == 1)

@@ -134,8 +134,8 @@ def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Array]:
             raise ArgumentError(f"clip_grad_norm_: parameter {position} must be a Tensor, got {type(param).__name__}")
         grad = param.grad
         if grad is not None and grad.numel():
-            check_active(grad.data, f"clip_grad_norm_: the gradient of parameter {position}")
-            grads.append(grad.data)
+            check_active(grad.array, f"clip_grad_norm_: the gradient of parameter {position}")
+            grads.append(grad.handed_out())
     return grads
 
 
