@@ -5,12 +5,14 @@ What `maximize` and `decoupled_weight_decay` compute is compared with PyTorch in
 
 import inspect
 
+import numpy as np
 import pytest
 
 import gpunet
 from gpunet import nn, optim
 from gpunet.errors import ArgumentError, GraphError, StateDictError
 from gpunet.functional import cross_entropy
+from tests.reference import close
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -93,6 +95,80 @@ def test_a_state_from_before_there_was_a_switch(name):
     optimizer.param_groups[0]["maximize"] = True
     optimizer.load_state_dict(state)
     assert optimizer.param_groups[0]["maximize"] is False
+
+
+# ------------------------------------------------------------------------------------------------- states of PyTorch
+
+STATES = {
+    "SGD": [{"lr": 0.1}, {"lr": 0.1, "momentum": 0.9, "dampening": 0.5, "foreach": True}],
+    "Adadelta": [{}],
+    "Adagrad": [{"lr": 0.1}],
+    "Adam": [{"amsgrad": True, "lr": 0.1}, {"maximize": True}],
+    "AdamW": [{"weight_decay": 0.5}],
+    "Adamax": [{}],
+    "NAdam": [{"decoupled_weight_decay": True, "weight_decay": 0.5}],
+    "RAdam": [{"lr": 0.1}],
+    "RMSprop": [{"momentum": 0.9, "centered": True}],
+}
+
+
+@pytest.mark.parametrize("way", ["directly", "by a file", "onto another setting"])
+@pytest.mark.parametrize(("name", "settings"), [(name, each) for name, several in STATES.items() for each in several])
+def test_an_optimizer_goes_on_where_pytorch_s_stopped(torch, name, settings, way, tmp_path):
+    theirs = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.Flatten(), torch.nn.Linear(27, 2)).double()
+    ours = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(27, 2)).double()
+    right = getattr(torch.optim, name)(theirs.parameters(), **settings)
+    torch.optim.lr_scheduler.ExponentialLR(right, 0.9)
+    xs = np.random.default_rng(0).standard_normal((8, 2, 2, 5, 5))
+
+    def train(model, optimizer, make, some):
+        for x in some:
+            optimizer.zero_grad()
+            (model(make(x)) ** 2).mean().backward()
+            optimizer.step()
+
+    train(theirs, right, torch.tensor, xs[:4])
+    state = {"model": theirs.state_dict(), "optimizer": right.state_dict()}
+    if way == "by a file":
+        torch.save(state, tmp_path / "checkpoint.pt")
+        state = gpunet.load(tmp_path / "checkpoint.pt")
+    ours.load_state_dict(state["model"])
+    mine = getattr(optim, name)(ours.parameters(), **({"lr": 7.0} if way == "onto another setting" else {}))
+    mine.load_state_dict(state["optimizer"])
+    assert "foreach" not in mine.param_groups[0]
+    train(theirs, right, torch.tensor, xs[4:])
+    train(ours, mine, gpunet.tensor, xs[4:])
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        close(one.detach().numpy(), other.detach().numpy(), 1e-6, 1e-8)
+
+
+def test_a_state_of_pytorch_that_is_another_s(torch):
+    parameter = torch.ones(2, requires_grad=True)
+    for theirs, ours, words in (
+        (
+            torch.optim.AdamW([parameter]),
+            optim.Adam([weight()]),
+            "decoupled_weight_decay is True, as it is not in Adam",
+        ),
+        (
+            torch.optim.Adam([parameter]),
+            optim.AdamW([weight()]),
+            "decoupled_weight_decay is False, as it is not in Adam",
+        ),
+        (torch.optim.SGD([parameter]), optim.Adam([weight()]), "betas is missing"),
+        (torch.optim.SGD([parameter], differentiable=True), optim.SGD([weight()]), "differentiable is True"),
+    ):
+        with pytest.raises(StateDictError, match=words):
+            ours.load_state_dict(theirs.state_dict())
+    state = optim.Adam([weight()]).state_dict()
+    for entry, words in (
+        ({"step": 1.5, "exp_avg": np.ones(2), "exp_avg_sq": np.ones(2)}, "step must be a whole number, got 1.5"),
+        ({"step": 1, "exp_avg": [1, 1], "exp_avg_sq": np.ones(2)}, "exp_avg must be an array of floats, got list"),
+        ({"step": 1, "exp_avg": np.ones(2, int), "exp_avg_sq": np.ones(2)}, "an array of floats, got int64"),
+        ({"step": 1, "exp_avg": np.ones(3), "exp_avg_sq": np.ones(2)}, r"exp_avg has shape \(3,\), expected \(2,\)"),
+    ):
+        with pytest.raises(StateDictError, match=words):
+            optim.Adam([weight()]).load_state_dict({**state, "state": {0: entry}})
 
 
 # -------------------------------------------------------------------------------------------------------------- names

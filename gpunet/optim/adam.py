@@ -137,6 +137,7 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, **ways)
 
+    _decoupled = True
     _recipe = staticmethod(functools.partial(at_once.adam, decoupled=True))
 
     def _decay(self, param: Array, grad: Array, group: Options) -> Array:

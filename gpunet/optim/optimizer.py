@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from gpunet.backend import Array, asarray, check_active, quiet, to_cpu, xp
+from gpunet.backend import Array, asarray, check_active, from_outside, quiet, to_cpu, xp
 from gpunet.backend.kernels import enabled
 from gpunet.backend.recording import forgets_gradient, note_part, recording, refuse_while_recording
-from gpunet.errors import ArgumentError, GraphError, StateDictError
+from gpunet.errors import ArgumentError, DTypeError, GraphError, StateDictError
 from gpunet.functional.checks import whole_number
 from gpunet.ops.writing import about_to_write
 from gpunet.optim.at_once import Batch, Row, Settings, batches
@@ -40,6 +40,12 @@ _NOT_HERE = {
     "register_step_pre_hook": "do it before step(), or override it",
 }
 """Methods that PyTorch's optimizers have and these have not, each with what to do."""
+
+_OF_PYTORCH = (
+    *("foreach", "fused", "capturable", "differentiable", "decoupled_weight_decay"),
+    *("max_lr", "min_lr", "base_momentum", "max_momentum", "swa_lr"),  # left there by schedules
+)
+"""What else a parameter group of PyTorch may have."""
 
 _YOUNG = ("maximize", "decoupled_weight_decay")  # switches that files written before do not have: they were off
 
@@ -100,6 +106,9 @@ class Optimizer:
         float32.
         """
         raise NotImplementedError
+
+    _decoupled: ClassVar[bool] = False
+    """Whether weights decay past the gradient, in an optimizer that has no setting for it."""
 
     _recipe: ClassVar[staticmethod[[Options, int], Settings] | None] = None
     """What makes the step of `_update` for many parameters in one launch on a GPU. Each class names its own: the
@@ -305,6 +314,7 @@ class Optimizer:
             problems.append(f"its parameters are {saved['params']}, expected {indices}")
         options: Options = {name: False for name in _YOUNG if name in self.defaults}
         options |= {name: value for name, value in saved.items() if name not in ("params", "name", "param_names")}
+        self._forget_ways(options, problems)
         problems += [f"{name} is missing" for name in self.defaults if name not in options]
         problems += [f"{name} is unexpected" for name in options if name not in {*self.defaults, "initial_lr"}]
         if not problems:
@@ -315,6 +325,14 @@ class Optimizer:
             except ArgumentError as error:
                 problems.append(str(error))
         return options
+
+    def _forget_ways(self, options: Options, problems: list[str]) -> None:
+        """Take out what a group of PyTorch has besides, where it makes no difference."""
+        ways = {name: options.pop(name) for name in _OF_PYTORCH if name in options and name not in self.defaults}
+        if ways.pop("decoupled_weight_decay", self._decoupled) != self._decoupled:
+            problems.append(f"decoupled_weight_decay is {not self._decoupled}, as it is not in {self._name}")
+        if ways.get("differentiable"):
+            problems.append("differentiable is True, which there is not")
 
     # ------------------------------------------------------------------ parameters
 
@@ -469,13 +487,15 @@ def _loaded_state(saved: Any, param: Tensor, names: set[str], problems: list[str
     if not isinstance(saved, dict):
         problems.append(f"its state must be a dict, got {type(saved).__name__}")
         return {}
+    # PyTorch keeps None for a momentum that there is not, and NAdam's product of momenta, which follows from the step.
+    saved = {name: value for name, value in saved.items() if value is not None and name != "mu_product"}
     problems += [f"{name} is missing" for name in sorted(names - set(saved)) if saved]
     problems += [f"{name} is unexpected" for name in saved if name not in names]
     state = {}
     for name in names & set(saved):
         try:
             state[name] = _loaded_value(name, saved[name], param)
-        except ArgumentError as error:
+        except (ArgumentError, DTypeError) as error:
             problems.append(str(error))
     return state
 
@@ -483,12 +503,17 @@ def _loaded_state(saved: Any, param: Tensor, names: set[str], problems: list[str
 def _loaded_value(name: str, value: Any, param: Tensor) -> Any:
     """A copy of one entry of a parameter's state, on the active backend and of the parameter's type."""
     if name == "step":
-        return whole_number(value, name, "its state", 0)
-    kind = getattr(getattr(value, "dtype", None), "kind", None)
-    if kind != "f":
+        steps = value.item() if hasattr(value, "item") else value  # in PyTorch it is a Tensor, and a float
+        return whole_number(
+            int(steps) if isinstance(steps, float) and steps.is_integer() else steps, name, "its state", 0
+        )
+    if not hasattr(value, "dtype"):
         raise ArgumentError(f"{name} must be an array of floats, got {type(value).__name__}")
-    if value.shape != param.shape:
-        raise ArgumentError(f"{name} has shape {value.shape}, expected {param.shape}")
+    array = value.array if isinstance(value, Tensor) else from_outside(value, name)
+    if array.dtype.kind != "f":
+        raise ArgumentError(f"{name} must be an array of floats, got {array.dtype}")
+    if array.shape != param.shape:
+        raise ArgumentError(f"{name} has shape {array.shape}, expected {param.shape}")
     made = xp.empty_like(param.array)  # it lies in memory as the parameter does
-    made[...] = asarray(value, param.dtype)
+    made[...] = asarray(array, param.dtype)
     return made
