@@ -77,15 +77,13 @@ def importing(modules):
 
 # --------------------------------------------------------------------------------------------------------- comparison
 
-CHANCE = {"Dropout": "p", "Dropout2d": "p", "StochasticDepth": "p", "DropPath": "drop_prob", "DropBlock2d": "drop_prob"}
-
 
 def without_chance(model):
     """Dropout and stochastic depth draw other random numbers: here they drop nothing."""
     for each in model.modules():
-        if type(each).__name__ in CHANCE:
-            setattr(each, CHANCE[type(each).__name__], 0.0)
-    return model
+        for name in ("p", "drop_prob", "drop_rate"):
+            if isinstance(getattr(each, name, None), float):
+                setattr(each, name, 0.0)
 
 
 def check_network(ours, theirs, torch, width):
