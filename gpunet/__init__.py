@@ -71,6 +71,7 @@ from gpunet.functional import (
     where,
 )
 from gpunet.functions import *  # noqa: F403
+from gpunet.generator import Generator
 from gpunet.graph import cuda_graph
 from gpunet.jit import compile
 from gpunet.ops.operation import Operation
@@ -109,6 +110,7 @@ def __getattr__(name: str) -> _Any:
 
 __all__ = [
     "Classifier",
+    "Generator",
     "Operation",
     "Size",
     "Tensor",

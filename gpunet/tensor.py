@@ -476,13 +476,15 @@ class Tensor:
             )
         if self._view is None or (whole is None and not with_history):
             return
-        relatives = [self, *self._sharers()]
-        views = [each for each in relatives if each._view is not None and each._view.root is self._view.root]
-        if any(each._view.steps is None or isinstance(each._node, tape.Leaf) for each in views):  # type: ignore[union-attr]
-            raise GradientError(
-                "a Tensor cannot be changed in place while operations are recorded if a view of the same memory was "
-                "made under no_grad(), or made to require grad itself; change a clone() of it"
-            )
+        for each in (self, *self._sharers()):
+            view = each._view
+            if view is None or view.root is not self._view.root:
+                continue
+            if view.steps is None or isinstance(each._node, tape.Leaf):
+                raise GradientError(
+                    "a Tensor cannot be changed in place while operations are recorded if a view of the same memory "
+                    "was made under no_grad(), or made to require grad itself; change a clone() of it"
+                )
 
     def _sharers(self) -> list[Tensor]:
         """The other Tensors that look at the same memory."""

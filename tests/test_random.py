@@ -8,6 +8,7 @@ import pytest
 import gpunet
 from gpunet import nn
 from gpunet.backend import host_generator, manual_seed, random_state, set_random_state, to_cpu, uniform, xp
+from gpunet.data import DataLoader, TensorDataset, random_split
 from gpunet.errors import ArgumentError, StateDictError
 
 
@@ -206,3 +207,37 @@ def test_states_that_are_refused(change):
     with pytest.raises(StateDictError, match="not the state of the random streams"):
         set_random_state(state)
     np.testing.assert_array_equal(draw_host(), expected)  # the streams are as they were
+
+
+def test_a_generator_of_one_s_own(backend):
+    """It draws the same again from the same seed, and leaves the common stream where it was."""
+
+    def drawn(generator):
+        return [
+            gpunet.rand(3, generator=generator).tolist(),
+            gpunet.randn(3, generator=generator).tolist(),
+            gpunet.randint(0, 9, (3,), generator=generator).tolist(),
+            gpunet.randperm(5, generator=generator).tolist(),
+            gpunet.bernoulli(gpunet.full((8,), 0.5), generator=generator).tolist(),
+            gpunet.multinomial(gpunet.ones(4), 2, generator=generator).tolist(),
+            [part.indices.tolist() for part in random_split(numbers, [7, 3], generator=generator)],
+            [rows.tolist() for (rows,) in DataLoader(numbers, 5, shuffle=True, generator=generator)],
+        ]
+
+    numbers = TensorDataset(gpunet.arange(10).float())
+    gpunet.manual_seed(1)
+    plain = gpunet.rand(2).tolist()
+    gpunet.manual_seed(1)
+    first = drawn(gpunet.Generator().manual_seed(42))
+    gpunet.manual_seed(1)
+    assert drawn(gpunet.Generator("cpu").manual_seed(42)) == first
+    assert drawn(gpunet.Generator().manual_seed(43)) != first
+    generator = gpunet.Generator()
+    assert generator.manual_seed(7).initial_seed() == 7
+    gpunet.manual_seed(1)
+    drawn(generator)
+    assert gpunet.rand(2).tolist() == plain
+    with pytest.raises(ArgumentError, match="a seed is a whole number"):
+        generator.manual_seed(-1)
+    with pytest.raises(ArgumentError, match="generator must be a gpunet"):
+        gpunet.rand(2, generator=np.random.default_rng(0))

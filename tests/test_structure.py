@@ -24,6 +24,7 @@ ORDER = [
     "emulated",  # the stand-in for CuPy
     "backend",
     "device",
+    "generator",
     "ops",
     "tape",
     "views",

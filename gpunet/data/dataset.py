@@ -20,6 +20,7 @@ from gpunet.data.checks import HostArray, checked_count, checked_numbers
 from gpunet.data.collate import stacked
 from gpunet.data.transforms import Transform
 from gpunet.errors import ArgumentError, DataError, DTypeError, LabelError, ShapeError
+from gpunet.generator import Generator, rng_of
 from gpunet.tensor import Tensor
 
 __all__ = [
@@ -220,7 +221,13 @@ class Subset(Dataset):
         return self.dataset.batch(self.indices[_checked_indices(indices, len(self))], rng)
 
 
-def random_split(dataset: Dataset, lengths: Sequence[int] | Sequence[float], seed: int | None = None) -> list[Subset]:
+def random_split(
+    dataset: Dataset,
+    lengths: Sequence[int] | Sequence[float],
+    seed: int | None = None,
+    *,
+    generator: Generator | None = None,
+) -> list[Subset]:
     """Deal the items of a dataset out to several parts at random, each item to one part.
 
     Args:
@@ -228,6 +235,7 @@ def random_split(dataset: Dataset, lengths: Sequence[int] | Sequence[float], see
         lengths: the sizes of the parts, or fractions (floats) that add up to 1. A part of fraction f gets
             floor(f * len) items; what is left over goes, one item each, to the first parts.
         seed: makes the split depend on nothing else; without it the stream of `gpunet.manual_seed` is used.
+        generator: the stream to use in its place.
 
     Raises:
         ArgumentError: if a length is negative, or fractions do not add up to 1.
@@ -243,7 +251,9 @@ def random_split(dataset: Dataset, lengths: Sequence[int] | Sequence[float], see
             raise DataError(f"random_split got lengths {sizes}, which add up to {sum(sizes)} and not to {len(dataset)}")
     else:
         sizes = _sizes_of_fractions(lengths, len(dataset))
-    rng = host_generator() if seed is None else np.random.default_rng(checked_count(seed, 0, "random_split: seed"))
+    rng = rng_of(generator, "random_split")
+    if seed is not None:
+        rng = np.random.default_rng(checked_count(seed, 0, "random_split: seed"))
     ends = np.cumsum(sizes)[:-1]
     return [Subset(dataset, part) for part in np.split(rng.permutation(len(dataset)), ends)]
 

@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 
 from gpunet.arguments import flag
-from gpunet.backend import HostToBackend, as_nchw, host_generator
+from gpunet.backend import HostToBackend, as_nchw
 from gpunet.data.checks import HostArray, checked_count
 from gpunet.data.collate import array_of, each_array
 from gpunet.data.dataset import Dataset
 from gpunet.data.mixup import BatchTransform
 from gpunet.data.source import Stream, source_of
 from gpunet.errors import ArgumentError, DataError, DTypeError
+from gpunet.generator import Generator, rng_of
 from gpunet.tensor import Tensor, own
 
 __all__ = ["DataLoader"]
@@ -57,6 +58,7 @@ class DataLoader:
         batch_transform: what is done to a whole batch, images and labels together, such as `gpunet.data.Mixup`.
         pin_memory, persistent_workers: accepted, as PyTorch's; a GPU always gets batches by way of pinned memory, and
             threads cost nothing to start.
+        generator: the stream that the seed is drawn from, where none is given.
 
     Attributes:
         epoch: the number that the next pass will have; counts from 0, see `set_epoch`.
@@ -92,6 +94,7 @@ class DataLoader:
         num_workers: int | None = None,
         pin_memory: bool = False,
         persistent_workers: bool = False,
+        generator: Generator | None = None,
     ) -> None:
         self._source = source_of(dataset, collate_fn)
         self.dataset = dataset
@@ -101,8 +104,8 @@ class DataLoader:
         self.sampler, self.batch_sampler = sampler, batch_sampler
         self._check_samplers()
         self.prefetch = checked_count(prefetch, 0, "DataLoader: prefetch")
-        self.seed = (
-            int(host_generator().integers(2**63)) if seed is None else checked_count(seed, 0, "DataLoader: seed")
+        self.seed = checked_count(
+            int(rng_of(generator, "DataLoader").integers(2**63)) if seed is None else seed, 0, "DataLoader: seed"
         )
         self.workers = checked_count(workers if num_workers is None else num_workers, 0, "DataLoader: workers")
         self.pin_memory = flag(pin_memory, "DataLoader: pin_memory")

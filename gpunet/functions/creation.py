@@ -13,6 +13,7 @@ from gpunet.backend import active_backend, asarray, host_generator, is_real, xp
 from gpunet.device import check_device
 from gpunet.errors import ArgumentError, BackendError, DTypeError, ShapeError
 from gpunet.functional.checks import check_tensor, number, whole_number
+from gpunet.generator import Generator, rng_of
 from gpunet.tensor import Tensor, as_tensor, operand, own, tensor
 
 __all__ = [
@@ -306,26 +307,26 @@ def random_(input: Tensor, from_: int = 0, to: int | None = None) -> Tensor:
 
 
 def rand(
-    *size: Any, dtype: DType = None, device: Any = None, requires_grad: bool = False, generator: None = None
+    *size: Any, dtype: DType = None, device: Any = None, requires_grad: bool = False, generator: Generator | None = None
 ) -> Tensor:
     """Numbers from the uniform distribution over [0, 1).
 
     Raises:
         DTypeError: if the type is not one of floats.
-        ArgumentError: if a generator is given: `manual_seed` starts the one there is.
+        ArgumentError: if the generator is none.
     """
     shape = _sizes(size, "rand")
     return _drawn("rand", lambda rng: rng.random(shape), dtype, device, requires_grad, generator)
 
 
 def randn(
-    *size: Any, dtype: DType = None, device: Any = None, requires_grad: bool = False, generator: None = None
+    *size: Any, dtype: DType = None, device: Any = None, requires_grad: bool = False, generator: Generator | None = None
 ) -> Tensor:
     """Numbers from the standard normal distribution.
 
     Raises:
         DTypeError: if the type is not one of floats.
-        ArgumentError: if a generator is given: `manual_seed` starts the one there is.
+        ArgumentError: if the generator is none.
     """
     shape = _sizes(size, "randn")
     return _drawn("randn", lambda rng: rng.standard_normal(shape), dtype, device, requires_grad, generator)
@@ -338,7 +339,7 @@ def normal(
     dtype: DType = None,
     device: Any = None,
     requires_grad: bool = False,
-    generator: None = None,
+    generator: Generator | None = None,
 ) -> Tensor:
     """Numbers from normal distributions: with one mean and deviation for all, or with those of each.
 
@@ -347,7 +348,7 @@ def normal(
 
     Raises:
         DTypeError: if the type is not one of floats.
-        ArgumentError: if a deviation is negative, or a generator is given.
+        ArgumentError: if a deviation is negative, or the generator is none.
     """
     shape = None if size is None else _sizes((size,), "normal")
     if dtype is None:
@@ -379,12 +380,17 @@ def randn_like(input: Tensor, dtype: DType = None, device: Any = None, requires_
 
 
 def randint(
-    low: int, high: Any = None, size: Any = None, dtype: DType = None, device: Any = None, generator: None = None
+    low: int,
+    high: Any = None,
+    size: Any = None,
+    dtype: DType = None,
+    device: Any = None,
+    generator: Generator | None = None,
 ) -> Tensor:
     """Whole numbers from `low` to `high - 1`; `randint(high, size)` begins at 0.
 
     Raises:
-        ArgumentError: if there is no such number, or a generator is given.
+        ArgumentError: if there is no such number, or the generator is none.
     """
     if size is None:
         low, high, size = 0, low, high
@@ -392,9 +398,8 @@ def randint(
     if low >= high:
         raise ArgumentError(f"randint expects low below high, got {low} and {high}")
     check_device(device, "randint")
-    _check_generator(generator, "randint")
     shape = _sizes((size,), "randint")
-    drawn = host_generator().integers(low, high, shape)
+    drawn = rng_of(generator, "randint").integers(low, high, shape)
     return _of_host(drawn, np.int64 if dtype is None else dtype)
 
 
@@ -409,19 +414,18 @@ def randint_like(input: Tensor, low: int, high: int | None = None, dtype: DType 
     return randint(low, high, input.shape, dtype or input.dtype, device)
 
 
-def randperm(n: int, dtype: DType = None, device: Any = None, generator: None = None) -> Tensor:
+def randperm(n: int, dtype: DType = None, device: Any = None, generator: Generator | None = None) -> Tensor:
     """The numbers from 0 to n - 1 in random order.
 
     Raises:
-        ArgumentError: if n is negative, or a generator is given.
+        ArgumentError: if n is negative, or the generator is none.
     """
     check_device(device, "randperm")
-    _check_generator(generator, "randperm")
-    order = host_generator().permutation(whole_number(n, "n", "randperm", 0))
+    order = rng_of(generator, "randperm").permutation(whole_number(n, "n", "randperm", 0))
     return _of_host(order, np.int64 if dtype is None else dtype)
 
 
-def bernoulli(input: Tensor, p: float | None = None, generator: None = None) -> Tensor:
+def bernoulli(input: Tensor, p: float | None = None, generator: Generator | None = None) -> Tensor:
     """1 with the probability that the input, or `p`, gives; else 0.
 
     Shape:
@@ -429,19 +433,20 @@ def bernoulli(input: Tensor, p: float | None = None, generator: None = None) -> 
 
     Raises:
         DTypeError: if the input is not a Tensor of floats.
-        ArgumentError: if a probability does not lie within [0, 1], or a generator is given.
+        ArgumentError: if a probability does not lie within [0, 1], or the generator is none.
     """
     check_tensor(input, "bernoulli")
-    _check_generator(generator, "bernoulli")
     if p is None and not input.is_floating_point():
         raise DTypeError(f"bernoulli expects probabilities as floats, got a Tensor of {input.dtype}")
     chances = np.asarray(input.numpy() if p is None else number(p, "p", "bernoulli"))
     if not ((chances >= 0) & (chances <= 1)).all():
         raise ArgumentError("bernoulli expects probabilities within [0, 1]")
-    return _of_host(host_generator().random(input.shape) < chances, input.dtype)
+    return _of_host(rng_of(generator, "bernoulli").random(input.shape) < chances, input.dtype)
 
 
-def multinomial(input: Tensor, num_samples: int, replacement: bool = False, generator: None = None) -> Tensor:
+def multinomial(
+    input: Tensor, num_samples: int, replacement: bool = False, generator: Generator | None = None
+) -> Tensor:
     """Positions, drawn with the probabilities (or weights) that the input gives, row by row.
 
     Shape:
@@ -452,7 +457,6 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, gene
         ArgumentError: if the weights of a row are negative or all 0, or fewer than are to be drawn without replacement.
     """
     check_tensor(input, "multinomial")
-    _check_generator(generator, "multinomial")
     count = whole_number(num_samples, "num_samples", "multinomial", 1)
     if input.ndim not in (1, 2):
         raise ShapeError(f"multinomial expects weights of shape (C,) or (N, C), got {input.shape}")
@@ -461,7 +465,7 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, gene
         raise ArgumentError("multinomial expects weights of 0 or more in each row, and not all 0")
     if not replacement and ((rows > 0).sum(1) < count).any():
         raise ArgumentError(f"multinomial cannot draw {count} without replacement where fewer weights are above 0")
-    rng = host_generator()
+    rng = rng_of(generator, "multinomial")
     drawn = [rng.choice(len(row), count, bool(replacement), row / row.sum()) for row in rows]
     return _of_host(np.stack(drawn).reshape(*input.shape[:-1], count), np.int64)
 
@@ -470,11 +474,10 @@ def _drawn(
     name: str, draw: Callable[[Any], Any], dtype: DType, device: Any, requires_grad: bool, generator: Any
 ) -> Tensor:
     check_device(device, name)
-    _check_generator(generator, name)
     wanted = number_type(np.float32 if dtype is None else dtype)
     if wanted.kind != "f":
         raise DTypeError(f"{name} draws floats, got dtype {wanted}")
-    made = _of_host(draw(host_generator()), wanted)
+    made = _of_host(draw(rng_of(generator, name)), wanted)
     made.requires_grad = requires_grad
     return made
 
@@ -485,11 +488,6 @@ def _of_host(values: Any, dtype: DType) -> Tensor:
     made = own(asarray(host))
     made.note_range(host)
     return made
-
-
-def _check_generator(generator: Any, name: str) -> None:
-    if generator is not None:
-        raise ArgumentError(f"{name}: there is one generator, which gpunet.manual_seed starts; generator must be None")
 
 
 def _sizes(given: tuple[Any, ...], name: str) -> tuple[int, ...]:
