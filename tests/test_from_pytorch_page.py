@@ -170,6 +170,14 @@ def losses():
     assert nn.CrossEntropyLoss(ignore_index=255)(scores, labels).item() == pytest.approx(np.log(2))
 
 
+def flattened():
+    images = nn.Conv2d(1, 2, 1)(gpunet.ones(1, 1, 2, 2)).detach()
+    before = images.tolist()
+    for flat in (images.flatten(1), images.view(1, -1), images.reshape(-1)):
+        flat += 1
+        assert images.tolist() == before
+
+
 DIFFERENCES = {
     "`size_average` and `reduce` of losses, long out of use": losses,
     '`device="cuda"` while NumPy is active': other_device,
@@ -186,6 +194,10 @@ DIFFERENCES = {
     ),
     "`mean` under autocast": mean,
     "`memory_format=`, `contiguous()`": layouts,
+    "`view`, `reshape`, `flatten` of images": flattened,
+    "`torch.set_default_dtype`": lambda: raises(
+        ArgumentError, "not float64", lambda: gpunet.set_default_dtype("float64")
+    ),
     "`torch.save(model)`": lambda: raises(DTypeError, "state_dict", lambda: gpunet.save(nn.Linear(1, 1), "x")),
 }
 
