@@ -39,6 +39,7 @@ GEOMETRIES = [
     ((9, 8, 8, 3), 5, Window((3, 3), ONE, around(1)), 1),  # several images together
     ((9, 8, 8, 70), 70, Window((1, 1), ONE, around(1)), 70),
     ((1, 80, 80, 4), 9, Window((3, 3), (9, 9), around(1)), 1),  # windows that leave gaps
+    ((1, 3, 4, 5), 7, Window((4, 4), (4, 4), around(8)), 1),  # more padding than image
     ((1, 2, 2, 6), 20, Window((3, 3), ONE, around(4), (2, 2)), 1),  # elements that meet nothing but padding
     ((1, 2, 2, 18), 18, Window((3, 3), ONE, around(4), (2, 2)), 18),
     ((1, 2, 2, 6), 20, Window((3, 3), ONE, ((0, 4), (0, 4)), (2, 2)), 1),
