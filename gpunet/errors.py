@@ -24,6 +24,7 @@ __all__ = [
     "OutOfMemoryError",
     "ShapeError",
     "StateDictError",
+    "UnsupportedError",
 ]
 
 
@@ -88,6 +89,10 @@ class DataError(GpunetError, ValueError):
 
 class FileError(GpunetError, OSError):
     """A file cannot be read or written, or does not hold what it should."""
+
+
+class UnsupportedError(GpunetError, NotImplementedError):
+    """A file asks for something that gpunet does not do, such as an operator of ONNX that it has not."""
 
 
 class OutOfMemoryError(GpunetError, MemoryError):

@@ -6,9 +6,11 @@ and records it where a gradient will be wanted.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import operator
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from weakref import ref
@@ -79,7 +81,7 @@ from gpunet.ops.waiting import Waiting, hand_out, is_handed_out, is_waiting
 from gpunet.ops.writing import about_to_write, keep_copies
 from gpunet.views import Root, View
 
-__all__ = ["Extreme", "Tensor", "apply", "as_key", "as_tensor", "operand", "own", "tensor"]
+__all__ = ["Extreme", "Tensor", "apply", "as_key", "as_tensor", "operand", "own", "tensor", "watch_operations"]
 
 Number: TypeAlias = bool | int | float
 
@@ -1079,6 +1081,28 @@ class Tensor:
         def __setitem__(self, key: Any, value: Any) -> None: ...
 
 
+class _Watching(threading.local):
+    """Who is told of what is recorded in this thread."""
+
+    callback: Callable[[Operation, tuple[Any, ...], Tensor], None] | None = None
+
+
+_watching = _Watching()
+
+
+@contextlib.contextmanager
+def watch_operations(callback: Callable[[Operation, tuple[Any, ...], Tensor], None]) -> Iterator[None]:
+    """Call `callback(operation, inputs, result)` for each operation that this thread records, while the block lasts.
+
+    The inputs are Tensors, already of the types that the operation wants, or plain numbers.
+    """
+    before, _watching.callback = _watching.callback, callback
+    try:
+        yield
+    finally:
+        _watching.callback = before
+
+
 @quiet()
 def apply(operation: Operation, *inputs: Any) -> Tensor:
     """Run an operation on Tensors (or plain numbers), and record it where one of them needs a gradient.
@@ -1123,6 +1147,8 @@ def apply(operation: Operation, *inputs: Any) -> Tensor:
     result = own(made if isinstance(made, Waiting) else xp.asarray(made))
     if True in needs_grad:
         result._node = tape.Node(operation, tuple(nodes), result.shape)
+        if _watching.callback is not None:
+            _watching.callback(operation, inputs, result)
     if operation.views and xp.may_share_memory(made, arrays[0]):
         result.share_with(inputs[0], operation)
     return result

@@ -488,7 +488,7 @@ BAD_INPUT = {  # what is wrong: the call, the exception, and words that its mess
         (lambda: floats(2)["a"], ShapeError, "(2,)"),
     ],
     "item()": [(lambda: floats(2).item(), ShapeError, "one element", "(2,)")],
-    "len()": [(lambda: len(floats()), ShapeError, "at least one dimension")],
+    "len()": [(lambda: len(floats()), DTypeError, "at least one dimension")],
     "Tensor": [
         (lambda: tensor("abc"), DTypeError, "real numbers", "<U3"),
         (lambda: tensor([1j]), DTypeError, "real numbers", "complex128"),

@@ -104,7 +104,7 @@ def test_a_fused_layer_computes_the_same(torch, kind, affine):
     for mine, theirs in zip(pairs[0][2:], pairs[1][2:], strict=True):
         if hasattr(theirs, "running_var"):
             for each in (theirs.running_mean, theirs.running_var, *theirs.parameters()):
-                each.array.uniform_(0.5, 2)
+                each.data.uniform_(0.5, 2)
         mine.load_state_dict(theirs.state_dict())
     x, found = np.random.default_rng(0).standard_normal(shape), []
     for library, make, layer, batch_norm in pairs:

@@ -48,6 +48,7 @@ ORDER = [
     "utils",
     "models",
     "weights",
+    "onnx",  # files of ONNX
     "train",
     "classifier",
     "sklearn",
@@ -172,6 +173,7 @@ ALLOWED = {
     "tqdm": {"train", "bench", "visualize", "gradients"},
     "torch": {"bench"},
     "sklearn": {"sklearn"},
+    "onnx": {"onnx"},
 }
 
 

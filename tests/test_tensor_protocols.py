@@ -133,7 +133,7 @@ CLEAR_ERRORS = [  # an expression, its exception, and words of the message
     (lambda: round(floats(2)), ShapeError, "round()", "(2,)"),
     (lambda: f"{floats(2):.4f}", ShapeError, "'.4f'", "(2,)", "item()"),
     (lambda: f"{floats(1):.4f}", ShapeError, "'.4f'", "(1,)", "item()"),
-    (lambda: iter(floats()), ShapeError, "at least one dimension"),
+    (lambda: iter(floats()), DTypeError, "at least one dimension"),
     (lambda: bytes_(1) + 300, ArgumentError, "300", "uint8", "0 to 255"),
     (lambda: 300 * bytes_(1), ArgumentError, "300", "uint8"),
     (lambda: bytes_(1).clamp(-5, 300), ArgumentError, "-5", "uint8"),

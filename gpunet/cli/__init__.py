@@ -11,7 +11,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from gpunet.cli import bench, doctor, evaluate, explain, gradients, kernels, predict, report, train, weights
+from gpunet.cli import bench, doctor, evaluate, explain, export, gradients, kernels, predict, report, train, weights
 from gpunet.cli.output import PrintableFormatter, SteadyStream, steady_output
 from gpunet.errors import ArgumentError, FileError, GpunetError
 from gpunet.printable import printable
@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_command(commands)
     explain.add_command(commands)
     gradients.add_command(commands)
+    export.add_command(commands)
     weights.add_command(commands)
     doctor.add_command(commands)
     kernels.add_command(commands)

@@ -183,11 +183,19 @@ class RunFolder:
         Raises:
             FileError: if they cannot be written.
         """
-        config = self.read_config()
-        save_weights(self.weights_path, model, {name: config[name] for name in _ABOUT if name in config})
+        save_weights(self.weights_path, model, self.about())
         written = files.sealed(summary, self.summary_path)
         files.write_json(self.summary_path, written)
         return written
+
+    def about(self) -> dict[str, Any]:
+        """What of the configuration stands with the weights: the model, the classes and what is done to images.
+
+        Raises:
+            FileError: if the folder holds no run, or the configuration is damaged.
+        """
+        config = self.read_config()
+        return {name: config[name] for name in _ABOUT if name in config}
 
     def read_summary(self) -> dict[str, Any] | None:
         """The result; None where the run did not come to an end.
