@@ -9,7 +9,8 @@ from gpunet import functional as F
 from gpunet.arguments import axis_of
 from gpunet.errors import ArgumentError
 from gpunet.onnx.operators import ABSENT, LARGEST, Call, bounded, operator, unsupported
-from gpunet.ops.conv import Conv2d, ConvTranspose2d
+from gpunet.ops.conv import Conv2d
+from gpunet.ops.conv_transpose import ConvTranspose2d
 from gpunet.ops.pooling import AvgPool2d, MaxPool2d
 from gpunet.ops.window import Window
 from gpunet.tensor import Tensor, apply

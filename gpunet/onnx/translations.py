@@ -22,6 +22,7 @@ from gpunet.ops import (
     arithmetic,
     batchnorm,
     conv,
+    conv_transpose,
     elementary,
     formulas,
     groupnorm,
@@ -101,7 +102,7 @@ def _conv(op: conv.Conv2d, graph: Graph, *inputs: str) -> str:
     return graph.node("Conv", *inputs, **_geometry(op.window), group=op.groups)
 
 
-def _conv_transpose(op: conv.ConvTranspose2d, graph: Graph, *inputs: str) -> str:
+def _conv_transpose(op: conv_transpose.ConvTranspose2d, graph: Graph, *inputs: str) -> str:
     window, sizes = op.window, graph.shapes[inputs[0]][2:]
     given = [
         window.stride[axis] * (sizes[axis] - 1) + window.extent[axis] - sum(window.padding[axis]) for axis in (0, 1)
@@ -417,7 +418,7 @@ TRANSLATIONS: dict[type[Operation], Translation] = {
     arithmetic.Where: _where,
     batchnorm.BatchNormInference: _batch_norm,
     conv.Conv2d: _conv,
-    conv.ConvTranspose2d: _conv_transpose,
+    conv_transpose.ConvTranspose2d: _conv_transpose,
     elementary.Elementary: _elementary,
     elementary.PreciseElementary: _elementary,
     formulas.CELU: _setting("Celu", "alpha"),
