@@ -3,6 +3,7 @@
 import ast
 import doctest
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 import re
@@ -13,7 +14,12 @@ import pytest
 import gpunet
 from gpunet import functional, nn
 
-MODULES = [importlib.import_module(name) for _, name, _ in pkgutil.walk_packages(gpunet.__path__, "gpunet.")]
+WITHOUT = {"gpunet.sklearn"} if importlib.util.find_spec("sklearn") is None else set()
+MODULES = [
+    importlib.import_module(name)
+    for _, name, _ in pkgutil.walk_packages(gpunet.__path__, "gpunet.")
+    if name not in WITHOUT
+]
 MODULES.insert(0, gpunet)
 
 

@@ -2,9 +2,6 @@
 
 The files are taken from the installed wheel and run, but for those that register models and load their weights. Each
 network is compared with the same one of PyTorch, with the same random weights: names, logits and gradients.
-
-What does not run yet sets its first values with `weight.data.normal_()` and the like: `data` is an array here, not a
-Tensor. That is in the files convnext, regnet, dla, byobnet, tresnet, xception, rdnet, edgenext and focalnet.
 """
 
 import ast
@@ -113,7 +110,11 @@ MODELS = [
     ],
     *[("convmixer", "convmixer_768_32"), ("hardcorenas", "hardcorenas_a"), ("starnet", "starnet_s1")],
     *[("inception_next", "inception_next_atto"), ("metaformer", "poolformer_s12"), ("lcnetv2", "lcnetv2_base")],
-    *[("mambaout", "mambaout_femto")],
+    *[("mambaout", "mambaout_femto"), ("convnext", "convnext_atto"), ("convnext", "convnextv2_atto")],
+    *[("regnet", "regnetx_002"), ("regnet", "regnety_002"), ("dla", "dla34"), ("byobnet", "repvgg_a0")],
+    *[("byobnet", "gernet_s"), ("byobnet", "mobileone_s0"), ("tresnet", "tresnet_m"), ("xception", "legacy_xception")],
+    *[("rdnet", "rdnet_tiny"), ("edgenext", "edgenext_xx_small"), ("focalnet", "focalnet_tiny_srf")],
+    *[("mobilevit", "mobilevit_xxs"), ("swiftformer", "swiftformer_xs"), ("shvit", "shvit_s1")],
 ]
 
 
