@@ -11,8 +11,12 @@ import importlib.util
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import gpunet
+from gpunet import models
+from gpunet.weights import load_weights
 from tests.under_torch_s_name import check_network, importing, modules_of_gpunet, modules_of_pytorch, stand_in
 
 torch = pytest.importorskip("torch")
@@ -126,3 +130,26 @@ def test_a_network_is_that_of_pytorch(file, name):
     torch.manual_seed(0)
     ours, theirs = network_of("gpunet", file, name), network_of("pytorch", file, name)
     check_network(ours, theirs, torch, 128 if file.startswith("inception_") else 64)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("file", "name", "make"),
+    [
+        ("resnet", "resnet50", models.resnet50),
+        ("resnet", "resnext50_32x4d", models.resnext50_32x4d),
+        ("vgg", "vgg11_bn", models.vgg11_bn),
+        ("densenet", "densenet121", models.densenet121),
+        ("efficientnet", "mobilenetv2_100", models.mobilenet_v2),
+        ("convnext", "convnext_tiny", models.convnext_tiny),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+def test_timm_s_weights_fit_our_networks(file, name, make, tmp_path, numpy_backend):
+    torch.manual_seed(0)
+    theirs, ours = network_of("pytorch", file, name).eval(), make(num_classes=10).eval()
+    torch.save(theirs.state_dict(), tmp_path / "timm.pth")
+    assert load_weights(tmp_path / "timm.pth", ours).fits
+    x = torch.randn(2, 3, 224, 224)
+    with torch.no_grad(), gpunet.no_grad():
+        np.testing.assert_allclose(ours(gpunet.tensor(x)).numpy(), theirs(x).numpy(), rtol=1e-4, atol=1e-4)

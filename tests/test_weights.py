@@ -22,7 +22,7 @@ from gpunet.errors import DTypeError, FileError, StateDictError
 from gpunet.models import resnet8, resnet18, resnet20
 from gpunet.train import TrainingRun
 from gpunet.weights import compare_weights, load_weights, read_weights, save_weights
-from gpunet.weights.naming import head_of
+from gpunet.weights.naming import head_of, matched
 from gpunet.weights.torch_file import parse_torch_file, torch_bytes
 from tests.runs import TINY, few_digits
 
@@ -381,6 +381,27 @@ def test_shapes_are_equal_or_ways_to_write_the_same_layer():
     assert compare_weights(weights, model).fits
     for shape in ((3, 8, 1), (8, 3), (1, 3, 8), (24,), (3, 2, 4)):
         assert not compare_weights(gpunet.weights.Weights({"0.weight": np.zeros(shape, np.float32)}), model).fits
+
+
+@pytest.mark.parametrize(
+    ("architecture", "timm", "ours"),
+    [
+        ("ConvNeXt", "stem.1.weight", "features.0.1.weight"),
+        ("ConvNeXt", "stages.2.downsample.1.bias", "features.4.1.bias"),
+        ("ConvNeXt", "stages.2.blocks.7.gamma", "features.5.7.layer_scale"),
+        ("ConvNeXt", "stages.0.blocks.1.mlp.fc2.weight", "features.1.1.block.5.weight"),
+        ("ConvNeXt", "head.fc.bias", "classifier.2.bias"),
+        ("MobileNetV2", "blocks.0.0.conv_pw.weight", "features.1.conv.1.weight"),
+        ("MobileNetV2", "blocks.2.1.conv_pw.weight", "features.5.conv.0.0.weight"),
+        ("MobileNetV2", "blocks.6.0.bn3.running_mean", "features.17.conv.3.running_mean"),
+        ("MobileNetV2", "conv_head.weight", "features.18.0.weight"),
+        ("VGG", "pre_logits.fc2.bias", "classifier.3.bias"),
+        ("VGG", "features.0.weight", "features.0.weight"),
+    ],
+)
+def test_timm_s_names(architecture, timm, ours):
+    """As read off both libraries' networks; tests/test_timm_models.py compares what they compute."""
+    assert matched([f"module.{timm}"], [ours], architecture) == {ours: f"module.{timm}"}
 
 
 def test_what_stands_beside_the_weights(tmp_path):

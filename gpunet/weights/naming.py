@@ -63,5 +63,63 @@ def _by_rules(*rules: tuple[str, str | Callable[[re.Match[str]], str]]) -> Calla
     return translate
 
 
-TIMM: dict[str, Iterable[Callable[[str], str]]] = {}
+def _convnext_stage(match: re.Match[str]) -> str:
+    """Stage s is torchvision's features 2s, which makes it smaller, and 2s + 1, the blocks."""
+    stage, rest = int(match[1]), match[2]
+    if rest.startswith("downsample."):
+        return f"features.{2 * stage}.{rest.removeprefix('downsample.')}"
+    block, part = rest.removeprefix("blocks.").split(".", 1)
+    for timm, ours in _CONVNEXT_PARTS.items():
+        if part.startswith(timm):
+            return f"features.{2 * stage + 1}.{block}.{ours}{part.removeprefix(timm)}"
+    return match[0]
+
+
+_CONVNEXT_PARTS = {
+    "conv_dw.": "block.0.",
+    "norm.": "block.2.",
+    "mlp.fc1.": "block.3.",
+    "mlp.fc2.": "block.5.",
+    "gamma": "layer_scale",
+}
+
+
+def _mobilenet_block(match: re.Match[str]) -> str:
+    """Block b of stage s is one of torchvision's features, which counts through; the first does not widen."""
+    stage, block, part, rest = int(match[1]), int(match[2]), match[3], match[4]
+    parts = _MOBILENET_FIRST if stage == 0 else _MOBILENET_PARTS
+    return f"features.{1 + sum(_MOBILENET_BLOCKS[:stage]) + block}.conv.{parts.get(part, part)}.{rest}"
+
+
+_MOBILENET_BLOCKS = (1, 2, 3, 4, 3, 3, 1)
+_MOBILENET_FIRST = {"conv_dw": "0.0", "bn1": "0.1", "conv_pw": "1", "bn2": "2"}
+_MOBILENET_PARTS = {"conv_pw": "0.0", "bn1": "0.1", "conv_dw": "1.0", "bn2": "1.1", "conv_pwl": "2", "bn3": "3"}
+
+TIMM: dict[str, tuple[Callable[[str], str], ...]] = {
+    "ConvNeXt": (
+        _by_rules(
+            (r"stem\.", "features.0."),
+            (r"stages\.(\d+)\.(.*)", _convnext_stage),
+            (r"head\.norm\.", "classifier.0."),
+            (r"head\.fc\.", "classifier.2."),
+        ),
+    ),
+    "MobileNetV2": (
+        _by_rules(
+            (r"conv_stem\.", "features.0.0."),
+            (r"bn1\.", "features.0.1."),
+            (r"blocks\.(\d+)\.(\d+)\.(\w+)\.(.*)", _mobilenet_block),
+            (r"conv_head\.", "features.18.0."),
+            (r"bn2\.", "features.18.1."),
+            (r"classifier\.", "classifier.1."),
+        ),
+    ),
+    "VGG": (
+        _by_rules(
+            (r"pre_logits\.fc1\.", "classifier.0."),
+            (r"pre_logits\.fc2\.", "classifier.3."),
+            (r"head\.fc\.", "classifier.6."),
+        ),
+    ),
+}
 """By the class of a model: from timm's names to torchvision's, which are ours. ResNets and DenseNets have the same."""
