@@ -39,7 +39,9 @@ def classifier(**settings):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    ("estimator", "check"), list(estimator_checks_generator(ImageClassifier())), ids=lambda each: str(each)[:60]
+    ("estimator", "check"),
+    list(estimator_checks_generator(ImageClassifier())),
+    ids=lambda each: each.func.__name__ if hasattr(each, "func") else "",
 )
 def test_scikit_learn_s_own_checks(estimator, check):
     check(estimator)
