@@ -18,6 +18,12 @@ NO_KERNELS = "no CPU kernels for this machine; NumPy does their work, more slowl
 if library() is not None:
     NO_KERNELS = ""
 
+# Networks of hundreds of MB, or very deep, that are no other code than their smaller relatives: they take too long.
+# Their names, counts and shapes are tested like those of all.
+HEAVY = {"vgg13", "vgg16", "vgg19", "vgg13_bn", "vgg16_bn", "vgg19_bn", "convnext_base", "convnext_large"}
+HEAVY |= {"densenet161", "densenet201", "resnet152"}
+HEAVY |= {"wide_resnet101_2", "resnext101_32x8d", "resnext101_64x4d"}
+
 TINY = TrainConfig(model="tiny", epochs=2, batch_size=8, seed=3)  # 8 steps an epoch
 
 

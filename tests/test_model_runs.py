@@ -1,4 +1,4 @@
-"""Every network is trained, copied, saved and explained; one of each family goes through all commands."""
+"""Networks are copied, saved, explained and measured; one of each family goes through all commands."""
 
 import copy
 import shutil
@@ -18,6 +18,7 @@ from gpunet.tape import no_grad
 from gpunet.tensor import tensor
 from gpunet.train import load_weights, save_weights
 from gpunet.visualize import feature_maps, grad_cam
+from tests.runs import HEAVY
 
 QUICK = ("resnet8", "preact_resnet20")
 FAMILIES = ("preact_resnet20", "alexnet", "vgg11", "resnet18", "densenet121", "mobilenet_v2", "convnext_tiny")
@@ -32,7 +33,7 @@ def mostly_slow(names):
 
 
 @pytest.mark.usefixtures("numpy_backend")
-@pytest.mark.parametrize("name", mostly_slow(MODELS))
+@pytest.mark.parametrize("name", mostly_slow(name for name in MODELS if name not in HEAVY))
 def test_every_network_is_copied_saved_summarised_and_explained(name, rng, tmp_path):
     side, model = smallest_image(name), create_model(name, 3, 3)
     images = tensor(rng.standard_normal((2, 3, side, side)).astype(np.float32))
@@ -62,7 +63,7 @@ def test_every_network_is_copied_saved_summarised_and_explained(name, rng, tmp_p
 
 
 @pytest.mark.usefixtures("numpy_backend")
-@pytest.mark.parametrize("name", mostly_slow(MODELS))
+@pytest.mark.parametrize("name", mostly_slow(name for name in MODELS if name not in HEAVY))
 def test_every_network_can_be_measured(name):
     prepare(Workload(name, "train", 2, (3, smallest_image(name), smallest_image(name))))()
 

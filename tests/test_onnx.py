@@ -16,7 +16,7 @@ from gpunet.models import IMAGE_SIZES, MODELS, resnet8
 from gpunet.onnx import export, exporting, library
 from gpunet.onnx.translations import TRANSLATIONS
 from gpunet.tensor import watch_operations
-from tests.runs import learned_digits
+from tests.runs import HEAVY, learned_digits
 from tests.test_operations import OPERATIONS
 
 onnx = pytest.importorskip("onnx")
@@ -237,15 +237,12 @@ def test_what_cannot_be_exported_is_known():
 
 
 SMALL = ["lenet5", "resnet8", "resnet20", "plain8", "resnet18", "preact_resnet20"]
-# Hundreds of MB, and no other code than their smaller relatives: tried by hand.
-LARGE = {"vgg13", "vgg16", "vgg19", "vgg13_bn", "vgg16_bn", "vgg19_bn", "convnext_base", "convnext_large"}
-LARGE |= {"wide_resnet101_2", "resnext101_32x8d", "resnext101_64x4d", "densenet161", "densenet201", "resnet152"}
 
 
 @pytest.mark.parametrize("fold", [True, False])
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=() if name in SMALL else pytest.mark.slow) for name in MODELS if name not in LARGE],
+    [pytest.param(name, marks=() if name in SMALL else pytest.mark.slow) for name in MODELS if name not in HEAVY],
 )
 def test_models(name, fold, tmp_path, rng, numpy_backend):
     # Of others, blocks of AlexNet's and VGG's adaptive pooling are not all alike, for which ONNX has no operator.
