@@ -112,11 +112,12 @@ def methods_asked_for():
             for node in ast.walk(tree):
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                     root = node.func.value
-                    if hasattr(np.ndarray, node.func.attr) and not (
-                        isinstance(root, ast.Name) and root.id in ("xp", "np", "cupy")
+                    name = node.func.attr
+                    if hasattr(np.ndarray, name) and not (
+                        name.startswith("__") or (isinstance(root, ast.Name) and root.id in ("xp", "np", "cupy"))
                     ):
                         keywords = {each.arg for each in node.keywords if each.arg}
-                        found.setdefault(node.func.attr, set()).update(keywords)
+                        found.setdefault(name, set()).update(keywords)
     return found
 
 
