@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +25,7 @@ from gpunet.functional import cross_entropy, interpolate
 from gpunet.models import ResNet, resnet18
 from gpunet.optim import AdamW
 from gpunet.optim.lr_scheduler import OneCycleLR
+from gpunet.train.fine_tuning import normalised
 from gpunet.weights import load_weights, save_weights
 
 SIZE = 32  # pixels on a side of the images that are made here
@@ -85,9 +85,7 @@ def main(options: argparse.Namespace) -> int:
     test: Dataset
     if options.images:
         # As large as ImageNet's, and normalised as they are: that is what the weights have learned from.
-        recipe = replace(
-            find_dataset(f"folder:{options.images}", size=224), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)
-        )
+        recipe = normalised(find_dataset(f"folder:{options.images}", size=224), "imagenet")
         pictures = recipe.train_set(224)
         learn, test, classes = pictures, recipe.test_set(224), len(pictures.classes)
     else:

@@ -29,7 +29,7 @@ from gpunet.backend import Array, asarray, check_active, quiet, to_cpu, xp
 from gpunet.backend.kernels import enabled
 from gpunet.backend.recording import each_time, recording, refuse_while_recording
 from gpunet.device import is_device
-from gpunet.errors import ArgumentError, DTypeError, GradientError, StateDictError
+from gpunet.errors import ArgumentError, DTypeError, GradientError, GraphError, StateDictError
 from gpunet.functional.checks import check_float, whole_number
 from gpunet.ops.writing import about_to_write
 from gpunet.optim import Optimizer
@@ -229,12 +229,18 @@ class GradScaler:
         if not found:
             raise GradientError("GradScaler.update: there was no step since the last update(); call step(optimizer)")
         finite = functools.reduce(operator.and_, (each.finite for each in found.values()))
-        factors = self._growth_factor, self._backoff_factor
+        factors, interval = (self._growth_factor, self._backoff_factor), self._growth_interval
         if enabled():
-            rescale(self._here(), finite, *factors, self._growth_interval, LARGEST_SCALE)
+            rescale(self._here(), finite, *factors, interval, LARGEST_SCALE)
         else:
             self._rescale(finite, *factors)
         self._note(dict.clear)
+        if (now := recording()) is not None:
+            now.checks.append(lambda: self._check_replay(*factors, interval))
+
+    def _check_replay(self, *settings: float) -> None:
+        if settings != (self._growth_factor, self._backoff_factor, self._growth_interval):
+            raise GraphError("GradScaler: other settings were loaded since the step was recorded: record it again")
 
     def _rescale(self, finite: Array, growth: float, backoff: float) -> None:
         """What the kernel of the same name does."""

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from gpunet.arguments import flag, number_type
-from gpunet.backend import active_backend, allow_tf32
+from gpunet.backend import active_backend, allow_tf32, allows_tf32
 from gpunet.errors import ArgumentError
 from gpunet.functional.checks import check_choice
 
@@ -32,14 +32,17 @@ class _Library(SimpleNamespace):
 class _Products:
     """How products of float32 matrices are computed on a GPU; see `gpunet.backend.allow_tf32`."""
 
-    allow_tf32 = False
+    __slots__ = ()
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name != "allow_tf32":
-            raise AttributeError(f"there is no such setting: {name!r}")
-        if active_backend() == "cupy":
-            allow_tf32(flag(value, name))
-        super().__setattr__(name, flag(value, name))
+    @property
+    def allow_tf32(self) -> bool:
+        """Whether they may round their inputs; elsewhere they never do."""
+        return allows_tf32()
+
+    @allow_tf32.setter
+    def allow_tf32(self, allowed: bool) -> None:
+        if flag(allowed, "allow_tf32") != allows_tf32() and active_backend() == "cupy":
+            allow_tf32(allowed)
 
 
 cudnn = _Library(enabled=False, benchmark=False, deterministic=False, allow_tf32=False)

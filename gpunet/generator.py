@@ -11,6 +11,8 @@ from gpunet.errors import ArgumentError
 
 __all__ = ["Generator", "rng_of"]
 
+FIRST_SEED = 67280421310721  # of every new generator, as PyTorch's
+
 
 class Generator:
     """Draws on the host, so that a seed gives the same numbers on every backend; PyTorch's are others.
@@ -24,7 +26,7 @@ class Generator:
     """
 
     def __init__(self, device: Any = "cpu") -> None:
-        self.seed()
+        self.manual_seed(FIRST_SEED)
 
     def manual_seed(self, seed: int) -> Generator:
         """Begin anew from a seed; returns the generator itself.

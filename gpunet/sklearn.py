@@ -82,7 +82,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
         if y is None:
             raise ValueError("ImageClassifier requires y to be passed, but the target y is None")
         images, labels = self._checked(X, y, reset=True)
-        return self._begin(images, np.unique(labels))._train(images, labels, self.epochs)
+        return self._begin(images, np.unique(labels))._train(images, labels, self.epochs, one_cycle=True)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None) -> ImageClassifier:  # noqa: N803
         """Go once over these images, with the network of the last call.
@@ -103,7 +103,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(
                 f"classes={classes!r} is not the same as on the last call to partial_fit: {self.classes_!r}"
             )
-        return self._train(images, labels, 1)
+        return self._train(images, labels, 1, one_cycle=False)
 
     def predict_proba(self, X: Any) -> Images:  # noqa: N803
         """How likely each class is.
@@ -168,7 +168,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
 
     def _begin(self, images: Images, classes: Any) -> ImageClassifier:
         """A new network."""
-        self.classes_, self._shape = classes, images.shape[1:]
+        self.classes_, self._shape, self.n_iter_ = classes, images.shape[1:], 0
         self._mean = images.mean(axis=(0, 2, 3), keepdims=True, dtype=np.float64)
         self._std = np.maximum(images.std(axis=(0, 2, 3), keepdims=True, dtype=np.float64), 1e-12)
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -187,7 +187,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
     def _scaled(self, images: Images) -> Images:
         return ((images - self._mean) / self._std).astype(np.float32)
 
-    def _train(self, images: Images, labels: Any, epochs: int) -> ImageClassifier:
+    def _train(self, images: Images, labels: Any, epochs: int, one_cycle: bool) -> ImageClassifier:
         """Passes over the images; each training counts how many there were, so that the next draws other orders."""
         places = np.searchsorted(self.classes_, labels)
         known = self.classes_[np.minimum(places, len(self.classes_) - 1)]
@@ -195,10 +195,9 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"y contains classes that are not among {self.classes_!r}")
         data = TensorDataset(self._scaled(images), places.astype(np.int64))
         loader = DataLoader(data, min(self.batch_size, len(data)), shuffle=True, seed=self._seed)
-        self.n_iter_ = getattr(self, "n_iter_", 0) if epochs == 1 else 0
         loader.set_epoch(self.n_iter_)
         optimizer = AdamW(self.model_.parameters(), lr=self.lr, weight_decay=self.weight_decay)
-        schedule = OneCycleLR(optimizer, self.lr, total_steps=epochs * len(loader)) if epochs > 1 else None
+        schedule = OneCycleLR(optimizer, self.lr, total_steps=epochs * len(loader)) if one_cycle else None
         self.model_.train()
         for _ in range(epochs):
             for batch, target in loader:

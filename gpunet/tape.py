@@ -17,7 +17,7 @@ from gpunet.mode import Mode, ModeSwitch
 from gpunet.ops.activation import Masked
 from gpunet.ops.arithmetic import add
 from gpunet.ops.operation import Operation
-from gpunet.ops.waiting import Waiting, computed, is_waiting
+from gpunet.ops.waiting import Waiting, computed, is_waiting, memory_of
 from gpunet.ops.writing import changed_since, now
 
 __all__ = [
@@ -270,5 +270,5 @@ def _is_new(part: Array, grad: Array) -> bool:
         return False
     if part.base is None:
         return part is not grad
-    whole = part.base.size == part.size and getattr(part.flags, "writeable", True)
+    whole = memory_of(part).size == part.size and getattr(part.flags, "writeable", True)
     return whole and (isinstance(grad, Waiting) or not xp.may_share_memory(part, grad))

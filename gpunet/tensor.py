@@ -495,17 +495,19 @@ class Tensor:
 
     def _take_history(self, node: tape.Node | tape.Leaf | None) -> None:
         """Take a place on the tape, and with it all that see the same memory."""
-        old = self._node
+        moved = [(self, self._node)]
         if self._view is not None:
             root = self._view.root
             root.node = whole = self._view.written(node)
             for each in self._sharers():
                 if each._view is not None and each._view.root is root:
+                    moved.append((each, each._node))
                     each._node = each._view.seen(whole)
             node = self._view.seen(whole)
         self._node = node
-        if isinstance(old, tape.Node) and isinstance(node, tape.Node):
-            node.retains_grad, old.retains_grad = old.retains_grad, False
+        for each, old in moved:
+            if isinstance(old, tape.Node) and isinstance(each._node, tape.Node):
+                each._node.retains_grad, old.retains_grad = old.retains_grad, False
 
     def _leave(self) -> None:
         """Look no longer at the memory of others."""
@@ -630,10 +632,7 @@ class Tensor:
             BackendError: if its array is one of the emulated backend, which stands for memory that nobody can share.
         """
         self._check_given_out("another library")
-        if not hasattr(self.array, "__dlpack__"):
-            raise BackendError(
-                f"a Tensor of {backend_of(self.array)} shares its memory with nobody; t.numpy() copies it"
-            )
+        self.__dlpack_device__()  # which says it where nobody can share the memory
         return self.handed_out().__dlpack__(**how)
 
     def __dlpack_device__(self) -> Any:
@@ -646,8 +645,10 @@ class Tensor:
     @property
     def __cuda_array_interface__(self) -> Any:
         """For libraries that compute on a GPU, such as Numba: there alone a Tensor has it."""
+        interface = self.array.__cuda_array_interface__  # an AttributeError on the host
         self._check_given_out("another library")
-        return self.handed_out().__cuda_array_interface__
+        self.handed_out()
+        return interface
 
     # ------------------------------------------------------------------ arithmetic
 

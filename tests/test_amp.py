@@ -494,6 +494,22 @@ def test_steps_that_were_left_out_are_none(backend, make):
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
+def test_dampening_that_comes_later_begins_with_the_second_step(backend):
+    torch = pytest.importorskip("torch")
+    weight, other = tensor([1.0], requires_grad=True), torch.tensor([1.0], requires_grad=True)
+    optimizer, theirs = optim.SGD([weight], lr=0.1, momentum=0.9), torch.optim.SGD([other], lr=0.1, momentum=0.9)
+    scaler = GradScaler(4.0)
+    for slope in (1.0, 2.0, 0.5):
+        optimizer.zero_grad()
+        scaler.scale((weight * slope).sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        other.grad = torch.tensor([slope])
+        theirs.step()
+        assert weight.item() == pytest.approx(other.item(), rel=1e-6)
+        optimizer.param_groups[0]["dampening"] = theirs.param_groups[0]["dampening"] = 0.5
+
+
 def test_a_deep_copy_knows_how_many_steps_were_made(backend):
     weight = tensor([1.0], requires_grad=True)
     optimizer, scaler = optim.Adam([weight], lr=0.1), GradScaler(4.0)
@@ -714,6 +730,12 @@ def test_gradients_that_are_never_finite_end_the_run():
         NonFiniteError, match=r"norm of the gradients became nan in step 3, with batch 3 of .*: the grad"
     ):
         fit(trainer)
+
+
+def test_a_scale_that_begins_below_1_ends_no_run():
+    trainer = make_trainer(amp=GradScaler(0.25))
+    fit(trainer)
+    assert trainer.scaler.get_scale() == 0.25
 
 
 def test_evaluation_is_float32():

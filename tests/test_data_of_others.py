@@ -11,6 +11,7 @@ from gpunet.data import (
     BatchSampler,
     ConcatDataset,
     DataLoader,
+    ImageDataset,
     IterableDataset,
     RandomSampler,
     SequentialSampler,
@@ -19,7 +20,8 @@ from gpunet.data import (
     WeightedRandomSampler,
     default_collate,
 )
-from gpunet.errors import ArgumentError
+from gpunet.data.transforms import RandomHorizontalFlip
+from gpunet.errors import ArgumentError, DTypeError
 
 
 def values(batch):
@@ -188,6 +190,32 @@ def test_datasets_in_a_row():
     ((all_of_them,),) = DataLoader(both, batch_size=8)
     np.testing.assert_array_equal(all_of_them.numpy(), np.concatenate(parts))
     np.testing.assert_array_equal(both[-1][0], parts[2][-1])
+
+
+@pytest.mark.parametrize("collate", [None, default_collate], ids=["plain", "collate_fn"])
+@pytest.mark.parametrize("in_a_row", [False, True])
+def test_random_transforms_repeat_with_the_loader_s_seed(collate, in_a_row):
+    images = np.random.default_rng(0).standard_normal((40, 1, 2, 2)).astype(np.float32)
+
+    def batches(workers):
+        dataset = ImageDataset(images, np.arange(40), RandomHorizontalFlip())
+        dataset = ConcatDataset([dataset, dataset]) if in_a_row else dataset
+        return list(map(values, DataLoader(dataset, 16, seed=4, workers=workers, collate_fn=collate)))
+
+    assert batches(0) == batches(0) == batches(3)
+
+
+def test_samplers_of_one_s_own():
+    data = TensorDataset(np.arange(6, dtype=np.float32))
+
+    def of(sampler, **settings):
+        return [batch[0].tolist() for batch in DataLoader(data, 2, sampler=sampler, **settings)]
+
+    assert of(iter([3, 1, 4])) == [[3, 1], [4]]  # which has no length
+    assert of([3, 1, 4], drop_last=True) == [[3, 1]]
+    assert of([]) == []
+    with pytest.raises(DTypeError, match="a sampler gives whole numbers"):
+        of([0.5, 1.0])
 
 
 def test_epochs_go_on_where_they_stopped():

@@ -170,6 +170,13 @@ def losses():
     assert nn.CrossEntropyLoss(ignore_index=255)(scores, labels).item() == pytest.approx(np.log(2))
 
 
+def scattered():
+    start, values = (gpunet.ones(1, requires_grad=True) for _ in range(2))
+    index = gpunet.zeros(1, dtype="int64")
+    gpunet.scatter_reduce(start, 0, index, values, "amax", include_self=False).backward(gpunet.ones(1))
+    assert (start.grad.item(), values.grad.item()) == (0, 1)  # 0 and 0.5 in PyTorch
+
+
 def flattened():
     images = nn.Conv2d(1, 2, 1)(gpunet.ones(1, 1, 2, 2)).detach()
     before = images.tolist()
@@ -194,6 +201,7 @@ DIFFERENCES = {
     ),
     "`mean` under autocast": mean,
     "`memory_format=`, `contiguous()`": layouts,
+    "`scatter_reduce` without `include_self`": scattered,
     "`view`, `reshape`, `flatten` of images": flattened,
     "`torch.set_default_dtype`": lambda: raises(
         ArgumentError, "not float64", lambda: gpunet.set_default_dtype("float64")

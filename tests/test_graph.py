@@ -339,6 +339,16 @@ def test_steps_on_which_the_host_decides(make):
     learner.step(*batch)  # what the recording had begun is forgotten
 
 
+def test_other_settings_of_a_scaler_than_when_it_was_recorded():
+    learner, batch = MixedLearner(), drawn(1)[0]
+    step = gpunet.cuda_graph(learner.step)
+    for _ in range(WARM_UP + 2):
+        step(*batch)
+    learner.scaler.load_state_dict({**learner.scaler.state_dict(), "growth_factor": 4.0})
+    with pytest.raises(GraphError, match="GradScaler: other settings were loaded"):
+        step(*batch)
+
+
 def test_a_scaler_that_has_done_nothing_before():
     learner, batch = MixedLearner(), drawn(1)[0]
     graph = gpunet.cuda_graph(

@@ -554,3 +554,37 @@ def test_random_programs_against_pytorch():
             assert mine == theirs, (seed, step)
         finished += not refused_here and not refused_there
     assert finished > 300
+
+
+def test_a_diagonal_is_no_place_for_other_gradients(backend):
+    """Only the part of it that is seen is there: what is added to the whole must not be added to that."""
+    torch = pytest.importorskip("torch")
+
+    def gradient(library):
+        x = library.ones((3, 3), requires_grad=True)
+        y = x * 2
+        (y.diagonal().sum() * 3 + (y * y).sum() + y.diagonal().sum()).backward()
+        return x.grad.tolist()
+
+    assert gradient(gpunet) == gradient(torch)
+
+
+def test_a_gradient_that_is_kept_through_a_view(backend):
+    torch = pytest.importorskip("torch")
+
+    def gradients(library):
+        x = library.ones(3, requires_grad=True)
+        y = x * 2
+        y.retain_grad()
+        y[:2].mul_(3)
+        (y * y).sum().backward()
+        return y.grad.tolist(), x.grad.tolist()
+
+    assert gradients(gpunet) == gradients(torch)
+
+
+def test_the_diagonal_of_a_matrix_alone_is_filled(backend):
+    assert gpunet.zeros(2, 3).fill_diagonal_(1).tolist() == [[1, 0, 0], [0, 1, 0]]
+    for function in (lambda x: x.fill_diagonal_(1), lambda x: x.H):
+        with pytest.raises(ShapeError, match=r"matrix, got shape \(2, 2, 2\)"):
+            function(gpunet.zeros(2, 2, 2))

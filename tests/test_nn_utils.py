@@ -50,7 +50,7 @@ def test_what_norms_refuse():
     infinite = gpunet.tensor([math.inf])
     for ask, error, words in (
         (lambda: utils.get_total_norm([infinite], error_if_nonfinite=True), NonFiniteError, "norm of inf"),
-        (lambda: utils.get_total_norm([3]), ArgumentError, "get_total_norm: 0 must be a Tensor, got int"),
+        (lambda: utils.get_total_norm([3]), ArgumentError, "get_total_norm: parameter 0 must be a Tensor, got int"),
         (lambda: utils.get_total_norm(infinite, 0), ArgumentError, "norm_type"),
         (lambda: utils.clip_grads_with_norm_([], -1, infinite), ArgumentError, "max_norm"),
         (lambda: utils.clip_grads_with_norm_([], 1.0, 3.0), ArgumentError, "total_norm must be a Tensor"),
@@ -201,6 +201,18 @@ def test_a_copy_computes_its_own_weight(function):
 
 
 # --------------------------------------------------------------------------------------------------- what is not there
+
+
+@pytest.mark.parametrize("function", [utils.weight_norm, utils.spectral_norm])
+@pytest.mark.parametrize("dim", [2, -3])
+def test_a_dimension_that_is_not_there(function, dim):
+    with pytest.raises(ShapeError, match="dim"):
+        function(nn.Linear(2, 3), dim=dim)
+
+
+def test_a_dimension_from_the_end(torch):
+    mine, theirs = (library.nn.utils.weight_norm(library.nn.Conv1d(2, 4, 3), dim=-2) for library in (gpunet, torch))
+    assert mine.weight_g.shape == tuple(theirs.weight_g.shape) == (1, 2, 1)
 
 
 def test_every_layer_and_utility_of_pytorch_is_there_or_says_what_to_do(torch):

@@ -36,6 +36,18 @@ class Function(nn.Module):
         return self.function(x)
 
 
+class TwoOutputs(nn.Module):
+    """What a convolution computes, and what batch norm makes of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6)
+
+    def forward(self, x):
+        x = self.conv(x)
+        return x, self.norm(x)
+
+
 class Prelu(nn.Module):
     """Slopes that are learnt, one a channel."""
 
@@ -201,6 +213,25 @@ def test_what_layers_compute(name, fold, tmp_path, rng, numpy_backend):
     check(model, tmp_path / "m.onnx", IMAGE, rng)
 
 
+@pytest.mark.parametrize("fold", [True, False])
+def test_a_convolution_that_is_an_output_stays(fold, tmp_path, rng, numpy_backend):
+    model = randomised(TwoOutputs(), rng)
+    export(model, gpunet.zeros(1, *IMAGE), tmp_path / "m.onnx", fold=fold)
+    images = rng.uniform(-1, 1, (2, *IMAGE)).astype(np.float32)
+    with gpunet.no_grad(), nn.evaluation_mode(model):
+        wanted = model(gpunet.tensor(images))
+    for expected, got in zip(wanted, run(tmp_path / "m.onnx", images), strict=True):
+        np.testing.assert_allclose(got, expected.numpy(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["input", "output", "output_1"])
+def test_a_parameter_with_a_name_of_the_file_s_own(name, tmp_path, numpy_backend):
+    model = nn.PReLU()
+    model.register_parameter(name, nn.Parameter(gpunet.ones(1)))
+    with pytest.raises(ArgumentError, match=f"export: '{name}' is what the file calls its own"):
+        export(model, gpunet.zeros(1, 3), tmp_path / "m.onnx")
+
+
 def test_the_cases_cover_the_table(numpy_backend):
     seen = set()
     with watch_operations(lambda operation, inputs, result: seen.add(type(operation))):
@@ -225,6 +256,7 @@ UNTRANSLATED = [
     "Nothing",
     "Pair",
     "Put",
+    "ScatterExtremum",
     "SmoothL1",
     "SquaredError",
     "Unfold",

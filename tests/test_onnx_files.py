@@ -263,6 +263,21 @@ def beside(name, shape, **said):
 ADD = [helper.make_node("Add", ["x", "w"], ["y"])]
 
 
+@pytest.mark.parametrize(
+    ("operator", "others", "said"),
+    [
+        ("Clip", [], {"min": 0.0}),
+        ("Pad", ["w"], {"value": 2.0}),
+        ("Slice", ["w", "w"], {"starts": [1]}),
+    ],
+)
+def test_attributes_of_another_version_are_not_passed_over(operator, others, said, tmp_path, numpy_backend):
+    nodes = [helper.make_node(operator, ["x", *others], ["y"], **said)]
+    path = written(tmp_path / "m.onnx", nodes, [numpy_helper.from_array(np.array([0, 0, 0, 1]), "w")])
+    with pytest.raises(UnsupportedError, match=f"{operator} with .* among its attributes"):
+        load(path)(gpunet.zeros(1, 3))
+
+
 def test_arrays_beside_the_file(tmp_path, numpy_backend):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "w.bin").write_bytes(b"skip" + struct.pack("<3f", 1, 2, 3))

@@ -41,6 +41,7 @@ from gpunet.ops.adaptive_pooling import AdaptiveAvgPool2d, AdaptiveMaxPool2d
 from gpunet.ops.dropout import Dropout
 from gpunet.ops.elementary import PRECISE, TABLE, Elementary, PreciseElementary
 from gpunet.ops.operation import Operation
+from gpunet.ops.scatter import ScatterExtremum
 from gpunet.ops.window import Window
 from gpunet.tensor import apply, tensor
 from gpunet.testing import gradcheck
@@ -206,6 +207,14 @@ EXAMPLES = {
     "Reciprocal": [Example(arithmetic.Reciprocal, (3.0, (3, 4)), low=0.5)],
     "Remainder": [Example(arithmetic.Remainder, ((3, 4), (4,)), low=0.4, high=0.9)],
     "Reshape": [Example(lambda: shaping.Reshape((6, 2)), ((3, 4),))],
+    "ScatterExtremum": [
+        Example(
+            lambda largest=largest, own=own: ScatterExtremum((asarray(np.array([2, 0, 2, 2, 0])),), largest, own),
+            ((4, 2), (5, 2)),
+        )
+        for largest in (True, False)
+        for own in (True, False)
+    ],
     "Same": [Example(shaping.Same, ((3, 4),))],
     "SiLU": [Example(activation.SiLU, ((3, 4),))],
     "Sigmoid": [Example(activation.Sigmoid, ((3, 4),))],
@@ -452,7 +461,7 @@ RULES.update(
     )
 )
 RULES.update(dict.fromkeys(["Add", "Subtract", "Multiply", "Divide", "Maximum", "Minimum", "Where"], WIDER))
-RULES.update(dict.fromkeys(["Concatenate", "Put", "Remainder", "Pair", "Written"], WIDER))
+RULES.update(dict.fromkeys(["Concatenate", "Put", "ScatterExtremum", "Remainder", "Pair", "Written"], WIDER))
 RULES.update(dict.fromkeys(["CumulativeSum", "Norm", "PreciseElementary", "Product"], PRECISE))
 REFUSES = {  # Tensors of different types outside of autocast: the function that is named, and its inputs
     "Conv2d": ("conv2d", "input", "weight"),

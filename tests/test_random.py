@@ -209,6 +209,14 @@ def test_states_that_are_refused(change):
     np.testing.assert_array_equal(draw_host(), expected)  # the streams are as they were
 
 
+def test_a_new_generator_begins_from_pytorch_s_first_seed(backend):
+    manual_seed(3)
+    before = random_state()
+    generator = gpunet.Generator()
+    assert random_state() == before
+    assert generator.initial_seed() == pytest.importorskip("torch").Generator().initial_seed()
+
+
 def test_a_generator_of_one_s_own(backend):
     """It draws the same again from the same seed, and leaves the common stream where it was."""
 

@@ -101,6 +101,14 @@ def test_nobody_else_s_random_numbers_are_drawn(digits):
     assert random_state() == before
 
 
+def test_a_second_fit_begins_anew(digits):
+    images, labels = digits
+    learned = classifier(epochs=1)
+    one, two = (learned.fit(images[:200], labels[:200]).predict_proba(images[:20]) for _ in range(2))
+    np.testing.assert_array_equal(one, two)
+    assert learned.n_iter_ == 1
+
+
 def test_shapes_that_do_not_fit(digits):
     images, labels = digits
     with pytest.raises(ArgumentError, match=r"64 features are no image of shape \(3, 8, 8\)"):

@@ -58,7 +58,6 @@ ORDER = [
     "bench",
     "gradients",
     "doctor",
-    "interop",
     "cli",
     "__main__",
 ]

@@ -97,6 +97,13 @@ def test_going_on_with_last_epoch(torch, name, settings):
     np.testing.assert_allclose(settings_of(mine)[0], settings_of(right)[0], rtol=1e-10)
 
 
+def test_a_sequence_that_would_have_to_go_on_from_where_it_is(torch):
+    mine = optimizers(torch)[0]
+    several = [optim.ExponentialLR(mine, 0.9), optim.MultiplicativeLR(mine, lambda epoch: 0.9)]
+    with pytest.raises(ArgumentError, match="a MultiplicativeLR can only come first"):
+        optim.SequentialLR(mine, several, [3])
+
+
 def test_a_sequence_goes_on_with_last_epoch(torch):
     def sequence(optimizer, last_epoch=-1):
         several = [optim.LinearLR(optimizer, total_iters=3), optim.ExponentialLR(optimizer, 0.9)]

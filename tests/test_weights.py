@@ -442,6 +442,25 @@ def test_load_reads_files_of_torch_save(tmp_path, backend):
     assert (found["epoch"], found["list"][1], found["list"][0].tolist()) == (3, ("x", None), [0.0])
 
 
+def test_a_damaged_file_is_never_loaded_in_part(tmp_path):
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    save_weights(tmp_path / "x.safetensors", drawn(nn.Sequential(nn.Linear(2, 3))))
+    content = bytearray((tmp_path / "x.safetensors").read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "x.safetensors").write_bytes(content)
+    before = model[0].weight.numpy().copy()
+    with pytest.raises(FileError, match="damaged"):
+        load_weights(tmp_path / "x.safetensors", model, strict=False)
+    np.testing.assert_array_equal(model[0].weight.numpy(), before)
+
+
+def test_a_state_beside_other_arrays(tmp_path):
+    torch = pytest.importorskip("torch")
+    model = drawn(nn.Linear(2, 3))
+    (tmp_path / "x.pth").write_bytes(torch_file({"state_dict": torch_state(model), "best": torch.ones(3)}))
+    same(read_weights(tmp_path / "x.pth").arrays["weight"], model.weight.numpy())
+
+
 # ---------------------------------------------------------------------------------------------------------- the command
 
 
@@ -500,6 +519,21 @@ def test_compare_with_a_file(saved, tmp_path, capsys):
     save_weights(tmp_path / "y.safetensors", model)
     assert main(["weights", "compare", str(saved), str(tmp_path / "y.safetensors")]) == 1
     assert capsys.readouterr().out == "other values: fc.bias, by 0.5 at most\n"
+
+
+def test_compare_with_what_is_no_number(saved, tmp_path, capsys):
+    model = load_into(saved, resnet8(num_classes=5))
+    model.fc.bias.data[:2] = np.nan, np.inf
+    save_weights(tmp_path / "y.safetensors", model)
+    command = ["weights", "compare", str(tmp_path / "y.safetensors")]
+    assert main([*command, str(saved)]) == 1
+    assert capsys.readouterr().out == "other values: fc.bias, not finite in one of them\n"
+    assert main([*command, str(saved), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["largest"] == {"fc.bias": None}
+    model.fc.bias.data[3] += 2.0  # NaN and infinity in both are the same
+    save_weights(tmp_path / "z.safetensors", model)
+    assert main([*command, str(tmp_path / "z.safetensors")]) == 1
+    assert capsys.readouterr().out == "other values: fc.bias, by 2 at most\n"
 
 
 @pytest.mark.parametrize("name", ["missing.pth", "folder", "text.pth"])

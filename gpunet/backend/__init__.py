@@ -12,7 +12,7 @@ from gpunet.backend.active import (
     use_backend,
     xp,
 )
-from gpunet.backend.device import allow_tf32, set_memory_limit
+from gpunet.backend.device import allow_tf32, allows_tf32, set_memory_limit
 from gpunet.backend.foreign import from_outside, is_array, is_real, native
 from gpunet.backend.layout import address, as_nchw, as_nhwc, elementwise, memory_order, sees_channels_last, to_nhwc
 from gpunet.backend.numerics import quiet
@@ -30,6 +30,7 @@ __all__ = [
     "active_backend",
     "address",
     "allow_tf32",
+    "allows_tf32",
     "as_nchw",
     "as_nhwc",
     "asarray",

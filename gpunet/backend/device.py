@@ -7,7 +7,7 @@ import numpy as np
 from gpunet.backend.active import active_backend, xp
 from gpunet.errors import ArgumentError, BackendError
 
-__all__ = ["allow_tf32", "set_memory_limit"]
+__all__ = ["allow_tf32", "allows_tf32", "set_memory_limit"]
 
 
 def set_memory_limit(size: int | None) -> None:
@@ -36,3 +36,11 @@ def allow_tf32(allowed: bool = True) -> None:
         raise BackendError(f"allow_tf32 works on the cupy backend; active is {active_backend()}")
     linalg = xp._core._routines_linalg
     xp._core.set_compute_type(np.float32, linalg.COMPUTE_TYPE_TF32 if allowed else linalg.COMPUTE_TYPE_DEFAULT)
+
+
+def allows_tf32() -> bool:
+    """Whether `allow_tf32` was called, on the cupy backend; no other rounds like that."""
+    if active_backend() != "cupy":
+        return False
+    linalg = xp._core._routines_linalg
+    return bool(linalg.get_compute_type(np.dtype(np.float32)) == linalg.COMPUTE_TYPE_TF32)

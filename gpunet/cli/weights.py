@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import quiet
-from gpunet.cli.options import Commands, add_json
+from gpunet.cli.options import Commands, add_json, whole_number_from
 from gpunet.cli.output import say
 from gpunet.errors import ArgumentError, FileError
 from gpunet.files import write_bytes
@@ -44,8 +45,12 @@ def add_command(commands: Commands) -> None:
     convert.add_argument("out", type=Path, metavar="OUT")
     convert.add_argument("--dtype", choices=_DTYPES, help="the type of all numbers with a point (default: as they are)")
     compare.add_argument("other", metavar="MODEL|FILE", help=f"another file, or one of {', '.join(MODELS)}")
-    compare.add_argument("--classes", type=int, metavar="N", help="of the model (default: as many as in the file)")
-    compare.add_argument("--channels", type=int, default=3, metavar="N", help="of its images (default: 3)")
+    compare.add_argument(
+        "--classes", type=whole_number_from(1), metavar="N", help="of the model (default: as many as in the file)"
+    )
+    compare.add_argument(
+        "--channels", type=whole_number_from(1), default=3, metavar="N", help="of its images (default: 3)"
+    )
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -121,7 +126,7 @@ def _with_file(weights: Weights, options: argparse.Namespace) -> _Report:
     others = read_weights(options.other)
     differences: list[str] = []
     say_of: Callable[[str], None] = differences.append
-    largest: dict[str, float] = {}
+    largest: dict[str, float | None] = {}
     for name in dict.fromkeys([*weights.arrays, *others.arrays]):
         one, two = weights.arrays.get(name), others.arrays.get(name)
         if one is None or two is None:
@@ -129,8 +134,12 @@ def _with_file(weights: Weights, options: argparse.Namespace) -> _Report:
         elif one.shape != two.shape:
             say_of(f"other shapes: {name} has {one.shape} and {two.shape}")
         elif not np.array_equal(one, two, equal_nan=one.dtype.kind == two.dtype.kind == "f"):
-            apart = np.abs(one.astype(np.float64) - two.astype(np.float64))
-            largest[name] = float(np.nanmax(apart, initial=0))
-            say_of(f"other values: {name}, by {largest[name]:.3g} at most")
+            with quiet():
+                apart = np.abs(one.astype(np.float64) - two.astype(np.float64))
+            alike = (one == two) | ((one != one) & (two != two))
+            most = float(np.max(apart, where=~alike, initial=0))  # NaN, if one has it where the other has not
+            largest[name] = most if math.isfinite(most) else None
+            by = f"by {most:.3g} at most" if math.isfinite(most) else "not finite in one of them"
+            say_of(f"other values: {name}, {by}")
     lines = "\n".join(differences) or f"the same {len(weights.arrays)} arrays"
     return not differences, {"differences": differences, "largest": largest}, lines

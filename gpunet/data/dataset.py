@@ -31,6 +31,7 @@ __all__ = [
     "IterableDataset",
     "Subset",
     "TensorDataset",
+    "item_of",
     "random_split",
 ]
 
@@ -98,9 +99,24 @@ class ConcatDataset(Dataset):
         return int(self.ends[-1])
 
     def __getitem__(self, index: int) -> Any:
-        position = _position(index, len(self))
+        dataset, place = self._place(_position(index, len(self)))
+        return dataset[place]
+
+    def batch(self, indices: HostArray, rng: np.random.Generator) -> tuple[HostArray, ...]:
+        """Return several items at once."""
+        places = (self._place(int(index)) for index in _checked_indices(indices, len(self)))
+        return _stack([item_of(dataset, place, rng) for dataset, place in places])
+
+    def _place(self, position: int) -> tuple[Any, int]:
         which = int(np.searchsorted(self.ends, position, side="right"))
-        return self.datasets[which][position - (int(self.ends[which - 1]) if which else 0)]
+        return self.datasets[which], position - (int(self.ends[which - 1]) if which else 0)
+
+
+def item_of(dataset: Any, index: int, rng: np.random.Generator) -> Any:
+    """One item; of a dataset of ours, which may change it at random, by the generator of the batch that it is for."""
+    if isinstance(dataset, Dataset):
+        return tuple(part[0] for part in dataset.batch(np.array([index]), rng))
+    return dataset[index]
 
 
 class TensorDataset(Dataset):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import operator
 import sys
 import threading
 from collections import deque
@@ -113,7 +114,7 @@ class DataLoader:
         self.batch_transform = batch_transform
         self.epoch = 0
         self.start = 0
-        if hasattr(dataset, "__len__") and batch_sampler is None and not len(self):
+        if hasattr(dataset, "__len__") and sampler is None and batch_sampler is None and not len(self):
             raise ArgumentError(
                 f"DataLoader with drop_last and batch_size {batch_size} leaves no batch of {len(dataset)} items"
             )
@@ -187,20 +188,22 @@ class DataLoader:
             made = _make_ahead(make, range(sys.maxsize), self.prefetch, min(1, self.workers))
             yield from itertools.islice(itertools.takewhile(lambda batch: batch is not None, made), start, None)
             return
-        make = functools.partial(self._host_batch, epoch, self._index_batches(epoch))
+        batches = self._index_batches(epoch)
+        make = functools.partial(self._host_batch, epoch, batches)
         ahead = max(self.prefetch, self.workers) if self.prefetch else 0
-        yield from _make_ahead(make, range(start, len(self)), ahead, self.workers)
+        yield from _make_ahead(make, range(start, len(batches)), ahead, self.workers)
 
     def _index_batches(self, epoch: int) -> list[HostArray]:
         """The numbers of the items of each batch."""
         if self.batch_sampler is not None:
-            return [np.asarray(each, np.int64) for each in self.batch_sampler]
-        count = len(self.dataset)
+            return list(map(_numbers, self.batch_sampler))
         if self.sampler is not None:
-            order = np.fromiter(self.sampler, np.int64)
+            order = _numbers(self.sampler)
         else:
+            count = len(self.dataset)
             order = _generator(self.seed, epoch, 0).permutation(count) if self.shuffle else np.arange(count)
-        return [order[place : place + self.batch_size] for place in range(0, len(order), self.batch_size)]
+        end = len(order) - len(order) % self.batch_size if self.drop_last else len(order)
+        return [order[place : place + self.batch_size] for place in range(0, end, self.batch_size)]
 
     def _host_batch(self, epoch: int, batches: list[HostArray], index: int) -> Any:
         """Make batch `index` of an epoch, on the host."""
@@ -222,6 +225,16 @@ class DataLoader:
         if isinstance(self._source, Dataset):
             return tuple(_prepared(part, count) for part in batch)
         return each_array(batch, _in_order)
+
+
+def _numbers(given: Iterable[Any]) -> HostArray:
+    """What a sampler gives, as numbers of items."""
+    try:
+        return np.array([operator.index(each) for each in given], np.int64)
+    except TypeError:
+        raise DTypeError(
+            f"DataLoader: a sampler gives whole numbers, the numbers of items, got {given!r:.100}"
+        ) from None
 
 
 def _length(items: Any) -> int:

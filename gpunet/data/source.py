@@ -10,7 +10,7 @@ import numpy as np
 
 from gpunet.data.checks import HostArray
 from gpunet.data.collate import default_collate
-from gpunet.data.dataset import Dataset
+from gpunet.data.dataset import Dataset, item_of
 from gpunet.errors import DataError, DTypeError
 from gpunet.tensor import Tensor
 
@@ -18,7 +18,7 @@ __all__ = ["Items", "Stream", "source_of"]
 
 
 class Items:
-    """Items of a dataset that is not ours: they are had one by one, or, where it knows how, together."""
+    """Items that `collate` makes a batch of: they are had one by one, or, where their dataset knows how, together."""
 
     def __init__(self, dataset: Any, collate: Callable[[list[Any]], Any]) -> None:
         self._dataset, self.collate = dataset, collate
@@ -28,7 +28,7 @@ class Items:
         numbers = indices.tolist()
         if hasattr(self._dataset, "__getitems__"):
             return self.collate(self._dataset.__getitems__(numbers))
-        return self.collate([self._dataset[number] for number in numbers])
+        return self.collate([item_of(self._dataset, number, rng) for number in numbers])
 
 
 class Stream:

@@ -208,6 +208,13 @@ def kl_div(input: Tensor, target: Tensor, reduction: str = "mean", log_target: b
     return reduce_losses(losses, reduction)
 
 
+def _reduced(losses: Tensor, weight: Tensor | None, reduction: str, function: str) -> Tensor:
+    if weight is None:
+        return reduce_losses(losses, reduction)
+    weighted = _weighted(losses, weight, function)
+    return weighted.sum() / weight.sum() if reduction == "mean" else reduce_losses(weighted, reduction)
+
+
 def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
     """The squared error: `(x - t)^2`.
 
@@ -223,10 +230,7 @@ def mse_loss(input: Tensor, target: Tensor, reduction: str = "mean", weight: Ten
     _check_pair(input, target, "mse_loss")
     check_reduction(reduction, "mse_loss")
     losses = apply(ops.SquaredError(), input, target)
-    if weight is None:
-        return reduce_losses(losses, reduction)
-    weighted = _weighted(losses, weight, "mse_loss")
-    return weighted.sum() / weight.sum() if reduction == "mean" else reduce_losses(weighted, reduction)
+    return _reduced(losses, weight, reduction, "mse_loss")
 
 
 def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", weight: Tensor | None = None) -> Tensor:
@@ -244,10 +248,7 @@ def l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", weight: Tens
     _check_pair(input, target, "l1_loss")
     check_reduction(reduction, "l1_loss")
     losses = apply(ops.AbsoluteError(), input, target)
-    if weight is None:
-        return reduce_losses(losses, reduction)
-    weighted = _weighted(losses, weight, "l1_loss")
-    return weighted.sum() / weight.sum() if reduction == "mean" else reduce_losses(weighted, reduction)
+    return _reduced(losses, weight, reduction, "l1_loss")
 
 
 def smooth_l1_loss(input: Tensor, target: Tensor, reduction: str = "mean", beta: float = 1.0) -> Tensor:

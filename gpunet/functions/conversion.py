@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gpunet.arguments import DType, number_type
-from gpunet.errors import DTypeError
+from gpunet.errors import DTypeError, ShapeError
 from gpunet.functional.shaping import where
 from gpunet.functions.shaping import diagonal
 from gpunet.tensor import Tensor
@@ -70,7 +70,13 @@ def where_(input: Tensor, condition: Tensor, other: Any) -> Tensor:
 
 
 def fill_diagonal_(input: Tensor, fill_value: float) -> Tensor:
-    """One value all along the diagonal of a matrix, in place."""
+    """One value all along the diagonal of a matrix, in place.
+
+    Raises:
+        ShapeError: if it is no matrix.
+    """
+    if input.ndim != 2:
+        raise ShapeError(f"fill_diagonal_ expects a matrix, got shape {input.shape}")
     diagonal(input).fill_(fill_value)
     return input
 
@@ -81,7 +87,13 @@ def _no(input: Tensor) -> bool:
 
 
 def H(input: Tensor) -> Tensor:  # noqa: N802  (the name that PyTorch uses)
-    """The matrix with its dimensions exchanged."""
+    """The matrix with its dimensions exchanged.
+
+    Raises:
+        ShapeError: if it is no matrix, nor a single number.
+    """
+    if input.ndim not in (0, 2):
+        raise ShapeError(f"H is of a matrix, got shape {input.shape}")
     return input.T
 
 

@@ -30,6 +30,11 @@ __all__ = [
 ]
 
 _WHOLE = {"fmax", "fmin", "fmod"}  # of whole numbers they are whole numbers
+_RANKS = {"b": 0, "u": 1, "i": 1, "f": 2}  # a number has the type of the Tensor beside it, unless that ranks lower
+
+
+def _beside(tensor: Tensor, number: Tensor) -> Tensor:
+    return number if _RANKS[number.dtype.kind] > _RANKS[tensor.dtype.kind] else number.to(tensor.dtype)
 
 
 def _pair(name: str, what: str) -> Callable[[Any, Any], Tensor]:
@@ -40,9 +45,10 @@ def _pair(name: str, what: str) -> Callable[[Any, Any], Tensor]:
         check_broadcast(a.shape, b.shape, name)
         if name not in _WHOLE:
             a, b = (each if each.is_floating_point() else each.float() for each in (a, b))
-        plain = [each for each, given in ((a, input), (b, other)) if isinstance(given, Tensor)]
-        if len(plain) == 1 and plain[0].is_floating_point():  # a number takes the type of the Tensor
-            a, b = a.to(plain[0].dtype), b.to(plain[0].dtype)
+        if not isinstance(other, Tensor):
+            b = _beside(a, b)
+        elif not isinstance(input, Tensor):
+            a = _beside(b, a)
         return apply(Pair(name), a, b)
 
     function.__name__ = function.__qualname__ = name

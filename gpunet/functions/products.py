@@ -194,7 +194,7 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, beta: float = 1, alpha: flo
     Raises:
         ShapeError: for other shapes.
     """
-    return _scaled(mm(mat1, mat2), alpha) if beta == 0 else _scaled(input, beta) + _scaled(mm(mat1, mat2), alpha)
+    return _added(input, mm(mat1, mat2), beta, alpha)
 
 
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, beta: float = 1, alpha: float = 1) -> Tensor:
@@ -206,8 +206,7 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, beta: float = 1, alph
     Raises:
         ShapeError: for other shapes.
     """
-    product = _scaled(bmm(batch1, batch2), alpha)
-    return product if beta == 0 else _scaled(input, beta) + product
+    return _added(input, bmm(batch1, batch2), beta, alpha)
 
 
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, beta: float = 1, alpha: float = 1) -> Tensor:
@@ -219,8 +218,7 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, beta: float = 1, alpha: float
     Raises:
         ShapeError: for other shapes.
     """
-    product = _scaled(mv(mat, vec), alpha)
-    return product if beta == 0 else _scaled(input, beta) + product
+    return _added(input, mv(mat, vec), beta, alpha)
 
 
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, beta: float = 1, alpha: float = 1) -> Tensor:
@@ -232,8 +230,7 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, beta: float = 1, alpha: floa
     Raises:
         ShapeError: for other shapes.
     """
-    product = _scaled(outer(vec1, vec2), alpha)
-    return product if beta == 0 else _scaled(input, beta) + product
+    return _added(input, outer(vec1, vec2), beta, alpha)
 
 
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, beta: float = 1, alpha: float = 1) -> Tensor:
@@ -245,7 +242,12 @@ def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, beta: float = 1, alpha
     Raises:
         ShapeError: for other shapes.
     """
-    product = _scaled(bmm(batch1, batch2).sum(0), alpha)
+    return _added(input, bmm(batch1, batch2).sum(0), beta, alpha)
+
+
+def _added(input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
+    """`beta * input + alpha * product`; where beta is 0 the input may be NaN."""
+    product = _scaled(product, alpha)
     return product if beta == 0 else _scaled(input, beta) + product
 
 

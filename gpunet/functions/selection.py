@@ -11,6 +11,7 @@ from gpunet.errors import ArgumentError, DTypeError, ShapeError
 from gpunet.functional.checks import check_choice, check_tensor, whole_number
 from gpunet.functional.shaping import where
 from gpunet.functions.shaping import flip
+from gpunet.ops.scatter import ScatterExtremum
 from gpunet.ops.shaping import Put
 from gpunet.tensor import Tensor, apply, as_key, as_tensor, operand, own
 
@@ -309,6 +310,8 @@ def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = Fa
     check_tensor(values, "index_put", "values")
     if values.dtype != input.dtype:
         raise DTypeError.mixed("index_put", {"input": input.dtype, "values": values.dtype})
+    for each in indices:
+        check_tensor(each, "index_put", "each of the indices")
     try:
         return apply(Put(as_key(tuple(indices)), flag(accumulate, "accumulate")), input, values)
     except (IndexError, ValueError) as error:
@@ -359,48 +362,16 @@ def scatter_reduce(
     check_choice(reduce, ("sum", "mean", "amax", "amin"), "reduce", "scatter_reduce")
     grid = _grid(input, dim, index, "scatter_reduce")
     values = _values(src, input, index, "scatter_reduce")
-
-    def summed(start: Tensor, added: Tensor) -> Tensor:
-        return apply(Put(grid, True), start, added)
-
-    counts = summed(own(xp.zeros(input.shape, dtype="int64")), own(xp.ones(values.shape, dtype="int64")))
-    zeros = input.new_zeros(())
-    own_part = input if include_self else where(counts == 0, input, zeros)
+    if reduce in ("amax", "amin"):
+        return apply(ScatterExtremum(grid, reduce == "amax", include_self), input, values)
+    ones = values.new_ones(values.shape, dtype="int64")
+    counts = apply(Put(grid, True), input.new_zeros(input.shape, dtype="int64"), ones)
+    start = input if include_self else where(counts == 0, input, input.new_zeros(()))
+    total = apply(Put(grid, True), start, values)
     if reduce == "sum":
-        return summed(own_part, values)
-    total = counts + int(include_self)
-    if reduce == "mean":
-        whole = summed(own_part, values)
-        divisor = where(total == 0, 1, total)
-        return whole / divisor.to(input.dtype) if input.is_floating_point() else whole // divisor
-    best = _best(input.detach(), values.detach(), grid, counts, reduce, include_self)
-    chosen = values == best[grid]
-    kept = (input == best) if include_self else counts == 0
-    ties = summed(kept.long(), chosen.long())
-    whole = summed(where(kept, input, zeros), where(chosen, values, zeros))
-    return whole / ties.to(input.dtype) if input.is_floating_point() else whole // ties
-
-
-def _best(input: Tensor, values: Tensor, grid: Any, counts: Tensor, reduce: str, include_self: bool) -> Tensor:
-    """The largest (or smallest) value that comes to each place: those in order are put there, the best as the last."""
-    order = xp.argsort(values.array.reshape(-1), kind="stable")
-    order = order if reduce == "amax" else order[::-1]
-    spots = xp.zeros(values.shape, dtype="int64") + xp.arange(input.numel(), dtype="int64").reshape(input.shape)[grid]
-    spots, ranks = spots.reshape(-1)[order], xp.arange(order.size, dtype="int64")
-    last = input.new_zeros((input.numel(),), dtype="int64").array
-    # For each place the highest rank that comes there: sorted by place, then by rank, the last of each place.
-    by_place = xp.argsort(spots, kind="stable")
-    sorted_spots = spots[by_place]
-    if sorted_spots.size:
-        ends = xp.concatenate([sorted_spots[1:] != sorted_spots[:-1], xp.ones(1, dtype=bool)])
-        last[sorted_spots[ends]] = ranks[by_place][ends]
-        found = own(values.array.reshape(-1)[order][last].reshape(input.shape))
-    else:
-        found = input
-    if include_self:
-        better = input > found if reduce == "amax" else input < found
-        found = where(better | (input != input), input, found)
-    return where(counts == 0, input, found)
+        return total
+    counts = (counts + int(include_self)).clamp(min=1)
+    return total / counts.to(input.dtype) if input.is_floating_point() else (total // counts).to(input.dtype)
 
 
 # ---------------------------------------------------------------------- order
@@ -617,10 +588,12 @@ def searchsorted(
     if sorter is not None:
         sorted_sequence = gather(sorted_sequence, -1, sorter)
     check_choice(side or "left", ("left", "right"), "side", "searchsorted")
+    if flag(right, "right") and side == "left":
+        raise ArgumentError("searchsorted: right=True and side='left' say different things")
     values = as_tensor(operand(input))
     if sorted_sequence.ndim != 1 and sorted_sequence.shape[:-1] != values.shape[:-1]:
         raise ShapeError(f"searchsorted: {sorted_sequence.shape} and {values.shape} differ in more than the last size")
-    behind = flag(right, "right") or side == "right"
+    behind = right or side == "right"
     kind = "int32" if flag(out_int32, "out_int32") else "int64"
     rows = math.prod(sorted_sequence.shape[:-1])
     many = sorted_sequence.array.reshape(rows, sorted_sequence.shape[-1])

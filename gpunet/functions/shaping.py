@@ -152,6 +152,8 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
 def windows(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """The windows of one size along a dimension, `step` apart, in a new dimension at the end: the method `unfold`.
 
+    They are copies: changed in place they leave the input as it was.
+
     Shape:
         (..., L, ...) to (..., (L - size) // step + 1, ..., size).
 

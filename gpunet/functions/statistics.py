@@ -105,6 +105,8 @@ def quantile(
     if not input.is_floating_point():
         raise DTypeError(f"quantile expects floats, got {input.dtype}; convert with .float()")
     parts = as_tensor(q, input.dtype)
+    if parts.ndim > 1:
+        raise ShapeError(f"quantile: q must be a number or a vector, got shape {parts.shape}")
     if not bool(((parts >= 0) & (parts <= 1)).all()):
         raise ArgumentError(f"quantile: q must lie within [0, 1], got {q}")
     rows = input.flatten() if dim is None or not input.ndim else input
@@ -118,11 +120,11 @@ def quantile(
     for place in parts.reshape(-1) * (size - 1):
         at = place.item()
         below, above = math.floor(at), math.ceil(at)
-        weight = {"linear": place - below, "lower": 0.0, "higher": 1.0, "midpoint": 0.5 * (above - below)}.get(
-            interpolation, float(round(at) - below)
-        )
+        if interpolation in ("lower", "higher", "nearest"):
+            below = above = {"lower": below, "higher": above, "nearest": round(at)}[interpolation]
+        weight = place - below if interpolation == "linear" else 0.5
         low, high = narrow(ordered, axis, below, 1), narrow(ordered, axis, above, 1)
-        value = where(last != last, last, low + (high - low) * weight)
+        value = where(last != last, last, low if below == above else low + (high - low) * weight)
         if dim is None or not input.ndim:
             found.append(value.reshape((1,) * input.ndim if keepdim else ()))
         else:
@@ -200,6 +202,7 @@ def cov(
     Raises:
         ShapeError: if there are more dimensions.
         DTypeError: if the values are not floats.
+        ArgumentError: if weights make no sense.
     """
     check_tensor(input, "cov")
     if input.ndim > 2:
@@ -210,6 +213,8 @@ def cov(
         weight = aweights if weight is None else weight * aweights
     if weight is None:
         weight = input.new_ones((rows.shape[1],))
+    if bool((weight < 0).any()) or (fweights is not None and fweights.is_floating_point()):
+        raise ArgumentError("cov: fweights must be whole numbers, and no weight may be below 0")
     seen = weight.sum()
     lost = correction if aweights is None else correction * ((weight * aweights).sum() / seen)
     deviation = rows - (rows * weight).sum(1, keepdim=True) / seen

@@ -312,6 +312,8 @@ class ParameterDict(_ByName):
 
     def popitem(self) -> tuple[str, Any]:
         """Take out the one that was added last, and return it with its name."""
+        if not self._parameters:
+            raise KeyError("popitem(): the dictionary is empty")
         key = list(self)[-1]
         return key, self.pop(key)
 

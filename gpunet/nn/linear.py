@@ -227,8 +227,8 @@ class ConvTranspose2d(_Convolution):
         super().__init__(in_channels, out_channels, kernel_size, groups, bias, device, dtype, transposed=True)
         check_choice(padding_mode, ("zeros",), "padding_mode", "ConvTranspose2d")
         rows, columns = self.kernel_size  # what makes no sense is said here rather than at the first call
-        transposed_window((rows, columns), stride, padding, output_padding, dilation, (1, 1))
-        self.stride, self.dilation = (pair(each, "", "", 1) for each in (stride, dilation))
+        window, _ = transposed_window((rows, columns), stride, padding, output_padding, dilation, (1, 1))
+        self.stride, self.dilation = window.stride, window.dilation
         self.padding, self.output_padding = (pair(each, "", "", 0) for each in (padding, output_padding))
 
     def forward(self, input: Tensor) -> Tensor:

@@ -493,13 +493,17 @@ class Module:
             destination: a dictionary to add them to, which is then returned.
             prefix: stands before each name.
             keep_vars: whether they are the very parameters, with their history.
+
+        Raises:
+            ArgumentError: if a hook returns something: what it says is in the dictionary that it is given.
         """
         state: dict[str, Any] = {} if destination is None else destination
         self._save_to_state_dict(state, prefix, keep_vars)
         for name, module in self.named_children():
             module.state_dict(destination=state, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
         for hook in tuple(self._hooks["saved"].values()) if self._hooks else ():
-            hook(self, state, prefix, {})
+            if hook(self, state, prefix, {}) is not None:
+                raise ArgumentError("a hook of state_dict changes the dictionary that it is given, and returns None")
         return state
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:

@@ -123,6 +123,8 @@ def _clip(
 ) -> Tensor:
     if call.version < 11:
         return x.clamp(limits["min"], limits["max"])
+    if limits != {"min": float("-inf"), "max": float("inf")}:
+        raise unsupported(call, "with limits among its attributes, from version 11 on,")
     x = x if low is None else F.maximum(x, low)
     return x if high is None else F.minimum(x, high)
 

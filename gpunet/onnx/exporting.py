@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def export(
     onnx = onnx_library()
     _check(model, example, path)
     graph, outputs = _recorded(model, example)
-    graph = fold_batch_norm(graph) if fold else graph.without_unused()
+    graph = fold_batch_norm(graph, (name for name, _ in outputs)) if fold else graph.without_unused()
     size = sum(array.nbytes for array in graph.constants.values())
     if size > LARGEST_FILE:
         raise ArgumentError(
@@ -87,6 +88,8 @@ def _check(model: Any, example: Any, path: Any) -> None:
     for name, tensor in named.items():
         if tensor.dtype.kind == "f" and tensor.dtype != np.float32:
             raise DTypeError(f"export writes float32, but {name} holds {tensor.dtype}; model.float() converts")
+        if name == INPUT or re.fullmatch(rf"{OUTPUT}(_\d+)?", name):
+            raise ArgumentError(f"export: {name!r} is what the file calls its own {name}; call the parameter otherwise")
     if example.dtype != np.float32:
         raise DTypeError(f"export expects an example of float32, got {example.dtype}")
     if not example.ndim or 0 in example.shape:

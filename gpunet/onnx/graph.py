@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -104,12 +105,15 @@ class Graph:
         return replace(self, constants={name: value for name, value in self.constants.items() if name in used})
 
 
-def fold_batch_norm(graph: Graph) -> Graph:
+def fold_batch_norm(graph: Graph, outputs: Iterable[str]) -> Graph:
     """The graph with each batch norm that follows a convolution folded into its weights: an affine map of channels.
 
     conv(x, F) s + t = conv(x, s F) + t      with s = weight / sqrt(var + eps), t = bias + (b - mean) s
+
+    Args:
+        outputs: the names of what the graph gives: a convolution that is one of them stays.
     """
-    uses = Counter(name for node in graph.nodes for name in node.inputs)
+    uses = Counter(name for node in graph.nodes for name in node.inputs) + Counter(outputs)
     made_by = {node.outputs[0]: index for index, node in enumerate(graph.nodes)}
     nodes: list[Node | None] = list(graph.nodes)
     constants = dict(graph.constants)

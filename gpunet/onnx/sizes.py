@@ -132,6 +132,8 @@ def _slice(
     axes: Any,
 ) -> Tensor:
     if call.version >= 10:
+        if any(each is not None for each in (starts, ends, axes)):
+            raise unsupported(call, "with its bounds among its attributes, from version 10 on,")
         starts, ends, axes = first, last, along
     starts, ends = np.asarray(starts).reshape(-1), np.asarray(ends).reshape(-1)
     which = _axes(call, range(len(starts)) if axes is None else axes, x.ndim)
@@ -185,6 +187,8 @@ def _pad(
     value: float,
 ) -> Tensor:
     if call.version >= 11:
+        if value or pads is not None:
+            raise unsupported(call, "with widths or a value among its attributes, from version 11 on,")
         value = 0.0 if constant is None else float(constant.item())
     given = [int(each) for each in np.asarray(widths if widths is not None else pads).reshape(-1)]
     which = _axes(call, range(x.ndim) if axes is None else axes, x.ndim)
@@ -238,7 +242,7 @@ def _reduction(name: str, reduce: Callable[[Tensor, tuple[int, ...], bool], Tens
     def run(
         call: Call, x: Tensor, given: _Array | None = None, *, axes: Any, keepdims: int, noop_with_empty_axes: int
     ) -> Tensor:
-        wanted = np.asarray((axes if given is None else given) or ()) if given is None else given
+        wanted = np.asarray(axes or ()) if given is None else given
         if wanted.size == 0 and noop_with_empty_axes:
             if name in ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd"):
                 return x

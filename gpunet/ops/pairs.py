@@ -57,8 +57,8 @@ PAIRS: dict[str, PairRule] = {
         lambda a, b, y: 1 / (1 + xp.exp((a - b) * _LN2)),
     ),
     "xlogy": PairRule(
-        lambda a, b: xp.where((a == 0) & (b == b), 0 * b, a * xp.log(b)),
-        lambda a, b, y: xp.where((a == 0) & (b <= 0), 0 * b, xp.log(b)),
+        lambda a, b: xp.where((a == 0) & (b == b), xp.zeros_like(b), a * xp.log(b)),
+        lambda a, b, y: xp.where((a == 0) & (b <= 0), xp.zeros_like(b), xp.log(b)),
         lambda a, b, y: a / b,
     ),
 }
@@ -90,6 +90,8 @@ class Pair(Operation):
     def backward(self, grad: Array) -> tuple[Array | None, ...]:
         rules = zip((self.rule.by_a, self.rule.by_b), (self.a, self.b), self.needs_grad, strict=True)
         return tuple(
-            unbroadcast(grad * rule(self.a, self.b, self.y), value.shape).astype(grad.dtype) if needed else None
+            unbroadcast(grad * rule(self.a, self.b, self.y), value.shape).astype(grad.dtype, copy=False)
+            if needed
+            else None
             for rule, value, needed in rules
         )

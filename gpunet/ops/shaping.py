@@ -143,12 +143,13 @@ class Put(Operation):
 
     def forward(self, x: Array, values: Any) -> Array:
         self.shape = getattr(values, "shape", ())
-        y = x.copy(order="K")
+        small = self.add and x.dtype.kind in "biu" and x.dtype.itemsize < 4  # which CuPy has no atomic additions for:
+        y = x.astype("int64") if small else x.copy(order="K")  # cut to the small type, the sum is the small type's
         if self.add:
             xp.add.at(y, self.key, values)
         else:
             y[self.key] = values
-        return y
+        return y.astype(x.dtype, copy=False)
 
     def backward(self, grad: Array) -> tuple[Array | None, ...]:
         kept = grad

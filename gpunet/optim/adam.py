@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from gpunet.backend import Array, xp
+from gpunet.errors import ArgumentError
 from gpunet.optim import at_once
 from gpunet.optim.checks import check_ways, checked_betas, not_negative
 from gpunet.optim.optimizer import Optimizer, Options, Params, State
@@ -32,6 +33,7 @@ class Adam(Optimizer):
         weight_decay: adds `weight_decay * w` to the gradient, the slope of an L2 penalty.
         amsgrad: whether to divide by the root of the largest v so far, so that steps never grow back.
         maximize: whether to go up the gradient instead of down.
+        decoupled_weight_decay: PyTorch's way to make this AdamW, which is an error here: take that.
         ways: PyTorch's `foreach`, `fused` and `capturable`, which make no difference here.
 
     Raises:
@@ -52,9 +54,12 @@ class Adam(Optimizer):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        decoupled_weight_decay: bool = False,
         **ways: Any,
     ) -> None:
         check_ways(ways, self._name)
+        if decoupled_weight_decay:
+            raise ArgumentError(f"{self._name}: for decoupled_weight_decay=True there is AdamW, which is the same")
         settings = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, {**settings, "amsgrad": amsgrad, "maximize": maximize})
 
@@ -135,7 +140,8 @@ class AdamW(Adam):
         maximize: bool = False,
         **ways: Any,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, **ways)
+        check_ways(ways, self._name)
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
 
     _decoupled = True
     _recipe = staticmethod(functools.partial(at_once.adam, decoupled=True))

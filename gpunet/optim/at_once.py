@@ -135,9 +135,10 @@ class Batch:
 
     def advance(self, options: Options, surely: bool = True) -> None:
         """The host's part of a step: it writes what has changed to the device and counts, if it is surely made."""
-        self._numbers.write(self._recipe(options, self._steps + 1).numbers)
         if surely:
             self.settle()
+        self._numbers.write(self._recipe(options, self._steps + 1).numbers)
+        if surely:
             self._count(self._steps + 1)
         else:
             self._sure = False
@@ -164,6 +165,8 @@ class Batch:
         self._sure = True
         if self._begin:
             self._count(int(to_cpu(self._numbers.array[STEPS])))
+        elif not self._steps:  # it matters whether there was a step at all: one has left something in the velocities
+            self._count(int(any(bool(array.any()) for array in self._remembered)))
 
     def _count(self, steps: int) -> None:
         self._steps = steps

@@ -47,11 +47,9 @@ def check_ways(ways: Mapping[str, Any], owner: str) -> None:
         ArgumentError: for one that would make a difference, or that PyTorch does not have, either.
     """
     for name, value in ways.items():
-        if name not in ("foreach", "fused", "capturable", "differentiable", "decoupled_weight_decay"):
+        if name not in ("foreach", "fused", "capturable", "differentiable"):
             raise ArgumentError(f"{owner} has no argument {name!r}")
         if value not in (None, True, False):
             raise ArgumentError(f"{owner}: {name} must be True or False, got {value!r}")
     if ways.get("differentiable"):
         raise ArgumentError(f"{owner}: differentiable=True is not there: a step changes weights in place, off the tape")
-    if ways.get("decoupled_weight_decay"):
-        raise ArgumentError(f"{owner}: for decoupled_weight_decay=True there is AdamW, which is the same")

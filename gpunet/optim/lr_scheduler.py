@@ -724,6 +724,11 @@ class SequentialLR(_Several):
                 f"{self._name} expects one milestone fewer than schedules, "
                 f"got {len(schedulers)} schedule(s) and {len(self._milestones)} milestone(s)"
             )
+        if any(isinstance(each, MultiplicativeLR) for each in schedulers[1:]):
+            raise ArgumentError(
+                f"{self._name}: a MultiplicativeLR can only come first: later it would have to go on from the learning "
+                "rate that there is; write an ExponentialLR or a LambdaLR"
+            )
         self._take(schedulers, optimizer)
         super().__init__(optimizer, last_epoch)
 

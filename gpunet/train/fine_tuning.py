@@ -11,7 +11,7 @@ from gpunet.data import DatasetRecipe
 from gpunet.errors import ArgumentError
 from gpunet.nn import Module
 from gpunet.tensor import Tensor
-from gpunet.weights import load_weights, read_weights
+from gpunet.weights import load_weights
 from gpunet.weights.naming import head_of
 
 __all__ = ["PREPROCESSING", "begin_with", "freeze", "groups_of", "normalised"]
@@ -44,8 +44,7 @@ def begin_with(model: Module, path: Path | str, classes: Sequence[str]) -> str:
         FileError: if the file cannot be read or is damaged.
         StateDictError: if it holds another network.
     """
-    head = read_weights(path).about.get("classes") == list(classes)
-    found = load_weights(path, model, head=head)
+    found = load_weights(path, model, head=lambda weights: weights.about.get("classes") == list(classes))
     new = f"; new: {', '.join(found.head)}" if found.head else ", the head among them"
     return f"begun with {len(found.matched)} arrays of {path}{new}"
 

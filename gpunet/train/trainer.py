@@ -354,7 +354,9 @@ class Trainer:
 
     def _overflows_always(self) -> bool:
         """Whether gradients in mixed precision are not finite however little the loss is scaled."""
-        return self.scaler.is_enabled() and self.scaler.get_scale() < SMALLEST_SCALE
+        if not self.scaler.is_enabled() or self.scaler.get_scale() >= SMALLEST_SCALE:
+            return False
+        return not math.isfinite(self._clip(math.inf).item())
 
     def _clip(self, limit: float) -> Tensor:
         """The norm of all gradients together, from before they were brought down to the limit."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -157,7 +157,7 @@ def _about(metadata: Mapping[str, Any], path: Path) -> dict[str, Any]:
 def _state_dict_in(value: Any, path: Path) -> dict[str, np.ndarray]:
     """The arrays by name in what a file of torch.save holds."""
     inner = value
-    if isinstance(value, dict) and not any(isinstance(each, np.ndarray) for each in value.values()):
+    if isinstance(value, dict):
         inner = next((value[name] for name in _CONTAINERS if isinstance(value.get(name), dict)), value)
     if isinstance(inner, dict) and inner and all(map(_is_named_array, inner.items())):
         return inner
@@ -206,14 +206,16 @@ def _fits(shape: tuple[int, ...], own: tuple[int, ...]) -> bool:
     return shape == own or (len(shape) == 1 and own == (*shape, 1, 1))
 
 
-def load_weights(path: Path | str, model: Module, *, head: bool = True, strict: bool = True) -> Comparison:
+def load_weights(
+    path: Path | str, model: Module, *, head: bool | Callable[[Weights], bool] = True, strict: bool = True
+) -> Comparison:
     """Read the parameters and buffers of a model from a safetensors file, or from one of `torch.save`.
 
     Names may have prefixes, such as "module.", and be those of timm, where it has a model of ours. Numbers of other
     types become those of the model. Nothing in the file is run.
 
     Args:
-        head: False leaves the last layer, which tells classes apart, as it is.
+        head: False leaves the last layer, which tells classes apart, as it is; or what decides on it, given the file.
         strict: False loads what fits, and leaves the rest as it is.
 
     Returns:
@@ -227,8 +229,8 @@ def load_weights(path: Path | str, model: Module, *, head: bool = True, strict: 
     _check_weights_of(model, path, "load_weights")
     # Many times: a model with a little more than ours, in larger numbers, or twice. But not all memory.
     weights, whole = _read(Path(path), 8 * bytes_of(model) + LARGEST_HEADER)
-    found = compare_weights(weights, model, head)
-    if not whole and found.fits:  # "another model" is the better answer where both are wrong
+    found = compare_weights(weights, model, head(weights) if callable(head) else head)
+    if not whole and (found.fits or not strict):  # else "another model" is the better answer where both are wrong
         raise _damaged(path)
     problems = found.problems() if strict else [] if found.matched else ["none of its names are the model's"]
     if problems:

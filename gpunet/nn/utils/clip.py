@@ -48,7 +48,7 @@ def clip_grad_norm_(
     """
     max_norm = checked_number(max_norm, "max_norm", "clip_grad_norm_", "a number of 0 or more", lambda x: x >= 0)
     norm_type = checked_number(norm_type, "norm_type", "clip_grad_norm_", "a number above 0", lambda x: x > 0)
-    grads = _gradients(parameters)
+    grads = _gradients(parameters, "clip_grad_norm_")
     total_norm = _total_norm(grads, norm_type, error_if_nonfinite, "clip_grad_norm_")
     _scale(grads, max_norm, total_norm)
     return Tensor(total_norm)
@@ -76,10 +76,8 @@ def get_total_norm(
         NonFiniteError: if the norm is not finite and `error_if_nonfinite` is set.
     """
     norm_type = checked_number(norm_type, "norm_type", "get_total_norm", "a number above 0", lambda x: x > 0)
-    several = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    several = _several(tensors, "get_total_norm")
     for position, each in enumerate(several):
-        if not isinstance(each, Tensor):
-            raise ArgumentError(f"get_total_norm: {position} must be a Tensor, got {type(each).__name__}")
         check_active(each.array, f"get_total_norm: Tensor {position}")
     arrays = [each.array for each in several if each.numel()]
     return Tensor(_total_norm(arrays, norm_type, error_if_nonfinite, "get_total_norm"))
@@ -103,7 +101,7 @@ def clip_grads_with_norm_(
     max_norm = checked_number(max_norm, "max_norm", name, "a number of 0 or more", lambda x: x >= 0)
     if not isinstance(total_norm, Tensor) or total_norm.numel() != 1:
         raise ArgumentError(f"{name}: total_norm must be a Tensor of one number, got {total_norm!r}")
-    _scale(_gradients(parameters), max_norm, total_norm.array.reshape(()))
+    _scale(_gradients(parameters, name), max_norm, total_norm.array.reshape(()))
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None) -> None:
@@ -119,24 +117,28 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, f
     """
     limit = checked_number(clip_value, "clip_value", "clip_grad_value_", "a number of 0 or more", lambda x: x >= 0)
     with quiet():
-        for grad in _gradients(parameters):
+        for grad in _gradients(parameters, "clip_grad_value_"):
             grad[...] = xp.clip(grad, -limit, limit)
 
 
-def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Array]:
-    if not isinstance(parameters, Tensor | Iterable):
-        raise ArgumentError(
-            f"clip_grad_norm_ expects Tensors, got {type(parameters).__name__}; of a model give model.parameters()"
-        )
+def _gradients(parameters: Tensor | Iterable[Tensor], name: str) -> list[Array]:
     grads = []
-    for position, param in enumerate([parameters] if isinstance(parameters, Tensor) else parameters):
-        if not isinstance(param, Tensor):
-            raise ArgumentError(f"clip_grad_norm_: parameter {position} must be a Tensor, got {type(param).__name__}")
+    for position, param in enumerate(_several(parameters, name)):
         grad = param.grad
         if grad is not None and grad.numel():
-            check_active(grad.array, f"clip_grad_norm_: the gradient of parameter {position}")
+            check_active(grad.array, f"{name}: the gradient of parameter {position}")
             grads.append(grad.handed_out())
     return grads
+
+
+def _several(tensors: Tensor | Iterable[Tensor], name: str) -> list[Tensor]:
+    if not isinstance(tensors, Tensor | Iterable):
+        raise ArgumentError(f"{name} expects Tensors, got {type(tensors).__name__}; of a model give model.parameters()")
+    several = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    for position, each in enumerate(several):
+        if not isinstance(each, Tensor):
+            raise ArgumentError(f"{name}: parameter {position} must be a Tensor, got {type(each).__name__}")
+    return several
 
 
 def _total_norm(arrays: Sequence[Array], norm_type: float, error_if_nonfinite: bool, name: str) -> Array:

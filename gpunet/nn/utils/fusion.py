@@ -1,7 +1,7 @@
 """Batch norm in evaluation, taken into the layer before it: one layer that computes what the two do.
 
 gpunet's own networks have no need of it: in evaluation batch norm runs as the last step of the convolution anyhow. It
-is for files that others are to read.
+is PyTorch's function for programs that call it; files of ONNX are folded by `gpunet.onnx`.
 """
 
 from __future__ import annotations

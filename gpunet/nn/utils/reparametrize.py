@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from gpunet.arguments import axis_of
 from gpunet.backend import xp
 from gpunet.errors import ArgumentError
 from gpunet.functional import linear, normalize
@@ -36,16 +37,18 @@ def weight_norm(module: Layer, name: str = "weight", dim: int | None = 0) -> Lay
 
     Raises:
         ArgumentError: if there is no such parameter, or it is computed from others already.
+        ShapeError: if there is no such dimension.
 
     Reference:
         Salimans and Kingma, "Weight normalization", 2016.
     """
     weight = _parameter_of(module, name, "weight_norm")
-    whole = dim in (None, -1)  # for which it stands in PyTorch, too
-    axes = [axis for axis in range(weight.ndim) if whole or axis != dim]
+    # -1 stands for None in PyTorch, too.
+    kept = None if dim is None or dim == -1 else axis_of(dim, weight.ndim, "weight_norm")
+    axes = [axis for axis in range(weight.ndim) if axis != kept]
 
     def length(direction: Tensor) -> Tensor:
-        return (direction * direction).sum(axes, keepdim=not whole).sqrt() if axes else direction.abs()
+        return (direction * direction).sum(axes, keepdim=kept is not None).sqrt() if axes else direction.abs()
 
     def compute(layer: Module) -> Tensor:
         direction = getattr(layer, f"{name}_v")
@@ -85,6 +88,7 @@ def spectral_norm(
 
     Raises:
         ArgumentError: if there is no such parameter, it is computed from others already, or a setting makes no sense.
+        ShapeError: if there is no such dimension.
 
     Reference:
         Miyato et al., "Spectral normalization for generative adversarial networks", 2018.
@@ -92,7 +96,8 @@ def spectral_norm(
     times = whole_number(n_power_iterations, "n_power_iterations", "spectral_norm", 1)
     least = number(eps, "eps", "spectral_norm")
     weight = _parameter_of(module, name, "spectral_norm")
-    outputs = int(isinstance(module, ConvTranspose1d | ConvTranspose2d)) if dim is None else dim % weight.ndim
+    usual = int(isinstance(module, ConvTranspose1d | ConvTranspose2d))
+    outputs = axis_of(usual if dim is None else dim, weight.ndim, "spectral_norm")
 
     def matrix(values: Tensor) -> Tensor:
         order = [outputs, *(axis for axis in range(values.ndim) if axis != outputs)]
