@@ -54,6 +54,7 @@ from gpunet.errors import (
     ShapeError,
 )
 from gpunet.hooks import Hooks, RemovableHandle
+from gpunet.notebook import as_pictures, numbers, titled
 from gpunet.ops.arithmetic import (
     Abs,
     Add,
@@ -240,6 +241,14 @@ class Tensor:
         dtype = "" if self.dtype in (np.float32, np.int64, np.bool_) else f", dtype={self.dtype}"
         grad = ", requires_grad=True" if self.requires_grad else ""
         return f"tensor({values}{dtype}{grad})"
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it: as pictures where it holds images, or filters, of one or three channels."""
+        gradient = ", requires_grad" if self.requires_grad else ""
+        values = to_cpu(self.array)
+        images = values.ndim == 4 and values.shape[1] in (1, 3) and values.size
+        content = as_pictures(values) if images else numbers(values)
+        return titled("Tensor", f"{self.shape}, {self.dtype}, {self.device}{gradient}", content)
 
     def note_range(self, host: np.ndarray[Any, Any]) -> None:
         """Remember the range of the numbers on the host that this Tensor was made of: labels, or rows of floats."""

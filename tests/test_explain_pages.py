@@ -25,7 +25,7 @@ from gpunet.explain import OPERATIONS, exercise, explain, lecture_exercise
 from gpunet.explain import page as pages
 from gpunet.explain.page.build import document, operation_page, page_words
 from gpunet.explain.words import LANGUAGES, places_in
-from gpunet.report.markup import tag
+from gpunet.markup import tag
 from gpunet.tensor import tensor
 from tests.browser import Page, browser, contrast
 

@@ -15,9 +15,9 @@ import pytest
 import gpunet
 from gpunet.cli import main
 from gpunet.errors import ArgumentError, FileError, GpunetError, ShapeError
+from gpunet.markup import Markup, joined, lines, tag
 from gpunet.report import read_record, reliability, write_report
 from gpunet.report.charts import Series, layer_chart, line_chart, ticks
-from gpunet.report.markup import Markup, joined, lines, tag
 from gpunet.report.sections import MOST_CLASSES, classes, command, curves
 from gpunet.report.style import STYLE
 from gpunet.train import TrainConfig, TrainingRun

@@ -20,6 +20,10 @@ ORDER = [
     "hooks",
     "printable",
     "files",
+    "progress_bar",
+    "markup",
+    "png",
+    "notebook",
     "emulator",  # CUDA on a CPU
     "emulated",  # the stand-in for CuPy
     "backend",
@@ -169,8 +173,8 @@ ALLOWED = {
     "safetensors": {"data", "weights"},
     "tomli": {"train"},  # the standard library's tomllib, for Python 3.10
     "matplotlib": {"visualize", "gradients"},
-    "tqdm": {"train", "bench", "visualize", "gradients"},
-    "torch": {"bench"},
+    "tqdm": {"progress_bar"},
+    "torch": {"bench", "data"},
     "sklearn": {"sklearn"},
     "onnx": {"onnx"},
 }

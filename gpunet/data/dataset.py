@@ -18,7 +18,7 @@ import numpy as np
 from gpunet.backend import from_outside, host_generator, to_cpu
 from gpunet.data.checks import HostArray, checked_count, checked_numbers
 from gpunet.data.collate import stacked
-from gpunet.data.transforms import Transform
+from gpunet.data.transforms import Transform, as_transform
 from gpunet.errors import ArgumentError, DataError, DTypeError, LabelError, ShapeError
 from gpunet.generator import Generator, rng_of
 from gpunet.tensor import Tensor
@@ -159,7 +159,7 @@ class ImageDataset(Dataset):
         images: an array of images, usually uint8.
         labels: the class of each. Numbers may be skipped: that is a class without images.
         transform: applied to every batch; a single item, `dataset[i]`, is a batch of one whose random numbers come from
-            the stream of `gpunet.manual_seed`.
+            the stream of `gpunet.manual_seed`. One of albumentations or torchvision gets each image by itself.
         classes: the name of each class; "0", "1", ... if left out.
 
     Shape:
@@ -170,6 +170,7 @@ class ImageDataset(Dataset):
         classes: the names of the classes.
 
     Raises:
+        ArgumentError: if the transform is none.
         ShapeError: if the images are not 4-D or the labels not 1-D.
         DTypeError: if the labels are not whole numbers.
         DataError: if there are not as many labels as images.
@@ -182,7 +183,7 @@ class ImageDataset(Dataset):
         name = type(self).__name__
         self.images = _host_array(images, f"{name}: images")
         self.labels = _host_array(labels, f"{name}: labels")
-        self.transform = transform
+        self.transform = None if transform is None else as_transform(transform)
         if self.images.ndim != 4:
             raise ShapeError(f"{name} expects images (N, C, H, W), got shape {self.images.shape}")
         if self.labels.ndim != 1:

@@ -6,6 +6,7 @@ one place where a batch is made, and any number of threads may call it in any or
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import itertools
 import operator
@@ -24,6 +25,7 @@ from gpunet.data.checks import HostArray, checked_count
 from gpunet.data.collate import array_of, each_array
 from gpunet.data.dataset import Dataset
 from gpunet.data.mixup import BatchTransform
+from gpunet.data.outside import outside_code
 from gpunet.data.source import Stream, source_of
 from gpunet.errors import ArgumentError, DataError, DTypeError
 from gpunet.generator import Generator, rng_of
@@ -55,7 +57,8 @@ class DataLoader:
             makes each when it is asked for.
         workers, num_workers: how many threads make them (the second is PyTorch's name, and wins); 0 makes each batch
             when it is asked for. The batches are the same, bit for bit, for every number of workers. With several,
-            `Dataset.batch` is called from several threads at once.
+            `Dataset.batch` is called from several threads at once; a dataset of another library, or a `collate_fn`,
+            from one at a time, and what it draws from PyTorch's generator follows from the seed.
         batch_transform: what is done to a whole batch, images and labels together, such as `gpunet.data.Mixup`.
         pin_memory, persistent_workers: accepted, as PyTorch's; a GPU always gets batches by way of pinned memory, and
             threads cost nothing to start.
@@ -212,12 +215,11 @@ class DataLoader:
 
     def _streamed_batch(self, epoch: int, runs: Iterator[list[Any]], index: int) -> Any:
         """The same of items that have no numbers; None when there are no more."""
-        items = next(runs, None)
-        return (
-            None
-            if items is None
-            else self._finished(self._source.collate(items), len(items), _generator(self.seed, epoch, 1 + index))
-        )
+        rng = _generator(self.seed, epoch, 1 + index)
+        with outside_code(rng):
+            items = next(runs, None)
+            batch = None if items is None else self._source.collate(items)
+        return None if items is None else self._finished(batch, len(items), rng)
 
     def _finished(self, batch: Any, count: int, rng: np.random.Generator) -> Any:
         if self.batch_transform is not None:
@@ -263,12 +265,16 @@ def _make_ahead(make: Callable[[int], Any], numbers: range, ahead: int, workers:
         yield from map(make, numbers)
         return
     pool = ThreadPoolExecutor(workers, thread_name_prefix=_WORKER)
+
+    def submit(number: int) -> Future[Any]:
+        return pool.submit(contextvars.copy_context().run, make, number)
+
     try:
-        waiting: deque[Future[Any]] = deque(pool.submit(make, i) for i in numbers[:ahead])
+        waiting: deque[Future[Any]] = deque(map(submit, numbers[:ahead]))
         for done in range(len(numbers)):
             result = waiting.popleft().result()
             for upcoming in numbers[done + ahead : done + ahead + 1]:  # empty near the end
-                waiting.append(pool.submit(make, upcoming))
+                waiting.append(submit(upcoming))
             yield result
     finally:
         # The garbage collector may close this generator from within a worker, which cannot wait for its own end.

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from gpunet.markup import Markup, joined, tag
 from gpunet.report.calibration import Reliability
-from gpunet.report.markup import Markup, joined, tag
 from gpunet.visualize import spread
 
 __all__ = ["Series", "layer_chart", "line_chart", "reliability_chart", "ticks"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gpunet.report.markup import Markup, tag
+from gpunet.markup import Markup, tag
 
 __all__ = ["details", "exact", "key", "percent", "scrolling", "section", "table"]
 

@@ -8,9 +8,9 @@ from gpunet.backend import active_backend
 from gpunet.classifier import load
 from gpunet.errors import FileError
 from gpunet.files import write_bytes
+from gpunet.markup import Markup, html_document, tag
 from gpunet.report import sections
 from gpunet.report.examine import Examination, examine
-from gpunet.report.markup import Markup, html_document, tag
 from gpunet.report.record import RunRecord, read_record
 from gpunet.report.style import STYLE
 from gpunet.train import changed_data, find_run_data

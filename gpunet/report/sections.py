@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.markup import Markup, joined, tag
 from gpunet.report.calibration import reliability
 from gpunet.report.charts import Series, layer_chart, line_chart, reliability_chart
 from gpunet.report.elements import details, exact, key, percent, scrolling, section, table
 from gpunet.report.examine import Examination
-from gpunet.report.markup import Markup, joined, tag
 from gpunet.report.record import RunRecord, number
 from gpunet.visualize import data_uri, grey_picture, mosaic, spread
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn, Protocol
 
 import numpy as np
-from tqdm import tqdm
 
 from gpunet.amp import GradScaler, autocast
 from gpunet.backend import Array, active_backend, to_cpu, xp
@@ -21,14 +19,16 @@ from gpunet.functional import cross_entropy
 from gpunet.functional.checks import whole_number
 from gpunet.graph import cuda_graph
 from gpunet.nn import Module
+from gpunet.notebook import titled
 from gpunet.optim import Optimizer, clip_grad_norm_
 from gpunet.optim.checks import positive
 from gpunet.optim.lr_scheduler import ReduceLROnPlateau
+from gpunet.progress_bar import progress_bar
 from gpunet.tensor import Tensor
 from gpunet.train.ema import AveragedWeights
 from gpunet.train.metrics import Evaluation, evaluate
 from gpunet.train.nonfinite import broken_parameter, find_cause
-from gpunet.train.progress import EpochResult, Progress
+from gpunet.train.progress import EpochResult, Progress, results_table
 
 __all__ = ["Callback", "Schedule", "Trainer"]
 
@@ -158,6 +158,15 @@ class Trainer:
         self.look_always = False
         self._unread: list[tuple[int, int, Array]] = []  # batch, step and loss of each since the last look
 
+    def __repr__(self) -> str:
+        model, optimizer = type(self.model).__name__, type(self.optimizer).__name__
+        done = len(self.progress.results)
+        return f"Trainer({model}, {optimizer}, after {done} epoch{'s' * (done != 1)} and {self.progress.step} steps)"
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it: with the figures of its epochs."""
+        return titled(repr(self), "", results_table(self.progress.results))
+
     @property
     def learning_rate(self) -> float:
         """That of the first parameter group, at the moment."""
@@ -245,16 +254,13 @@ class Trainer:
                 module.eval()
         loader.set_epoch(progress.epoch - 1, progress.batch)
         started = time.perf_counter() - progress.seconds
-        hidden = None if self.show_progress and sys.stderr else True  # None: hidden unless stderr is a terminal
-        with tqdm(
+        with progress_bar(
             loader,
+            show=self.show_progress,
             desc=f"epoch {progress.epoch}/{epochs}",
             total=len(loader),
             initial=progress.batch,
             unit="batch",
-            leave=False,
-            disable=hidden,
-            file=sys.stderr,
         ) as bar:
             for images, labels in bar:
                 part = progress.batch % self.accumulate

@@ -20,8 +20,8 @@ from gpunet.explain.explanation import Explanation, explain
 from gpunet.explain.launches import Launch
 from gpunet.explain.page.state import LIMITS, opening_place, opening_state
 from gpunet.explain.words import Words, words
+from gpunet.markup import Markup, html_document, lines, tag
 from gpunet.report.elements import details, section, table
-from gpunet.report.markup import Markup, html_document, lines, tag
 from gpunet.report.style import STYLE
 
 __all__ = ["Neighbours", "document", "links", "operation_page", "page_words"]

@@ -14,7 +14,7 @@ from gpunet.explain.page.coalescing import coalescing_page, coalescing_thumbnail
 from gpunet.explain.page.thumbnail import thumbnail
 from gpunet.explain.words import LANGUAGES, words
 from gpunet.files import write_bytes
-from gpunet.report.markup import Markup, tag
+from gpunet.markup import Markup, tag
 
 __all__ = ["write_coalescing", "write_lecture", "write_page"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.explain.explanation import Explanation
-from gpunet.report.markup import Markup, tag
+from gpunet.markup import Markup, tag
 
 __all__ = ["thumbnail"]
 
