@@ -16,10 +16,12 @@ from gpunet.data import (
     IterableDataset,
     RandomSampler,
     SequentialSampler,
+    Subset,
     SubsetRandomSampler,
     TensorDataset,
     WeightedRandomSampler,
     default_collate,
+    random_split,
 )
 from gpunet.data.transforms import RandomHorizontalFlip
 from gpunet.errors import ArgumentError, DTypeError
@@ -335,3 +337,11 @@ def test_a_loader_within_a_dataset(workers):
 
     assert next(iter(DataLoader(Pairs(), 3, workers=1))).tolist() == [[0, 1], [2, 3], [4, 5]]
     assert [batch.tolist() for batch in DataLoader(Numbered(), 2, workers=2)] == [[66, 67], [68]]
+
+
+def test_a_part_of_a_dataset_of_torch(torch):
+    whole = torch_data().TensorDataset(torch.arange(24.0).reshape(8, 3), torch.arange(8))
+    (images, labels), *_ = DataLoader(Subset(whole, [6, 1, 1]), batch_size=3)
+    assert (labels.tolist(), images[:, 0].tolist()) == ([6, 1, 1], [18, 3, 3])
+    parts = [DataLoader(part, 8, workers=3) for part in random_split(whole, [5, 3], seed=0)]
+    assert sorted(label for part in parts for _, labels in part for label in labels.tolist()) == list(range(8))

@@ -18,6 +18,7 @@ import numpy as np
 from gpunet.backend import from_outside, host_generator, to_cpu
 from gpunet.data.checks import HostArray, checked_count, checked_numbers
 from gpunet.data.collate import stacked
+from gpunet.data.outside import outside_code
 from gpunet.data.transforms import Transform, as_transform
 from gpunet.errors import ArgumentError, DataError, DTypeError, LabelError, ShapeError
 from gpunet.generator import Generator, rng_of
@@ -116,7 +117,8 @@ def item_of(dataset: Any, index: int, rng: np.random.Generator) -> Any:
     """One item; of a dataset of ours, which may change it at random, by the generator of the batch that it is for."""
     if isinstance(dataset, Dataset):
         return tuple(part[0] for part in dataset.batch(np.array([index]), rng))
-    return dataset[index]
+    with outside_code(rng):
+        return dataset[index]
 
 
 class TensorDataset(Dataset):
@@ -215,7 +217,7 @@ class ImageDataset(Dataset):
 
 
 class Subset(Dataset):
-    """Some items of a dataset, in a given order; an item may come more than once.
+    """Some items of a dataset, of another library, too, in a given order; an item may come more than once.
 
     Raises:
         DataError: if an index is not from 0 to len(dataset) - 1.
@@ -223,7 +225,7 @@ class Subset(Dataset):
         ShapeError: if the indices are not 1-D.
     """
 
-    def __init__(self, dataset: Dataset, indices: Sequence[int] | HostArray) -> None:
+    def __init__(self, dataset: Any, indices: Sequence[int] | HostArray) -> None:
         self.dataset = dataset
         self.indices = _checked_indices(indices, len(dataset))
 
@@ -234,12 +236,15 @@ class Subset(Dataset):
         return self.dataset[int(self.indices[_position(index, len(self))])]
 
     def batch(self, indices: HostArray, rng: np.random.Generator) -> tuple[HostArray, ...]:
-        """Return several items at once, by the dataset's own way of doing that."""
-        return self.dataset.batch(self.indices[_checked_indices(indices, len(self))], rng)
+        """Return several items at once, by the dataset's own way of doing that, if it is one of ours."""
+        chosen = self.indices[_checked_indices(indices, len(self))]
+        if isinstance(self.dataset, Dataset):
+            return self.dataset.batch(chosen, rng)
+        return _stack([item_of(self.dataset, int(index), rng) for index in chosen])
 
 
 def random_split(
-    dataset: Dataset,
+    dataset: Any,
     lengths: Sequence[int] | Sequence[float],
     seed: int | None = None,
     *,
