@@ -18,7 +18,10 @@ ORDER = [
     "version",
     "mode",
     "hooks",
+    "suggestions",
     "printable",
+    "terminal",
+    "progress_bar",
     "files",
     "emulator",  # CUDA on a CPU
     "emulated",  # the stand-in for CuPy
@@ -169,7 +172,7 @@ ALLOWED = {
     "safetensors": {"data", "weights"},
     "tomli": {"train"},  # the standard library's tomllib, for Python 3.10
     "matplotlib": {"visualize", "gradients"},
-    "tqdm": {"train", "bench", "visualize", "gradients"},
+    "tqdm": {"terminal", "progress_bar"},
     "torch": {"bench"},
     "sklearn": {"sklearn"},
     "onnx": {"onnx"},

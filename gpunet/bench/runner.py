@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from gpunet.bench.against_torch import check_torch
 from gpunet.bench.bandwidth import KernelSpeed
@@ -21,6 +19,7 @@ from gpunet.bench.processes import SYSTEMS, Worker
 from gpunet.bench.timing import Sample, take_turns
 from gpunet.bench.workloads import TINY, Workload
 from gpunet.errors import ArgumentError
+from gpunet.progress_bar import ProgressBar
 from gpunet.version import __version__
 
 __all__ = [
@@ -243,9 +242,8 @@ def _workers(jobs: Sequence[tuple[str, Workload]], settings: Settings) -> Iterat
 
 
 def _take_turns(steps: Mapping[str, Callable[[], float]], settings: Settings, title: str) -> dict[str, Sample]:
-    hidden = None if settings.show_progress else True  # None: hidden unless stderr is a terminal
     total = len(steps) * (settings.repeats + WARMUPS)
-    with tqdm(total=total, desc=title, unit="step", leave=False, disable=hidden, file=sys.stderr) as progress:
+    with ProgressBar(desc=title, unit="steps", total=total, shown=settings.show_progress) as progress:
 
         def between() -> None:
             progress.update()

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn, Protocol
 
 import numpy as np
-from tqdm import tqdm
 
 from gpunet.amp import GradScaler, autocast
 from gpunet.backend import Array, active_backend, to_cpu, xp
@@ -24,6 +22,7 @@ from gpunet.nn import Module
 from gpunet.optim import Optimizer, clip_grad_norm_
 from gpunet.optim.checks import positive
 from gpunet.optim.lr_scheduler import ReduceLROnPlateau
+from gpunet.progress_bar import ProgressBar
 from gpunet.tensor import Tensor
 from gpunet.train.ema import AveragedWeights
 from gpunet.train.metrics import Evaluation, evaluate
@@ -245,17 +244,8 @@ class Trainer:
                 module.eval()
         loader.set_epoch(progress.epoch - 1, progress.batch)
         started = time.perf_counter() - progress.seconds
-        hidden = None if self.show_progress and sys.stderr else True  # None: hidden unless stderr is a terminal
-        with tqdm(
-            loader,
-            desc=f"epoch {progress.epoch}/{epochs}",
-            total=len(loader),
-            initial=progress.batch,
-            unit="batch",
-            leave=False,
-            disable=hidden,
-            file=sys.stderr,
-        ) as bar:
+        about = f"epoch {progress.epoch}/{epochs}"
+        with ProgressBar(loader, about, "batches", len(loader), progress.batch, self.show_progress) as bar:
             for images, labels in bar:
                 part = progress.batch % self.accumulate
                 parts = min(self.accumulate, len(loader) - progress.batch + part)
@@ -269,9 +259,10 @@ class Trainer:
                 self._unread.append((progress.batch, step, loss))
                 if progress.batch % STEPS_BETWEEN_LOOKS == 0 or progress.batch == len(loader):
                     mean = self._look(loader)
-                    bar.set_postfix_str(
-                        f"loss {mean:.3f}, accuracy {int(progress.right) / progress.images:.1%}, "
-                        f"{progress.images / progress.seconds:,.0f} images/s"
+                    bar.show(
+                        f"loss {mean:.3f}",
+                        f"accuracy {int(progress.right) / progress.images:.1%}",
+                        f"{progress.images / progress.seconds:,.0f} images/s",
                     )
                 if progress.step < step:  # there are batches to come that make it up
                     continue
