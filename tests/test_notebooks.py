@@ -198,12 +198,12 @@ def test_results_and_trainer(numpy_backend, rng):
 
 def test_a_bar_in_a_notebook(monkeypatch, capsys):
     """Jupyter's stderr is no terminal; a bar is shown there all the same, as a widget where it can be."""
-    assert list(progress_bar(range(3), desc="work")) == [0, 1, 2]
+    assert list(progress_bar(range(3), "work")) == [0, 1, 2]
     assert capsys.readouterr().err == ""
     shell = type("Shell", (), {"kernel": object()})()
     monkeypatch.setitem(sys.modules, "IPython", type("IPython", (), {"get_ipython": lambda: shell}))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # no ipywidgets
-    assert list(progress_bar(range(3), desc="work", mininterval=0)) == [0, 1, 2]
+    assert list(progress_bar(range(3), "work")) == [0, 1, 2]
     assert "work" in capsys.readouterr().err
-    assert list(progress_bar(range(3), desc="work", show=False)) == [0, 1, 2]
+    assert list(progress_bar(range(3), "work", shown=False)) == [0, 1, 2]
     assert capsys.readouterr().err == ""

@@ -19,6 +19,7 @@ import numpy as np
 from gpunet.backend.allocator import keep_large_arrays
 from gpunet.backend.probe import probe_cupy
 from gpunet.errors import BackendError
+from gpunet.suggestions import suggestion
 
 __all__ = [
     "BACKENDS",
@@ -94,7 +95,7 @@ def resolve(name: str) -> str:
         BackendError: for an unknown name, or a backend that cannot work here (with the reason and its mend).
     """
     if name not in BACKENDS:
-        raise BackendError(f"unknown backend {name!r}; choose one of {', '.join(BACKENDS)}")
+        raise BackendError(f"unknown backend {name!r}; {suggestion(name, BACKENDS)}")
     if name == "emulated":
         importlib.import_module("gpunet.emulator").compiler_command()  # raises where there is none
     if name not in ("auto", "cupy"):

@@ -25,6 +25,7 @@ from gpunet.backend.active import Array, active_backend, backend_of, xp
 from gpunet.backend.cpu_library import build_name, library
 from gpunet.backend.kernel_table import KERNELS, PACK_BYTES, TEMPLATE_DTYPES, Instance, Kernel, Parameter
 from gpunet.errors import ArgumentError, BackendError, DTypeError, FileError, ShapeError
+from gpunet.suggestions import suggestion
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable  # moves to importlib.resources.abc with Python 3.14
@@ -76,7 +77,7 @@ def kernel_source(name: str) -> str:
         FileError: if there is no such file.
     """
     if name not in kernel_names():
-        raise FileError(f"there is no kernel file {name!r}; there are {', '.join(kernel_names())}")
+        raise FileError(f"there is no kernel file {name!r}; {suggestion(name, kernel_names())}")
     return "".join(
         f'#line 1 "{file}"\n{(_folder() / file).read_text(encoding="utf-8")}\n' for file in (_SHARED, f"{name}.cu")
     )

@@ -243,7 +243,7 @@ def _workers(jobs: Sequence[tuple[str, Workload]], settings: Settings) -> Iterat
 
 def _take_turns(steps: Mapping[str, Callable[[], float]], settings: Settings, title: str) -> dict[str, Sample]:
     total = len(steps) * (settings.repeats + WARMUPS)
-    with progress_bar(total=total, desc=title, unit="step", show=settings.show_progress) as progress:
+    with progress_bar(desc=title, unit="steps", total=total, shown=settings.show_progress) as progress:
 
         def between() -> None:
             progress.update()

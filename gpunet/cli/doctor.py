@@ -21,6 +21,7 @@ def add_command(commands: Commands) -> None:
         help="say what works on this machine",
         description="Look at Python, NumPy, CuPy, the GPU and the compilers, say how to mend what is not in order, and "
         "which backend is used. The exit code is 0 if that one works, otherwise 1.",
+        examples=("gpunet doctor", "gpunet doctor --backend cupy"),
     )
     add_backend(parser)
     add_json(parser)

@@ -20,6 +20,7 @@ def add_command(commands: Commands) -> None:
         "evaluate",
         help="test a trained network",
         description="Load the network that `gpunet train` wrote into a folder and test it on the images held out.",
+        examples=("gpunet evaluate runs/digits",),
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="the folder that `gpunet train` wrote into")
     add_backend(parser)

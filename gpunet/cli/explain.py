@@ -68,7 +68,11 @@ def add_command(commands: Commands) -> None:
         "explain",
         help="work out an operation on a few numbers",
         description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=(
+            "gpunet explain conv2d",
+            "gpunet explain conv2d --input 5x5 --padding 1 --element 0,1",
+            "gpunet explain --all --html lecture",
+        ),
     )
     topics = (*OPERATIONS, COALESCING)
     parser.add_argument("operation", nargs="?", choices=topics, metavar="OP", help=", ".join(topics))

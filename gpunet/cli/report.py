@@ -21,6 +21,7 @@ def add_command(commands: Commands) -> None:
         help="write a page about a trained network",
         description="Write one HTML file about a training run: curves, confusion matrix, calibration, mistakes, "
         "filters and the command to do it again. It opens from disk and needs nothing beside itself.",
+        examples=("gpunet report runs/digits", "gpunet report runs/digits --out digits.html"),
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="the folder that `gpunet train` wrote into")
     parser.add_argument("--out", type=Path, metavar="FILE", help="where to write (default: report.html in DIR)")

@@ -119,12 +119,12 @@ class Experiment:
 
     def _measure(self, findings: Findings, show_progress: bool) -> None:
         jobs = [(design, dtype) for design in self.designs() for dtype in DTYPES]
-        with progress_bar(jobs, desc="gradients", unit="network", show=show_progress) as progress:
+        with progress_bar(jobs, "gradients", "networks", len(jobs), shown=show_progress) as progress:
             for design, dtype in progress:
                 findings.traces.append(trace_gradients(design, dtype, self.steps, self.budget))
         designs = self.compared()
         total = len(designs) * self.degradation_steps
-        with progress_bar(total=total, desc="training", unit="step", show=show_progress) as progress:
+        with progress_bar(desc="training", unit="steps", total=total, shown=show_progress) as progress:
             for design in designs:
                 progress.set_description(design.name)
                 findings.curves.append(train_curve(design, self.degradation_steps, self.budget, progress.update))

@@ -26,6 +26,7 @@ from gpunet.optim.lr_scheduler import (
     SequentialLR,
 )
 from gpunet.optim.optimizer import Params
+from gpunet.suggestions import closest
 from gpunet.train.fine_tuning import PREPROCESSING, groups_of
 
 if sys.version_info >= (3, 11):
@@ -258,7 +259,7 @@ def read_toml(path: Path | str) -> dict[str, Any]:
 
     Raises:
         FileError: if it cannot be read or is not TOML.
-        ArgumentError: if there are settings that nobody knows; the message lists all of them.
+        ArgumentError: if there are settings that nobody knows; the message says which may be meant.
     """
     try:
         found = tomllib.loads(read_bytes(Path(path), LARGEST_JSON).decode("utf-8"))
@@ -267,7 +268,7 @@ def read_toml(path: Path | str) -> dict[str, Any]:
     settings = {name.replace("-", "_"): value for name, value in found.items()}
     names = [each.name for each in (*fields(TrainConfig), *fields(RunOptions))]
     if unknown := [name for name in settings if name not in names]:
-        raise ArgumentError(
-            f"{path} has settings that are not known: {', '.join(unknown)}; known are {', '.join(names)}"
-        )
+        guess = closest(unknown[0], names)
+        meant = f"did you mean {guess}?" if guess else f"known are {', '.join(names)}"
+        raise ArgumentError(f"{path} has settings that are not known: {', '.join(unknown)}; {meant}")
     return settings

@@ -16,6 +16,7 @@ from gpunet.nn import Module, evaluation_mode
 from gpunet.printable import printable
 from gpunet.tape import no_grad
 from gpunet.tensor import Tensor
+from gpunet.terminal import table
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -54,21 +55,18 @@ class Evaluation:
     def table(self, classes: Sequence[str]) -> str:
         """A row for each class: images, precision, recall, and the class it was most often mistaken for.
 
-        A dash stands for what is undefined.
+        A dash stands for what is undefined. Where the terminal that stdout goes to is too narrow, a row is a paragraph.
         """
         classes = [printable(name) for name in classes]
-        width = max(len("class"), *(len(name) for name in classes))
-        lines = [f"{'class':{width}}  images  precision  recall  most often mistaken for"]
+        rows = [["class", "images", "precision", "recall", "most often mistaken for"]]
         mistakes = self.confusion - np.diag(np.diag(self.confusion))
         for index, name in enumerate(classes):
             worst = int(mistakes[index].argmax())
             count = int(mistakes[index, worst])
-            confused = f"{classes[worst]} ({count})" if count else "-"
-            lines.append(
-                f"{name:{width}}  {int(self.confusion[index].sum()):6d}  {_percent(self.precision[index]):>8}  "
-                f"{_percent(self.recall[index]):>6}  {confused}"
-            )
-        return "\n".join(lines)
+            images = str(int(self.confusion[index].sum()))
+            shares = _percent(self.precision[index]), _percent(self.recall[index])
+            rows.append([name, images, *shares, f"{classes[worst]} ({count})" if count else "-"])
+        return table(rows, left=(0, 4))
 
 
 def _percent(share: float) -> str:

@@ -254,14 +254,8 @@ class Trainer:
                 module.eval()
         loader.set_epoch(progress.epoch - 1, progress.batch)
         started = time.perf_counter() - progress.seconds
-        with progress_bar(
-            loader,
-            show=self.show_progress,
-            desc=f"epoch {progress.epoch}/{epochs}",
-            total=len(loader),
-            initial=progress.batch,
-            unit="batch",
-        ) as bar:
+        about = f"epoch {progress.epoch}/{epochs}"
+        with progress_bar(loader, about, "batches", len(loader), progress.batch, self.show_progress) as bar:
             for images, labels in bar:
                 part = progress.batch % self.accumulate
                 parts = min(self.accumulate, len(loader) - progress.batch + part)
@@ -275,9 +269,10 @@ class Trainer:
                 self._unread.append((progress.batch, step, loss))
                 if progress.batch % STEPS_BETWEEN_LOOKS == 0 or progress.batch == len(loader):
                     mean = self._look(loader)
-                    bar.set_postfix_str(
-                        f"loss {mean:.3f}, accuracy {int(progress.right) / progress.images:.1%}, "
-                        f"{progress.images / progress.seconds:,.0f} images/s"
+                    bar.show(
+                        f"loss {mean:.3f}",
+                        f"accuracy {int(progress.right) / progress.images:.1%}",
+                        f"{progress.images / progress.seconds:,.0f} images/s",
                     )
                 if progress.step < step:  # there are batches to come that make it up
                     continue

@@ -139,7 +139,7 @@ def loss_surface(
     starts = [weight.array for weight in weights]
     along_alpha, along_beta = _direction(starts, rng), _direction(starts, rng)
     losses = np.empty((steps, steps))
-    bar = progress_bar(total=steps * steps, desc="loss surface", unit="point")
+    bar = progress_bar(desc="loss surface", unit="points", total=steps * steps)
     with bar, no_grad(), quiet():  # far out a network may overflow
         for i, j in np.ndindex(steps, steps):
             alpha, beta = float(axis[i]), float(axis[j])
