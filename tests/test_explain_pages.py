@@ -23,7 +23,11 @@ from gpunet.backend import asarray, use_backend
 from gpunet.errors import ArgumentError, FileError, GpunetError
 from gpunet.explain import OPERATIONS, exercise, explain, lecture_exercise
 from gpunet.explain import page as pages
+from gpunet.explain.exercise import IMAGE_OPERATIONS, LOSSES
+from gpunet.explain.grids import number
+from gpunet.explain.operations import LECTURE
 from gpunet.explain.page.build import document, operation_page, page_words
+from gpunet.explain.page.state import page_data
 from gpunet.explain.words import LANGUAGES, places_in
 from gpunet.markup import tag
 from gpunet.tensor import tensor
@@ -32,9 +36,8 @@ from tests.browser import Page, browser, contrast
 FOLDER = Path(pages.__file__).parent
 SCRIPTS = {path.name: path.read_text("utf-8") for path in FOLDER.glob("*.js")}
 STYLE = (FOLDER / "page.css").read_text("utf-8")
-IMAGES = OPERATIONS[:6]
+IMAGES = IMAGE_OPERATIONS
 WINDOWS = ("conv2d", "max_pool2d", "avg_pool2d")
-LOSSES = ("cross_entropy", "binary_cross_entropy", "kl_div")
 MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 
 
@@ -191,13 +194,17 @@ def test_every_word_is_used_and_exists():
     python = "".join(path.read_text("utf-8") for path in FOLDER.glob("*.py"))
     scripts = "".join(SCRIPTS.values())
     quoted = set(re.findall(r"[\"'`]([\w.]+)[\"'`]", python + scripts))
-    made = {f"picture_{name}" for name in OPERATIONS} | {f"product_{view}" for view in ("forward", "input", "weight")}
-    made |= {f"language.{name}" for name in LANGUAGES} | {"group.images", "group.numbers"}
+    made = {f"product_{view}" for view in ("output", "input_gradient", "weight_gradient")}
+    made |= {f"language.{name}" for name in LANGUAGES} | {f"group.{each.group}" for each in LECTURE.values()}
+    made |= {
+        "group.memory",
+        *(name for each in LECTURE for name in page_data(lecture_exercise(each), page_words("en"))["fields"]),
+    }
     made |= {f"coalescing.{name}" for name in ("requests", "asked", "sectors", "fewest_sectors")}
     made |= {f"gpu.{name}" for name in ("kernel", "direction", "threads", "grid", "block", "shared")}
     assert known - quoted - made == set()
     asked = set(re.findall(r"\bword\(\"(\w+)\"", scripts)) | set(re.findall(r"labels[\[(]\"([\w.]+)\"", python))
-    asked |= set(re.findall(r"key: \"(\w+)\"", scripts)) | set(re.findall(r"\? \"(cell_\w+)\"", scripts))
+    asked |= set(re.findall(r"\? \"((?:cell|problem)_\w+)\"", scripts))
     assert asked - known == set()
 
 
@@ -281,58 +288,60 @@ REFERENCES = {
     ),
     "softmax": lambda c: run(F.softmax, c["x"], gradient=c["gradient"]),
     "sigmoid": lambda c: run(F.sigmoid, c["x"], gradient=c["gradient"]),
+    "relu": lambda c: images(F.relu, c["image"], gradient=c["gradient"]),
+    "residual_block": lambda c: images(
+        lambda x, w, v: F.relu(F.conv2d(F.relu(F.conv2d(x, w, padding=1)), v, padding=1) + x),
+        c["image"], c["filters"], c["second"], gradient=c["gradient"],
+    ),
+    "linear": lambda c: run(F.linear, c["x"], c["weight"], c["bias"], gradient=c["gradient"]),
     "cross_entropy": lambda c: loss(lambda x, t: F.cross_entropy(x.unsqueeze(0), t.unsqueeze(0)), c),
     "binary_cross_entropy": lambda c: loss(F.binary_cross_entropy, c),
     "kl_div": lambda c: loss(lambda q, p: F.kl_div(q.log(), p, reduction="sum"), c),
 }  # fmt: skip
 
-# The same cases in JavaScript: {output, gradients}, and by `sums` what the terms that are spelled out add up to.
+# The same cases in JavaScript: all values of the steps, and by `sums` what the terms that are spelled out add up to.
 IN_PAGE = """
-const mean = (numbers) => total(numbers) / numbers.length;
-const byTerms = (image, terms) => image.map((plane, c) => makePlane(sizeOf(plane), (row, column) =>
-  sumOfProducts(terms(plane, c, row, column))));
-const pooled = ({ image, gradient }, size, shares) => ({
-  output: pool(image, size, shares), gradients: [poolInputGradient(image, gradient, shares)],
-  sums: [byTerms(image, (plane, c, row, column) => poolInputTerms(plane, gradient[c], shares, row, column))] });
-const windowed = (shares) => (c) => pooled(c, outputSize(c.window, sizeOf(c.image[0])), shares(c));
-
-const RUN = {
-  conv2d: ({ image, filters, gradient, window }) => {
-    const terms = (plane, ...place) => convInputTerms(gradient, filters, window, sizeOf(plane), place);
-    const byImage = convInputGradient(image, filters, gradient, window);
-    const byFilters = convFilterGradient(image, filters, gradient, window);
-    return {
-      output: conv(image, filters, window), gradients: [byImage, byFilters], sums: [byTerms(image, terms)],
-      pixels: rowsArePixels(window), rows: im2col(image, window) };
-  },
-  max_pool2d: windowed((c) => (plane, position) => maxShares(plane, c.window, position)),
-  avg_pool2d: windowed((c) => (plane, position) => averageShares(plane, c.window, position, c.count_padding)),
-  adaptive_avg_pool2d: (c) => pooled(c, c.size, (plane, position) => adaptiveShares(plane, c.size, position)),
-  dropout: ({ image, draws, p, gradient }) => {
-    const times = (planes) => planes.map((plane, c) => makePlane(sizeOf(plane), (i, j) =>
-      plane[i][j] * dropoutFactor(draws[c][i][j], p)));
-    return { output: times(image), gradients: [times(gradient)] };
-  },
-  batch_norm: ({ image, gamma, beta, eps, gradient }) => {
-    const forth = image.map((plane, c) => batchNorm(plane.flat(), gamma[c], beta[c], eps));
-    const back = image.map((plane, c) => batchNormGradient(plane.flat(), gradient[c].flat(), gamma[c], eps));
-    const gradients = ["input", "gamma", "beta"].map((by) => back.map((c) => c[by]));
-    return { output: forth.map((c) => c.output), gradients };
-  },
-  softmax: ({ x, gradient }) => ({ output: softmax(x).output, gradients: [softmaxGradient(x, gradient).input] }),
-  sigmoid: ({ x, gradient }) => ({
-    output: x.map((each) => sigmoid(each)), gradients: [x.map((each, i) => sigmoidGradient(each, gradient[i]))] }),
-  cross_entropy: ({ x, target }) => ({
-    output: crossEntropy(x, target).loss, gradients: [crossEntropyGradient(x, target, 1)] }),
-  binary_cross_entropy: ({ x, target }) => ({
-    output: mean(x.map((y, i) => binaryCrossEntropy(y, target[i]))),
-    gradients: [x.map((y, i) => binaryCrossEntropyGradient(y, target[i], 1 / x.length))] }),
-  kl_div: ({ x, target }) => ({
-    output: total(divergenceTerms(target, x)), gradients: [divergenceGradient(target, x)] }),
+const runAll = (operation) => ({ grids, settings }) => {
+  const numbers = Object.entries(settings).filter(([, value]) => typeof value === "number");
+  const given = { ...Object.fromEntries(numbers.map(([key, value]) => [key, [[[value]]]])), ...grids };
+  const steps = STEPS[operation], trees = Object.fromEntries(steps.map((step) => [step.name, step.tree]));
+  const values = computeSteps(steps, given, settings), sums = {};
+  for (const { name, tree } of steps) {
+    if (!["by_input", "by_weight"].includes(tree[0])) continue;
+    sums[name] = makePlanes(shapeOf(values[name]), (place) =>
+      sumOfProducts(gradientTerms(tree, trees, values, settings, place)));
+  }
+  const rows = operation === "conv2d" && im2col(grids.input, settings), pixels = rows && rowsArePixels(settings);
+  return { values, sums, rows, pixels };
 };
-const answers = Object.fromEntries(Object.entries(CASES).map(([name, cases]) => [name, cases.map(RUN[name])]));
+const answers = Object.fromEntries(Object.entries(CASES).map(([name, cases]) => [name, cases.map(runAll(name))]));
 document.documentElement.setAttribute("data-answer", JSON.stringify(answers));
 """
+STEPS = {name: page_data(lecture_exercise(name), page_words("en"))["steps"] for name in OPERATIONS}
+
+
+def as_state(operation, case):
+    """A case as the page holds it: planes and settings."""
+    if "image" not in case:
+        rows = {
+            "input": case["x"],
+            "target": case["target"],
+            "gradient": case["gradient"],
+            "bias": case.get("bias", [0]),
+        }
+        grids = {name: [[row]] for name, row in rows.items()} | {"weight": [case.get("weight", [[0]])]}
+        return {"grids": grids, "settings": {"count": len(case["x"])}}
+    grids = {"input": case["image"], "gradient": case["gradient"], "uniform": case.get("draws")}
+    for name, filters in (("weight", case.get("filters")), ("second_weight", case.get("second"))):
+        if filters is not None:
+            grids[name] = np.reshape(filters, (-1, *np.shape(filters)[2:])).tolist()
+    if operation == "batch_norm":
+        grids |= {name: [[[each]] for each in case[of]] for name, of in (("weight", "gamma"), ("bias", "beta"))}
+    if operation == "residual_block":
+        grids["factors"] = [[[0.5, -0.25]]]
+    settings = {"height": len(case["image"][0]), "width": len(case["image"][0][0]), "channels": len(case["image"])}
+    settings |= case.get("window", {}) | {name: case[name] for name in ("p", "eps", "count_padding") if name in case}
+    return {"grids": grids, "settings": settings | {"output_size": case.get("size")}}
 
 
 def pairs(rng, low, high):
@@ -365,7 +374,12 @@ def window_case(rng, operation):
 def image_case(rng, operation):
     shape = (rng.integers(1, 4), *(rng.integers(1, 8, 2) + (operation == "batch_norm")))
     case = {"image": rng.normal(1, 3, shape).tolist(), "gradient": rng.standard_normal(shape).tolist()}
-    if operation == "adaptive_avg_pool2d":
+    if operation == "relu":
+        return case
+    if operation == "residual_block":
+        case |= {name: rng.standard_normal((shape[0], shape[0], 3, 3)).tolist() for name in ("filters", "second")}
+        case["window"] = {"kernel": [3, 3], "stride": [1, 1], "padding": [1, 1], "dilation": [1, 1]}
+    elif operation == "adaptive_avg_pool2d":
         case["size"] = pairs(rng, 1, 9)
         case["gradient"] = rng.standard_normal((shape[0], *case["size"])).tolist()
     elif operation == "dropout":
@@ -384,7 +398,12 @@ def vector_case(rng, operation):
         x = rng.dirichlet(np.ones(count)) + 1e-6
     elif operation == "binary_cross_entropy":
         x, target = rng.uniform(1e-6, 1 - 1e-6, count), rng.choice([0.0, 1.0, 0.3], count)
-    return {"x": x.tolist(), "target": target.tolist(), "gradient": rng.standard_normal(count).tolist()}
+    case = {"x": x.tolist(), "target": target.tolist(), "gradient": rng.standard_normal(count).tolist()}
+    if operation == "linear":
+        outputs = int(rng.integers(1, 6))
+        for name, shape in (("weight", (outputs, count)), ("bias", outputs), ("gradient", outputs)):
+            case[name] = rng.standard_normal(shape).tolist()
+    return case
 
 
 def cases_of(rng, operation):
@@ -394,49 +413,6 @@ def cases_of(rng, operation):
 
 
 CASES = {name: cases_of(np.random.default_rng(place), name) for place, name in enumerate(OPERATIONS)}
-
-
-# The charts, in Node.js
-
-
-CURVE = """
-const show = String, word = String, draw = (name, attributes) => ({ name, ...attributes });
-const text = () => null;
-"""
-
-
-def test_the_curve_of_binary_cross_entropy_has_no_ends_that_are_not_there():
-    """It leaves the picture at the top, where it is infinite, and is not flat there; every point is on its curve."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("there is no Node.js to be found")
-    lesson = re.search(
-        r"  chart\(\{ input \}, \{ terms \}, chosen\) \{.*?\n  \}", SCRIPTS["distributions.js"], re.DOTALL
-    )[0]
-    charts = SCRIPTS["charts.js"].replace("const text =", "const _text =")
-    script = f"""{SCRIPTS["arithmetic.js"]}{charts}{CURVE}
-      const chart = ({{{lesson}}}).chart;
-      const answer = [[[0.9, 0.2], [1, 0]], [[1e-9, 0.5], [1, 1]]].map(([input, target]) => {{
-        const terms = input.map((y, i) => binaryCrossEntropy(y, target[i]));
-        return {{ terms, marks: chart({{ input }}, {{ terms }}, 0).filter((mark) => mark) }};
-      }});
-      console.log(JSON.stringify(answer));"""
-    done = subprocess.run([node, "-e", script], capture_output=True, text=True, check=True)
-    left, right, top, bottom = 44, 404, 16, 186
-    for drawn, largest in zip(json.loads(done.stdout), (4, 22), strict=True):
-        paths = [each["d"] for each in drawn["marks"] if each["name"] == "path"]
-        assert len(paths) == 2
-        for path, right_class in zip(paths, (1, 0), strict=True):
-            places = np.array([list(map(float, each.split())) for each in path[1:].split("L")])
-            share, loss = (places[:, 0] - left) / (right - left), (bottom - places[:, 1]) / (bottom - top) * largest
-            likely = share if right_class else 1 - share
-            for each, height in zip(likely, loss, strict=True):  # to a hundredth of a pixel along either axis
-                low, high = -math.log(min(each + 1e-4, 1)), -math.log(max(each - 1e-4, 1e-12))
-                assert low - 0.01 <= height <= high + 0.01
-            assert loss.max() == pytest.approx(largest, abs=0.01)
-            assert (np.sort(loss)[-2:] < largest - 0.01).any()  # not two points at the top
-        dots = [bottom - each["cy"] for each in drawn["marks"] if each["name"] == "circle"]
-        np.testing.assert_allclose(np.array(dots) / (bottom - top) * largest, drawn["terms"], rtol=1e-9)
 
 
 # In a browser
@@ -457,7 +433,9 @@ def answer_of(shown):
 def in_page(browse, tmp_path_factory):
     """What the page's arithmetic makes of all the cases."""
     path = tmp_path_factory.mktemp("arithmetic") / "page.html"
-    script = f"{SCRIPTS['arithmetic.js']}\nconst CASES = {json.dumps(CASES)};\n{IN_PAGE}"
+    cases = {name: [as_state(name, case) for case in each] for name, each in CASES.items()}
+    data = f"const CASES = {json.dumps(cases)}, STEPS = {json.dumps(STEPS)};"
+    script = f"{SCRIPTS['arithmetic.js']}\n{data}\n{IN_PAGE}"
     path.write_text(f'<!DOCTYPE html><html><meta charset="utf-8"><script>{script}</script></html>', "utf-8")
     return answer_of(browse(path))
 
@@ -467,11 +445,40 @@ def in_page(browse, tmp_path_factory):
 def test_the_arithmetic_of_the_page_is_gpunets(in_page, operation):
     for case, found in zip(CASES[operation], in_page[operation], strict=True):
         output, gradients = REFERENCES[operation](case)
-        near(np.reshape(found["output"], output.shape), output, case)
-        for one, other in zip(found["gradients"], gradients, strict=True):
-            near(np.reshape(one, other.shape), other, case)
-        for one, other in zip(found.get("sums", []), gradients, strict=False):
-            near(one, other, case)
+        values = found["values"]
+        near(np.reshape(values["output"], output.shape), output, case)
+        names = [name for name in BY if f"{name}_gradient" in values]
+        for name, expected in zip(names, gradients, strict=True):
+            near(np.reshape(values[f"{name}_gradient"], expected.shape), expected, (name, case))
+        for name, summed in found["sums"].items():
+            near(summed, values[name], (name, case))
+
+
+BY = ("input", "weight", "second_weight", "bias")  # in this order the references give their gradients
+
+
+@pytest.mark.slow
+def test_numbers_are_written_as_on_a_terminal(browse, tmp_path):
+    rng = np.random.default_rng(0)
+    numbers = [
+        *(10.0 ** rng.uniform(-7, 8, 300) * rng.choice([-1, 1], 300)),
+        0,
+        1,
+        -17,
+        123456789,
+        1e9,
+        0.1,
+        1 / 3,
+        0.5,
+    ]
+    numbers += [1.0625, -1.0625, 9.99996, 0.001, 0.00099999, 999999.5, 1e6 + 0.5, 12345.6, 5e-324]
+    path = tmp_path / "numbers.html"
+    show = SCRIPTS["elements.js"][SCRIPTS["elements.js"].index("function show") :].partition("\n}\n")[0] + "\n}"
+    script = f"{show}\nconst shown = {json.dumps(numbers)}.map(show);"
+    script += 'document.documentElement.setAttribute("data-answer", JSON.stringify(shown));'
+    path.write_text(f'<!DOCTYPE html><html><meta charset="utf-8"><script>{script}</script></html>', "utf-8")
+    shown = answer_of(browse(path))
+    assert [text.replace(MINUS, "-") for text in shown] == [number(each) for each in numbers]
 
 
 @pytest.mark.slow
@@ -573,6 +580,9 @@ SOME_EXERCISES = {
     "avg_pool2d": [{"input": (2, 7, 5), "kernel_size": (3, 2), "stride": (1, 2), "padding": (1, 1)}],
     "adaptive_avg_pool2d": [{"input": (2, 7, 5), "output_size": (4, 3)}, {"input": (3, 3), "output_size": 5}],
     "dropout": [{"input": (2, 3, 5), "p": 0.3, "seed": 3}],
+    "relu": [{"input": [[[-1, 2]], [[0, -3]]]}],
+    "residual_block": [{"input": (2, 3, 5), "chosen": (1, 2, 3)}],
+    "linear": [{"input": [1, -2], "weight": [[1, 2], [3, 4], [5, 6]], "bias": [0, 1, -1], "chosen": (2,)}],
     "batch_norm": [{"input": (3, 2, 4), "weight": [1, -2, 0.5], "bias": [0, 3, -1], "eps": 0.5, "gradient": "normal"}],
     "softmax": [{"input": [0.5, -3, 2, 7, 7], "chosen": (3,)}],
     "sigmoid": [{"input": [-9, 0.25, 4]}],
@@ -585,11 +595,11 @@ SOME_EXERCISES = {
 def exercises():
     made = {f"lecture_{operation}": lecture_exercise(operation) for operation in OPERATIONS}
     for operation, list_of_settings in SOME_EXERCISES.items():
-        for number, settings in enumerate(list_of_settings):
+        for place, settings in enumerate(list_of_settings):
             if settings.get("gradient") == "normal":
                 shape = settings["input"]
                 settings = {**settings, "gradient": np.random.default_rng(0).standard_normal(shape).tolist()}
-            made[f"{operation}_{number}"] = exercise(operation, **settings)
+            made[f"{operation}_{place}"] = exercise(operation, **settings)
     return made
 
 
@@ -601,20 +611,22 @@ def test_pages_show_what_gpunet_computes(browse, tmp_path):
     for name, shown in drive(browse, tmp_path, texts, script).items():
         one, grids = made[name], shown["grids"]
         explained = explain(one)
-        near(
-            np.reshape(grids["loss" if one.operation in LOSSES else "output"], explained.output.shape), explained.output
-        )
+        near(np.reshape(grids["output"], explained.output.shape), explained.output)
         shape = explained.gradients["input"].shape
         near(np.reshape(grids["input_gradient"], shape), explained.gradients["input"], name)
         near(np.reshape(grids["input"], shape), one.input, name)
-        for key, by in (("weight_gradient", "weight"), ("gamma_gradient", "weight"), ("beta_gradient", "bias")):
-            if key in grids:
-                near(np.reshape(grids[key], explained.gradients[by].shape), explained.gradients[by], name)
+        for by in BY:
+            if f"{by}_gradient" in grids:
+                expected = explained.gradients[by]
+                near(np.reshape(grids[f"{by}_gradient"], expected.shape), expected, (name, by))
+        for key, planes in grids.items():  # all that is shown, step by step
+            if key in {**LECTURE[one.operation].grids, **LECTURE[one.operation].trees}:
+                near(np.array(planes), explained.products.values[key], (name, key))
         if one.operation not in LOSSES:
             near(shown["result"], explained.output[one.chosen], name)
         padded = [0] * (3 - len(one.chosen)) + list(one.chosen)
         assert [place for _, place in shown["chosen"]] == [",".join(map(str, padded))], name
-        if explained.sizes is not None:
+        if explained.steps and explained.sizes is not None:
             for size in explained.sizes:
                 numbers = f"{size.input}+2·{size.padding}{MINUS}"
                 assert numbers in shown["formulas"].replace(" ", ""), name
@@ -631,8 +643,12 @@ WALKS = {
     "dilation 2; padding 3; height 1; height 12; padding 2; random; width 11; channels 3",
     "avg_pool2d": "stride 1; padding 1; count_padding; gradient 0,2,0 7; kernel 3; random; kernel 9; reset",
     "adaptive_avg_pool2d": "output_size 2; width 7; gradient 0,1,1 -1; output_size 12; random; channels 2",
-    "dropout": "p 0.25; draws 0,0,3 0.25; gradient 0,0,3 8; p 0; p 1; p 0,5; draw; height 6; random",
-    "batch_norm": "gamma 0,0,0 2; beta 0,0,0 -1; eps 0.5; channels 2; gamma 0,0,1 3; random; height 1; "
+    "relu": "input 0,0,0 -4; gradient 0,1,1 5; channels 2; random; height 6",
+    "residual_block": "input 0,0,0 -4; weight 0,1,1 2; second_weight 0,0,0 -3; gradient 0,1,1 5; factors 0,0,1 0.7; "
+    "layers 3; channels 2; width 6; random; height 1; reset",
+    "linear": "input 0,0,1 -4; weight 0,1,1 2.5; bias 0,0,1 3; gradient 0,0,1 5; count 5; outputs 4; random; outputs 1",
+    "dropout": "p 0.25; uniform 0,0,3 0.25; gradient 0,0,3 8; p 0; p 1; p 0,5; draw; height 6; random",
+    "batch_norm": "weight 0,0,0 2; bias 0,0,0 -1; eps 0.5; channels 2; weight 1,0,0 3; random; height 1; "
     "width 1; width 3",
     "softmax": "input 0,0,1 2.5; gradient 0,0,2 -4; count 7; random",
     "sigmoid": "input 0,0,1 -30; gradient 0,0,1 2; count 1; random",
@@ -672,8 +688,8 @@ def case_of(operation, seen):
     grids, settings = seen["grids"], {name: values[0] for name, values in seen["settings"].items()}
     case = {"image": grids["input"], "gradient": grids.get("gradient"), **settings}
     if operation not in IMAGES:
-        row = {name: grids[name][0][0] for name in ("input", "target", "gradient") if name in grids}
-        return {"x": row["input"], **row}
+        row = {name: grids[name][0][0] for name in ("input", "target", "gradient", "bias") if name in grids}
+        return {"x": row["input"], **row, "weight": grids.get("weight", [None])[0]}
     if operation in WINDOWS:
         names = ("kernel", "stride", "padding", "dilation")
         case["window"] = {name: [settings.get(name, 1)] * 2 for name in names}
@@ -683,9 +699,12 @@ def case_of(operation, seen):
     elif operation == "adaptive_avg_pool2d":
         case["size"] = [settings["output_size"]] * 2
     elif operation == "dropout":
-        case["draws"] = grids["draws"]
+        case["draws"] = grids["uniform"]
+    elif operation == "residual_block":
+        shape = (settings["channels"], settings["channels"], 3, 3)
+        case |= {"filters": np.reshape(grids["weight"], shape), "second": np.reshape(grids["second_weight"], shape)}
     elif operation == "batch_norm":
-        case |= {"gamma": grids["gamma"][0][0], "beta": grids["beta"][0][0]}
+        case |= {"gamma": np.ravel(grids["weight"]), "beta": np.ravel(grids["bias"])}
     return case
 
 
@@ -722,9 +741,9 @@ def test_what_a_reader_changes_changes_output_and_gradient(walks, operation):
             assert seen["grids"].get("output", []) == [], step
             continue
         output, gradients = REFERENCES[operation](case)
-        near(np.reshape(seen["grids"]["loss" if operation in LOSSES else "output"], output.shape), output, step)
-        names = {"conv2d": ["weight_gradient"], "batch_norm": ["gamma_gradient", "beta_gradient"]}.get(operation, [])
-        for name, expected in zip(["input_gradient", *names], gradients, strict=True):
+        near(np.reshape(seen["grids"]["output"], output.shape), output, step)
+        names = [f"{name}_gradient" for name in BY if f"{name}_gradient" in seen["grids"]]
+        for name, expected in zip(names, gradients, strict=True):
             near(np.reshape(seen["grids"][name], expected.shape), expected, (step, name))
     assert refused == {"conv2d": 2, "max_pool2d": 3, "avg_pool2d": 1, "batch_norm": 1, "kl_div": 1}.get(operation, 0)
 
@@ -784,10 +803,9 @@ def test_filters_and_channels_are_counted_apart():
       }};
       const makeButton = (attributes) => make("button", attributes), named = String, show = String, word = String;
       {SCRIPTS["arithmetic.js"]}{grid}
-      const at = (planes, [p, row, column]) => planes[p][row][column];
-      const weight = range(6).map(() => makePlane([3, 3], () => 1));
+      const weight = makePlanes([6, 3, 3], () => 1);
       const shown = new Grid("weight", {{ symbol: "F", hue: "two", choose: () => null }});
-      const layout = {{ down: 3, counts: [2, 3], planeNames: range(6).map(String) }};
+      const layout = {{ down: 3, counts: [2, 3] }};
       shown.update(weight, layout);
       const labels = made.filter(({{ name }}) => name === "button").map(({{ attributes }}) => attributes["aria-label"]);
       console.log(JSON.stringify([shown.size.textContent, labels]));"""
@@ -820,6 +838,33 @@ def test_the_numbers_of_the_start_come_back(browse, tmp_path):
         assert opened != changed
 
 
+@pytest.mark.slow
+def test_the_curve_of_binary_cross_entropy_has_no_ends_that_are_not_there(browse, tmp_path):
+    """It leaves the picture at the top, where it is infinite, and is not flat there; every point is on its curve."""
+    made = [
+        exercise("binary_cross_entropy", input=y, target=t) for y, t in (([0.9, 0.2], [1, 0]), ([1e-9, 0.5], [1, 1]))
+    ]
+    texts = {f"page{place}": operation_page(each, "en") for place, each in enumerate(made)}
+    script = """return Object.values(d).map((page) => ({
+      paths: [...page.querySelectorAll("#picture path")].map((each) => each.getAttribute("d")),
+      dots: [...page.querySelectorAll("#picture circle")].map((each) => Number(each.getAttribute("cy"))) }));"""
+    left, right, top, bottom = 44, 404, 16, 186
+    for drawn, one, largest in zip(drive(browse, tmp_path, texts, script), made, (4, 22), strict=True):
+        assert len(drawn["paths"]) == 2
+        for path, right_class in zip(drawn["paths"], (1, 0), strict=True):
+            places = np.array([list(map(float, each.split())) for each in path[1:].split("L")])
+            share, loss = (places[:, 0] - left) / (right - left), (bottom - places[:, 1]) / (bottom - top) * largest
+            likely = share if right_class else 1 - share
+            for each, height in zip(likely, loss, strict=True):  # to a hundredth of a pixel along either axis
+                low, high = -math.log(min(each + 1e-4, 1)), -math.log(max(each - 1e-4, 1e-12))
+                assert low - 0.01 <= height <= high + 0.01
+            assert loss.max() == pytest.approx(largest, abs=0.01)
+            assert (np.sort(loss)[-2:] < largest - 0.01).any()  # not two points at the top
+        terms = [-t * math.log(y) - (1 - t) * math.log(1 - y) for y, t in zip(one.input, one.target, strict=True)]
+        heights = (bottom - np.array(drawn["dots"])) / (bottom - top) * largest
+        np.testing.assert_allclose(heights, terms, rtol=1e-9)
+
+
 # Stepping, choosing, keys, and what cannot be read
 
 
@@ -840,7 +885,7 @@ def stepped(browse, tmp_path_factory):
     press(p, "ArrowUp", control("output", "0,2,1")); see("up");
     click(p, control("input_gradient", "0,1,2")); see("input");
     click(p, control("weight_gradient", "0,1,0")); see("weight");
-    click(p, "[value=forward]"); see("forward");
+    click(p, "[value=output]"); see("forward");
     p.querySelector(control("input", "0,0,0")).focus();
     press(p, "ArrowRight", control("input", "0,0,0")); seen.moved = look(p).focused;
     press(p, "ArrowDown", control("input", "0,0,1")); seen.moved_down = look(p).focused;
@@ -889,17 +934,17 @@ def test_stepping(stepped):
 @pytest.mark.slow
 def test_the_way_back(stepped):
     seen = stepped["input"]
-    assert seen["view"] == "input"
+    assert seen["view"] == "input_gradient"
     assert seen["sum"] == "∂L/∂I[1,2] = 1·1 + 1·2 + 1·0 + 1·1 = 4"
     fed = {place for grid, place in seen["touched"] if grid == "output"}
     assert fed == {"0,0,1", "0,0,2", "0,1,1", "0,1,2"}  # windows of 2x2 that see pixel (1, 2)
     assert seen["lines"] == 4  # places in im2col
     seen = stepped["weight"]
-    assert seen["view"] == "weight"
+    assert seen["view"] == "weight_gradient"
     assert seen["sum"].endswith("= 13")
     assert seen["sum"].count("·") == 9
     assert seen["lines"] == 9  # a column of im2col
-    assert stepped["forward"]["view"] == "forward"
+    assert stepped["forward"]["view"] == "output"
 
 
 @pytest.mark.slow

@@ -30,6 +30,7 @@ __all__ = [
     "before_switching",
     "check_active",
     "resolve",
+    "switch",
     "to_cpu",
     "use_backend",
     "xp",
@@ -140,7 +141,7 @@ class use_backend:
         resolved = _resolve_and_tell(name)  # before anything changes, so that a failure leaves the old backend active
         self._previous = xp._name
         if resolved != xp._name:
-            _switch(resolved)
+            switch(resolved)
 
     def __enter__(self) -> use_backend:
         return self
@@ -148,10 +149,11 @@ class use_backend:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _switch(self._previous)
+        switch(self._previous)
 
 
-def _switch(name: str | None) -> None:
+def switch(name: str | None) -> None:
+    """Make a backend the active one without asking whether it works; None leaves the choice to the next use."""
     try:
         for prepare in before_switching:
             prepare()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Callable, Container, Sequence
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-__all__ = ["Block", "Paint", "beside", "grid", "matrix", "number", "padded", "titled"]
+__all__ = ["Block", "Paint", "beside", "bracketed", "grid", "matrix", "number", "padded", "titled"]
 
 Paint: TypeAlias = Callable[[str, str], str]
 """Gives a text a colour, by its name; a text keeps its width."""
 
 DIGITS = 4
+SMALLEST, LARGEST, LARGEST_WHOLE = 1e-3, 1e6, 1e9  # beyond these a number is written with its power of ten
 MOST_ROWS = 20  # of a matrix that is shown
 MOST_COLUMNS = 8
 
@@ -26,13 +29,27 @@ class Block(NamedTuple):
 
 
 def number(value: float) -> str:
-    """A number in as few characters as four digits need.
+    """A number as people read it, on a terminal and on a page (page/elements.js): whole, or of four digits.
 
     Example:
-        >>> number(3.0), number(0.75), number(-1.23456)
-        ('3', '0.75', '-1.235')
+        >>> number(3.0), number(12345.0), number(-1.23456), number(0.00001)
+        ('3', '12345', '-1.235', '1.00e-5')
     """
-    return f"{float(value) + 0.0:.{DIGITS}g}"
+    value = float(value) + 0.0
+    size = abs(value)
+    if value == round(value) and size < LARGEST_WHOLE:
+        return f"{value:.0f}"
+    if not SMALLEST <= size < LARGEST:
+        digits, exponent = f"{value:.2e}".split("e")
+        return f"{digits}e{int(exponent)}"
+    decimals = max(DIGITS - 1 - math.floor(math.log10(size)), 0)
+    text = f"{Decimal(value).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def bracketed(value: float) -> str:
+    """A number as it stands in a sum or product: in brackets if it is negative."""
+    return f"({number(value)})" if value < 0 else number(value)
 
 
 def padded(text: str, width: int) -> str:

@@ -30,8 +30,9 @@ class Grid {
 
       marks: a Map from the places, as texts, that the chosen element is made of, to {note}; chosen: its own place.
       frame, frameText: rows and columns of padding around each plane, and what stands in them.
-      planeNames, rowNames, columnNames: if they are not numbered; down: how many planes stand below one another;
-      counts: how many planes there are along each axis before rows and columns, such as [filters, channels]. */
+      rowNames, columnNames: if they are not numbered; down: how many planes stand below one another; counts: how many
+      planes there are along each axis before rows and columns, such as [filters, channels]; shaded: the larger a
+      number, the darker its cell, as in a picture. */
   update(planes, { marks = new Map(), chosen = null, ...layout } = {}) {
     const sizes = planes.map((plane) => [plane.length, plane[0]?.length ?? 0]);
     const shape = JSON.stringify([sizes, layout]);
@@ -64,8 +65,9 @@ class Grid {
   #build(planes, [rows, columns], { frame = [0, 0], frameText = "0", down = planes.length, counts, ...names }) {
     this.cells.clear();
     this.forgetProblems();
-    this.planeNames = names.planeNames ?? [];
-    this.counts = counts ?? (planes.length > 1 ? [planes.length] : []);
+    this.counts = planes.length > 1 ? counts ?? [planes.length] : counts?.length > 1 ? counts : [];
+    this.isNamed = planes.length > 1;
+    this.largest = names.shaded ? Math.max(...planes.flat(2)) : 0;
     this.columns = (columns + 2 * frame[1]) * Math.ceil(planes.length / (down || 1));
     this.size.textContent = [...this.counts, rows, columns].join(" × ");
     this.body.style.gridTemplateRows = `repeat(${down}, auto)`;
@@ -79,7 +81,7 @@ class Grid {
     const head = make("tr", {}, make("td"), ...columns.map((column) => heading(columnNames, column, "col")));
     const body = rows.map((row) => make("tr", {}, heading(rowNames, row, "row"),
       ...columns.map((column) => this.#cell(plane, [p, row, column], frameText))));
-    const caption = this.planeNames[p] ? [make("caption", {}, this.planeNames[p])] : [];
+    const caption = this.isNamed ? [make("caption", {}, `${this.symbol}[${this.#planeOf(p)}]`)] : [];
     return make("table", { class: "cells" }, ...caption, make("thead", {}, head), make("tbody", {}, ...body));
   }
 
@@ -112,9 +114,13 @@ class Grid {
 
   /** The name of an element: the plane is part of it only where there is more than one. */
   #nameOf([plane, ...rest]) {
+    return `${this.symbol}[${[...(this.isNamed ? [this.#planeOf(plane)] : []), ...rest].join(",")}]`;
+  }
+
+  /** The plane as PyTorch's shape has it: a channel, or a filter and a channel. */
+  #planeOf(plane) {
     const [, channels] = this.counts;
-    const planes = channels ? [Math.floor(plane / channels), plane % channels] : [plane];
-    return `${this.symbol}[${[...(this.planeNames.length > 1 ? planes : []), ...rest].join(",")}]`;
+    return channels ? `${Math.floor(plane / channels)},${plane % channels}` : String(plane);
   }
 
   #show({ element, control, note, inside, place }, planes, mark, isChosen) {
@@ -123,15 +129,17 @@ class Grid {
     if (element.className !== look) element.className = look;
     if (note.textContent !== (mark?.note ?? "")) note.textContent = mark?.note ?? "";
     if (!inside) return;
+    element.classList.toggle("shaded", Boolean(this.largest));
     if (this.choose) control.setAttribute("aria-current", isChosen);
     const number = at(planes, place);
     if (this.edit) this.#showEditable(element, control, place, number);
     else if (element.dataset.value !== String(number)) {
-      control.textContent = show(number, 3);
+      control.textContent = show(number);
       element.title = String(number);
       if (this.choose) control.setAttribute("aria-label", `${this.#nameOf(place)} = ${show(number)}`);
     }
     element.dataset.value = number;
+    if (this.largest) element.style.setProperty("--share", `${Math.round(45 * Math.max(number, 0) / this.largest)}%`);
   }
 
   /** What cannot be read stays as it was typed; so does what can be, such as "1.50", if it is the number. */
