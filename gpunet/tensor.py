@@ -363,6 +363,18 @@ class Tensor:
         self._node.hooks = Hooks() if self._node.hooks is None else self._node.hooks
         return self._node.hooks.add(on_arrays)
 
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], object]) -> RemovableHandle:
+        """Call `hook(self)` as soon as `backward` has added to `self.grad`, while it goes on with what comes before.
+
+        Raises:
+            GradientError: if this Tensor collects no gradient.
+        """
+        if not isinstance(self._node, tape.Leaf):
+            raise GradientError("register_post_accumulate_grad_hook expects a leaf that requires grad")
+        self._node.after = Hooks() if self._node.after is None else self._node.after
+        tape.Leaf.any_watched = True
+        return self._node.after.add(lambda: hook(self))
+
     def backward(
         self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False
     ) -> None:

@@ -31,6 +31,7 @@ ORDER = [
     "backend",
     "device",
     "generator",
+    "ranks",  # processes that compute together
     "ops",
     "tape",
     "views",
@@ -55,6 +56,7 @@ ORDER = [
     "models",
     "weights",
     "onnx",  # files of ONNX
+    "distributed",  # data-parallel training
     "train",
     "classifier",
     "sklearn",
@@ -179,6 +181,7 @@ ALLOWED = {
     "torch": {"bench", "data"},
     "sklearn": {"sklearn"},
     "onnx": {"onnx"},
+    "mpi4py": {"distributed"},
 }
 
 
@@ -208,8 +211,8 @@ def test_nothing_runs_what_it_reads():
 
 
 def test_who_starts_programs():
-    """The emulator a C++ compiler, on the project's own kernels; the benchmark Python, on the package's own worker."""
-    may = ("gpunet.emulator", "gpunet.bench.processes")
+    """The emulator a C++ compiler, on our kernels; the benchmark and the ranks Python, on a file of ours."""
+    may = ("gpunet.emulator", "gpunet.bench.processes", "gpunet.distributed.witness")
     wrong = [m for m, names in LIBRARIES.items() if "subprocess" in names and not m.startswith(may)]
     assert wrong == []
 

@@ -29,6 +29,7 @@ from gpunet.cli.options import (
 from gpunet.cli.output import complain, say, tell
 from gpunet.cli.parser import UsageError
 from gpunet.data import AUGMENTATIONS, dataset_names
+from gpunet.distributed import communicator, session, together
 from gpunet.errors import BackendError
 from gpunet.models import MODELS
 from gpunet.printable import printable
@@ -191,19 +192,17 @@ def _by_optimizer(name: str) -> str:
 def _run(options: argparse.Namespace) -> int:
     if options.backend:
         use_backend(options.backend)
-    given = _settings(options)
+    with session():
+        return _train(options)
+
+
+def _train(options: argparse.Namespace) -> int:
     out: Path | None = getattr(options, "out", None)
-    if options.resume:
-        if out is None:
-            raise UsageError("--resume needs --out, the folder of the run to go on with")
-        if RunFolder(out).holds_run():
-            given = _saved_settings(RunFolder(out)) | given
-            if not options.backend and not os.environ.get("GPUNET_BACKEND"):
-                _use_backend_of(RunFolder(out))
-    config = TrainConfig(**{name: given[name] for name in _names(TrainConfig) if name in given})
-    run_options = RunOptions(**{name: given[name] for name in _names(RunOptions) if name in given})
+    with together():
+        config, run_options = _chosen(options, out)
     folder = out or new_run_path(config.data, config.model)
-    quiet = options.quiet or options.json
+    writes = communicator().rank == 0
+    quiet = options.quiet or options.json or not writes
     run = TrainingRun(config, folder, options.overwrite, not quiet, run_options, options.resume)
 
     def report(text: str) -> None:
@@ -213,7 +212,7 @@ def _run(options: argparse.Namespace) -> int:
     report(
         f"{config.model} ({run.parameters:,} parameters) on {printable(config.data)}: "
         f"{len(run.train_loader.dataset):,} images to learn from, {len(run.test_loader.dataset):,} held out, "
-        f"backend {active_backend()}"
+        f"backend {active_backend()}{_on_ranks()}"
     )
     if options.resume:
         epochs, batches = run.resumed_from or (0, 0)
@@ -222,19 +221,45 @@ def _run(options: argparse.Namespace) -> int:
         report(printable(remark))
     with _finish_step_on_signals(run.trainer) as stopped:
         evaluation, summary = run.run(lambda result: None if quiet else say(_line(result, run.epochs)))
-    if options.json:
+    if options.json and writes:
         say(json.dumps(summary))
-    else:
+    elif writes:
         if not quiet:
             say("\n" + evaluation.table(run.classes) + "\n")
         tell(f"test accuracy {evaluation.accuracy:.2%} ({summary['seconds']:.1f} s), written to {printable(folder)}/")
-    if run.trainer.stop_requested:
-        complain(f"stopped after {summary['epochs_done']} whole epochs; what was learned is saved")
-        complain(f"to go on: gpunet train --resume --out {quoted(folder)}")
-        return _EXIT_CODES[stopped.by]
+    signals = [number for number in communicator().gather(run.trainer.stop_requested and stopped.by) if number]
+    if signals:
+        if writes:
+            complain(f"stopped after {summary['epochs_done']} whole epochs; what was learned is saved")
+            complain(f"to go on: {_launcher()}gpunet train --resume --out {quoted(folder)}")
+        return _EXIT_CODES[signal.Signals(max(signals))]
     if not quiet:
         say("\nwhat next:\n" + "\n".join(command_line(each, indent="  ") for each in _next_commands(folder)))
     return 0
+
+
+def _on_ranks() -> str:
+    size = communicator().size
+    return f", {size} ranks" if size > 1 else ""
+
+
+def _launcher() -> str:
+    size = communicator().size
+    return f"mpiexec -n {size} " if size > 1 else ""
+
+
+def _chosen(options: argparse.Namespace, out: Path | None) -> tuple[TrainConfig, RunOptions]:
+    """The settings that were given, and for those that were not, where a run goes on, those that it had."""
+    given = _settings(options)
+    if options.resume:
+        if out is None:
+            raise UsageError("--resume needs --out, the folder of the run to go on with")
+        if RunFolder(out).holds_run():
+            given = _saved_settings(RunFolder(out)) | given
+            if not options.backend and not os.environ.get("GPUNET_BACKEND"):
+                _use_backend_of(RunFolder(out))
+    config = TrainConfig(**{name: given[name] for name in _names(TrainConfig) if name in given})
+    return config, RunOptions(**{name: given[name] for name in _names(RunOptions) if name in given})
 
 
 def _next_commands(folder: Path) -> list[str]:
@@ -290,9 +315,9 @@ def _line(result: EpochResult, epochs: int) -> str:
 
 @dataclass
 class _Stopped:
-    """Which signal has ended the run, if one has."""
+    """Which signal has ended the run, if one has come here."""
 
-    by: signal.Signals = signal.SIGINT
+    by: signal.Signals | None = None
 
 
 @contextlib.contextmanager
@@ -307,6 +332,8 @@ def _finish_step_on_signals(trainer: Trainer) -> Iterator[_Stopped]:
         trainer.stop_requested = True
         stopped.by = signal.Signals(number)
         put_back()
+        if communicator().rank:
+            return
         with contextlib.suppress(OSError):  # nobody may be there to be told: what matters is that it is saved
             # Not with print: the signal may have come while the progress bar was being written, and print would refuse.
             os.write(sys.stderr.fileno(), b"\ngpunet: finishing the batch and saving; Ctrl-C again to stop at once\n")
