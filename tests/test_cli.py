@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import gpunet
+from gpunet.backend.kernels import kernels_in_use
 from gpunet.cli import _parser, main
 from gpunet.models import MODELS
 from gpunet.train import RunOptions, TrainConfig
@@ -91,8 +92,9 @@ def test_train_and_evaluate(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert err == ""
     result = json.loads(out)
+    assert result.pop("run") == str(folder)
     assert {name: result[name] for name in result} == {name: summary[name] for name in result}  # repeated exactly
-    assert set(result) == {"test_accuracy", "test_loss", "backend", "classes", "confusion"}
+    assert set(result) == {"data", "test_accuracy", "test_loss", "backend", "classes", "confusion"}
 
 
 def test_json_is_all_that_is_printed(tmp_path, capsys):
@@ -203,7 +205,7 @@ def test_help_and_version(arguments, capsys):
     assert caught.value.code == 0
     assert err == ""
     if arguments == ["--version"]:
-        assert out == f"gpunet {gpunet.__version__}\n"
+        assert out == f"gpunet {gpunet.__version__} (backend numpy, kernels {kernels_in_use()})\n"
     else:
         assert out.startswith("usage: gpunet")
 
@@ -416,7 +418,15 @@ def test_the_installed_script(run):
     script = Path(sys.executable).with_name("gpunet")
     if not script.exists():
         pytest.skip("gpunet is not installed beside this Python")
-    assert run("--version", command=[str(script)]) == (0, f"gpunet {gpunet.__version__}\n", "")
+    code, out, err = run("--version", command=[str(script)])
+    assert (code, err) == (0, "")
+    assert re.fullmatch(rf"gpunet {re.escape(gpunet.__version__)} \(backend numpy, kernels .+\)\n", out)
+
+
+def test_the_version_is_said_where_the_backend_does_not_work(run):
+    code, out, err = run("--version", GPUNET_BACKEND="nonsense")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"gpunet {gpunet.__version__} (unknown backend 'nonsense'; choose one of auto, numpy")
 
 
 @pytest.mark.parametrize(("arguments", "code"), [(["evaluate", "missing"], 1), (["train", "--model", "vgg"], 2)])
@@ -443,6 +453,10 @@ def test_a_fallback_to_numpy_is_said_once(run, tmp_path):
     assert code == 0, err
     assert json.loads(out)["backend"] == "numpy"
     assert err == "no GPU in use (CuPy is not installed); running on NumPy\n" + NO_KERNELS
+    for arguments in (["evaluate", tmp_path, "--json"], ["--version"]):  # which train has said already
+        code, out, err = run(*arguments, command=(sys.executable, "-c", block), GPUNET_BACKEND="")
+        assert (code, err) == (0, "")
+        assert "numpy" in out
 
 
 @posix_only

@@ -6,15 +6,18 @@ Exit codes: 0 done, 1 an error that the message explains, 2 a command that was n
 
 from __future__ import annotations
 
+import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from typing import Any
 
+from gpunet.backend import active_backend
+from gpunet.backend.kernels import kernels_in_use
 from gpunet.cli import bench, doctor, evaluate, explain, export, gradients, kernels, predict, report, train, weights
-from gpunet.cli.output import PrintableFormatter, SteadyStream, complain, steady_output
+from gpunet.cli.output import PrintableFormatter, SteadyStream, complain, complain_of, say, steady_output
 from gpunet.cli.parser import Parser, UsageError
-from gpunet.errors import ArgumentError, FileError, GpunetError
-from gpunet.printable import printable
+from gpunet.errors import BackendError, GpunetError
 from gpunet.version import __version__
 
 __all__ = ["main"]
@@ -29,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with steady_output() as output:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(PrintableFormatter("%(message)s"))
+        handler.setLevel(logging.WARNING)
         logging.basicConfig(level=logging.INFO, handlers=[handler])
         try:
             return _when_printed(output, _run(arguments, handler))
@@ -48,21 +52,31 @@ def _when_printed(output: SteadyStream, code: int) -> int:
 def _run(arguments: Sequence[str] | None, handler: logging.Handler) -> int:
     try:
         parsed = _parser().parse_args(arguments)
-        if not getattr(parsed, "notices", False):  # of what the machine lacks, long work tells; and `gpunet doctor`
-            handler.setLevel(logging.WARNING)
+        if getattr(parsed, "notices", False):  # of what the machine lacks: long work says so, and `gpunet doctor`
+            handler.setLevel(logging.INFO)
         try:
             code: int = parsed.run(parsed)
         except UsageError as error:
             parsed.parser.error(error.message)
         return code
     except GpunetError as error:
-        # A newline stands in the name of a file; or, in other errors, in the words of a compiler.
-        newline = "" if isinstance(error, ArgumentError | FileError) else "\n"
-        complain(f"error: {printable(error, keep=newline)}")
+        complain_of(error)
         return 1
     except KeyboardInterrupt:
         complain("stopped")
         return 130
+
+
+class _Version(argparse.Action):
+    """Looks at the machine only when it is asked to."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *rest: Any) -> None:
+        try:
+            used = f"backend {active_backend()}, kernels {kernels_in_use()}"
+        except BackendError as error:
+            used = str(error)
+        say(f"gpunet {__version__} ({used})")
+        parser.exit()
 
 
 def _parser() -> Parser:
@@ -71,7 +85,7 @@ def _parser() -> Parser:
         description="Train and evaluate convolutional and residual image classifiers.",
         examples=("gpunet train", "gpunet train --help", "gpunet explain conv2d", "gpunet doctor"),
     )
-    parser.add_argument("--version", action="version", version=f"gpunet {__version__}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version, the backend and the kernels")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
     for each in (train, evaluate, report, predict, explain, gradients, export, weights, doctor, kernels, bench):
         each.add_command(commands)

@@ -14,10 +14,11 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
+from gpunet.errors import ArgumentError, FileError, GpunetError
 from gpunet.printable import printable
 from gpunet.terminal import fitted
 
-__all__ = ["PrintableFormatter", "SteadyStream", "complain", "in_colour", "say", "steady_output", "tell"]
+__all__ = ["PrintableFormatter", "SteadyStream", "complain", "complain_of", "in_colour", "say", "steady_output", "tell"]
 
 _CODES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "cyan": 36}
 
@@ -129,6 +130,13 @@ def tell(text: str, indent: str = "") -> None:
 def complain(text: str) -> None:
     """Print on stderr what went wrong, or what else has to be known."""
     print(fitted(f"gpunet: {text}", "  ", sys.stderr), file=sys.stderr)
+
+
+def complain_of(error: GpunetError) -> None:
+    """Print an error on stderr."""
+    # A newline stands in the name of a file; or, in other errors, in the words of a compiler.
+    newline = "" if isinstance(error, ArgumentError | FileError) else "\n"
+    complain(f"error: {printable(error, keep=newline)}")
 
 
 def in_colour(text: str, colour: str) -> str:

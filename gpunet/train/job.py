@@ -27,7 +27,7 @@ from gpunet.train.config import RunOptions, TrainConfig, make_optimizer, make_sc
 from gpunet.train.fine_tuning import begin_with, freeze, normalised
 from gpunet.train.metrics import Evaluation, evaluate
 from gpunet.train.progress import EpochResult
-from gpunet.train.run_data import changed_data, find_run_data, holds_out_by_order
+from gpunet.train.run_data import changed_data, find_other_data, find_run_data, holds_out_by_order, read_input
 from gpunet.train.run_folder import RunFolder
 from gpunet.train.saving import CheckpointWriter, MetricsWriter, TensorBoardWriter
 from gpunet.train.snapshot import largest_checkpoint, restore
@@ -392,10 +392,18 @@ def _other_bits(saved: dict[str, Any]) -> list[str]:
     return [f"begun with {described[0]}, going on with {described[1]}: results differ in their last bits"]
 
 
-def evaluate_run(folder: Path | str) -> tuple[Evaluation, tuple[str, ...]]:
-    """Build the model of a run again, load its weights and evaluate it on the test set, on the active backend.
+def evaluate_run(
+    folder: Path | str, data: str | None = None, data_dir: Path | str | None = None, whole: bool = False
+) -> tuple[Evaluation, tuple[str, ...]]:
+    """Build the model of a run again, load its weights and evaluate it on the active backend.
 
     Where files of a folder are not what they were in training, the log says which.
+
+    Args:
+        data: the name of other data than the run's own; see `gpunet.data.find_dataset`. Of both it is the images held
+            out that are classified.
+        data_dir: where the files of other data are.
+        whole: of other data all images, for what the network has not learned from.
 
     Returns:
         The evaluation, and the names of the classes.
@@ -403,16 +411,19 @@ def evaluate_run(folder: Path | str) -> tuple[Evaluation, tuple[str, ...]]:
     Raises:
         FileError: if the folder holds no complete run, or a file of it is damaged.
         ArgumentError: if it was made with data or a model that this version does not know.
-        DataError: if the data have other classes by now.
+        DataError: if the data have other classes by now, or other data some that the network does not know.
         StateDictError: if the weights do not fit the model.
     """
     run = RunFolder(folder)
     config = run.read_config()
-    recipe = find_run_data(config, run.config_path)
-    test_set = recipe.test_set(_image_size(config["model"], recipe))
-    if changed := changed_data(config, recipe, test_set.classes):
-        _log.warning("%s", "\n".join(filter(None, (changed, recipe.left_out))))
-    model = create_model(config["model"], len(test_set.classes), recipe.channels)
+    if data is None:
+        recipe = find_run_data(config, run.config_path)
+        images = recipe.test_set(_image_size(config["model"], recipe))
+        if changed := changed_data(config, recipe, images.classes):
+            _log.warning("%s", "\n".join(filter(None, (changed, recipe.left_out))))
+    else:
+        _, recipe, _ = read_input(config, run.config_path)
+        images = find_other_data(data, data_dir, config, run.config_path, whole)
+    model = create_model(config["model"], len(images.classes), recipe.channels)
     load_weights(run.weights_path, model)
-    evaluation = evaluate(model, DataLoader(test_set, TEST_BATCH_SIZE), len(test_set.classes))
-    return evaluation, test_set.classes
+    return evaluate(model, DataLoader(images, TEST_BATCH_SIZE), len(images.classes)), images.classes
