@@ -415,18 +415,15 @@ def ranks(workload: Workload, count: int, settings: Settings) -> RanksResult:
         "backend": settings.backend,
         "turns": WARMUPS + settings.repeats,
     }
-    hidden = None if settings.show_progress else True
     turns: dict[str, list[float]] = {"alone": [], "together": []}
     lines = rank_lines(count, job, settings.environment)
     with (
         contextlib.closing(lines),
-        tqdm(
-            total=2 * (settings.repeats + WARMUPS),
+        progress_bar(
             desc=f"{workload}, {count} ranks",
-            unit="turn",
-            leave=False,
-            disable=hidden,
-            file=sys.stderr,
+            unit="turns",
+            total=2 * (settings.repeats + WARMUPS),
+            shown=settings.show_progress,
         ) as progress,
     ):
         about = next(lines)
