@@ -20,6 +20,7 @@ ORDER = [
     "hooks",
     "printable",
     "files",
+    "words",
     "emulator",  # CUDA on a CPU
     "emulated",  # the stand-in for CuPy
     "backend",

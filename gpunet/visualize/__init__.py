@@ -3,7 +3,7 @@
 Functions whose names begin with `plot_` return a figure of matplotlib, which is only imported when one is called.
 """
 
-from gpunet.visualize.grad_cam import grad_cam
+from gpunet.visualize.grad_cam import deepest_map, grad_cam
 from gpunet.visualize.layers import FeatureMaps, feature_maps, first_filters
 from gpunet.visualize.loss_surface import LossSurface, loss_surface
 from gpunet.visualize.pictures import grey_picture, mosaic, overlay, spread
@@ -17,6 +17,7 @@ __all__ = [
     "FeatureMaps",
     "LossSurface",
     "data_uri",
+    "deepest_map",
     "encode_png",
     "feature_maps",
     "first_filters",
