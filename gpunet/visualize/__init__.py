@@ -6,6 +6,7 @@ Functions whose names begin with `plot_` return a figure of matplotlib, which is
 from gpunet.visualize.grad_cam import deepest_map, grad_cam
 from gpunet.visualize.layers import FeatureMaps, feature_maps, first_filters
 from gpunet.visualize.loss_surface import LossSurface, loss_surface
+from gpunet.visualize.network_graph import GraphNode, network_graph
 from gpunet.visualize.pictures import grey_picture, mosaic, overlay, spread
 from gpunet.visualize.plot_feature_maps import plot_feature_maps
 from gpunet.visualize.plot_filters import plot_filters
@@ -15,6 +16,7 @@ from gpunet.visualize.png import data_uri, encode_png
 
 __all__ = [
     "FeatureMaps",
+    "GraphNode",
     "LossSurface",
     "data_uri",
     "deepest_map",
@@ -25,6 +27,7 @@ __all__ = [
     "grey_picture",
     "loss_surface",
     "mosaic",
+    "network_graph",
     "overlay",
     "plot_feature_maps",
     "plot_filters",
