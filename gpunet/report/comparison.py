@@ -6,15 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gpunet.report.axes import Scale, linear, logarithmic, towards_one
 from gpunet.report.document import document
-from gpunet.report.elements import Part, key, legend, note, percent, table
+from gpunet.report.elements import Part, key, note, percent, table
 from gpunet.report.line_chart import Series
-from gpunet.report.markup import Markup, joined, tag
+from gpunet.report.markup import Markup, tag
 from gpunet.report.page import figures_of
 from gpunet.report.record import RunRecord, number, read_record
 from gpunet.report.result import Report
+from gpunet.report.sections.again import shown
 from gpunet.report.sections.headline import FIGURES
-from gpunet.report.sections.learning import curves_of
+from gpunet.report.sections.learning import figure_of_lines, short_percent, whole_share
 from gpunet.words import Words
 
 __all__ = ["differences", "report_on_runs"]
@@ -23,6 +25,15 @@ COLOURS = ("one", "two", "three", "four", "five", "six")
 BETTER: dict[str, Callable[..., float]] = {"test_accuracy": max, "test_loss": min}
 """Which of several values of a figure is the best; of the others it is a matter of taste."""
 UNKNOWN = "-"
+CURVES: dict[str, tuple[str, Callable[[Sequence[float]], Scale], Callable[[float], str]]] = {
+    "test_loss": ("test_loss", linear, "{:g}".format),
+    "log_test_loss": ("test_loss", logarithmic, "{:g}".format),
+    "log_train_loss": ("train_loss", logarithmic, "{:g}".format),
+    "test_accuracy": ("test_accuracy", whole_share, short_percent),
+    "log_test_accuracy": ("test_accuracy", towards_one, short_percent),
+    "log_train_accuracy": ("train_accuracy", towards_one, short_percent),
+}
+"""The charts: which figure of the epochs, on which scale, how its values are written."""
 
 
 def report_on_runs(folders: Sequence[Path], texts: Words) -> Report:
@@ -32,11 +43,12 @@ def report_on_runs(folders: Sequence[Path], texts: Words) -> Report:
     if len(set(names)) < len(names):
         names = [str(folder) for folder in folders]
     styles = [_style(place) for place in range(len(records))]
-    heads = [joined([key(style), name]) for style, name in zip(styles, names, strict=True)]
+    heads = [tag("span", key(style), name, class_="entry") for style, name in zip(styles, names, strict=True)]
+    same_data = len({record.config["data"] for record in records}) == 1
     told = differences([record.settings for record in records])
     around = differences([record.environment for record in records])
     parts = [
-        _results(records, heads, texts),
+        _results(records, heads, texts, same_data),
         _different("settings", told, heads, texts),
         _curves(records, names, styles, texts),
         _recall(records, heads, texts),
@@ -45,7 +57,7 @@ def report_on_runs(folders: Sequence[Path], texts: Words) -> Report:
     notices = []
     if unfinished := [name for name, record in zip(names, records, strict=True) if record.summary is None]:
         notices.append(texts("compare.unfinished", names=", ".join(unfinished)))
-    if len({record.config["data"] for record in records}) > 1:
+    if not same_data:
         notices.append(texts["compare.data"])
     title = texts("compare.title", count=len(records))
     page = document(title, ", ".join(names), notices, [part for part in parts if part is not None], texts)
@@ -66,18 +78,20 @@ def _style(place: int) -> str:
     return COLOURS[place % len(COLOURS)] + (f" dash{min(dash, 2)}" if dash else "")
 
 
-def _results(records: Sequence[RunRecord], heads: Sequence[Markup], texts: Words) -> Part:
+def _results(records: Sequence[RunRecord], heads: Sequence[Markup], texts: Words, same_data: bool) -> Part:
     rows = []
     for name, write in FIGURES.items():
         values = [number((record.summary or {}).get(name)) for record in records]
         known = [value for value in values if value is not None]
-        best = BETTER[name](known) if name in BETTER and len(set(known)) > 1 else None
+        best = BETTER[name](known) if name in BETTER and same_data and len(set(known)) > 1 else None
         cells = [
             UNKNOWN if value is None else tag("b" if value == best else "span", _data(value, write)) for value in values
         ]
         rows.append([texts[f"figure.{name}"], *cells])
     listing = table(texts["compare.result"], ["", *heads], rows)
-    return Part("result", texts["compare.result"], [note(texts["compare.best"]), tag("div", listing, class_="filled")])
+    return Part(
+        "result", texts["compare.result"], [note(texts["compare.best"]), tag("div", listing, class_="filled headed")]
+    )
 
 
 def _data(value: float, write: Callable[[float], str]) -> Markup:
@@ -91,38 +105,33 @@ def _different(kind: str, found: Mapping[str, Sequence[Any]], heads: Sequence[Ma
     rows = [
         [
             texts[f"environment.{name}"] if kind == "environment" else name,
-            *(UNKNOWN if value is None else _text(value) for value in values),
+            *(UNKNOWN if value is None else shown(name, value) for value in values),
         ]
         for name, values in found.items()
     ]
     columns = [texts["again.setting" if kind == "settings" else "again.what"], *heads]
-    return Part(kind, heading, [tag("div", table(heading, columns, rows, text=True), class_="filled")])
-
-
-def _text(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return Part(kind, heading, [tag("div", table(heading, columns, rows, text=True), class_="filled headed")])
 
 
 def _curves(records: Sequence[RunRecord], names: Sequence[str], styles: Sequence[str], texts: Words) -> Part | None:
-    """A line for each run, of its figures on the test set."""
+    """A line for each run in every chart."""
     longest = max(len(record.epochs) for record in records)
     if not longest:
         return None
 
-    def series(figure: str) -> list[Series]:
-        lines = [record.series(figure) for record in records]
-        padded = [[*line, *[None] * (longest - len(line))] for line in lines]
+    def lines(figure: str) -> list[Series]:
+        values = [record.series(figure) for record in records]
+        padded = [[*each, *[None] * (longest - len(each))] for each in values]
         return [Series(*each) for each in zip(names, padded, styles, strict=True)]
 
-    figures = curves_of(range(1, longest + 1), series("test_loss"), series("test_accuracy"), texts)
+    figures = [
+        figure_of_lines(texts[f"compare.{name}"], range(1, longest + 1), lines(figure), scale, write, texts)
+        for name, (figure, scale, write) in CURVES.items()
+    ]
     return Part(
         "curves",
         texts["compare.curves"],
-        [
-            tag("p", legend(zip(styles, names, strict=True))),
-            tag("div", *figures, class_="grid halves"),
-            note(texts["compare.curves_of"], " ", texts["learning.last_percents"]),
-        ],
+        [tag("div", *figures, class_="grid"), note(texts["learning.training"], " ", texts["learning.last_percents"])],
     )
 
 
@@ -143,4 +152,4 @@ def _recall(records: Sequence[RunRecord], heads: Sequence[Markup], texts: Words)
         rows.append([name, *cells])
     heading = texts["compare.recall"]
     listing = table(heading, [texts["classes.class"], *heads], rows)
-    return Part("recall", heading, [tag("div", listing, class_="filled limited")])
+    return Part("recall", heading, [tag("div", listing, class_="filled limited headed")])

@@ -15,7 +15,7 @@ from gpunet.report.document import document
 from gpunet.report.examine import Examination, examine
 from gpunet.report.record import RunRecord, read_record
 from gpunet.report.result import Report
-from gpunet.report.sections.again import again
+from gpunet.report.sections.again import again, shown
 from gpunet.report.sections.calibration import calibration
 from gpunet.report.sections.classes import classes
 from gpunet.report.sections.confusion import confused_pairs, confusion
@@ -50,7 +50,7 @@ def report_on_run(folder: Path, texts: Words) -> Report:
     ]
     title = texts("page.title", model=record.config["model"], data=record.config["data"])
     date = record.environment["date"]
-    subtitle = ", ".join([texts["page.made"], record.name, *([str(date)[:16].replace("T", " ")] if date else [])])
+    subtitle = ", ".join([texts["page.made"], record.name, *([shown("date", date)] if date else [])])
     notices = _notices(record, examined, changed, texts)
     page = document(title, subtitle, notices, [part for part in parts if part is not None], texts)
     return Report(title, page, {"runs": [figures_of(record, examined)]}, folder / "report.html")

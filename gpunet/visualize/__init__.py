@@ -8,6 +8,7 @@ from gpunet.visualize.layers import FeatureMaps, feature_maps, first_filters
 from gpunet.visualize.loss_surface import LossSurface, loss_surface
 from gpunet.visualize.network_graph import GraphNode, network_graph
 from gpunet.visualize.pictures import grey_picture, mosaic, overlay, spread
+from gpunet.visualize.plot_explanation import plot_explanation
 from gpunet.visualize.plot_feature_maps import plot_feature_maps
 from gpunet.visualize.plot_filters import plot_filters
 from gpunet.visualize.plot_grad_cam import plot_grad_cam
@@ -29,6 +30,7 @@ __all__ = [
     "mosaic",
     "network_graph",
     "overlay",
+    "plot_explanation",
     "plot_feature_maps",
     "plot_filters",
     "plot_grad_cam",

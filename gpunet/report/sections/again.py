@@ -11,18 +11,18 @@ from gpunet.report.markup import Markup, joined, tag
 from gpunet.report.record import RunRecord
 from gpunet.words import Words
 
-__all__ = ["again", "command"]
+__all__ = ["again", "command", "shown"]
 
 
 def again(record: RunRecord, texts: Words) -> Part:
     """The command that starts the same run, its environment and its settings."""
     noted = record.environment
     rows = [
-        [texts[f"environment.{name}"], texts["environment.unknown"] if value is None else str(value)]
+        [texts[f"environment.{name}"], texts["environment.unknown"] if value is None else shown(name, value)]
         for name, value in noted.items()
         if name != "device" or value is not None
     ]
-    settings = [[name, _text(value)] for name, value in record.settings.items() if name not in noted]
+    settings = [[name, shown(name, value)] for name, value in record.settings.items() if name not in noted]
     words = command(record.settings)
     copy = tag("button", texts["again.copy"], type="button", class_="copy", data_done=texts["again.copied"], hidden="")
     heads = [texts[f"again.{head}"] for head in ("what", "value")]
@@ -55,8 +55,11 @@ def command(settings: Mapping[str, Any]) -> list[str]:
     return pieces
 
 
-def _text(value: Any) -> str:
-    return ", ".join(value) if isinstance(value, list) else str(value)
+def shown(name: str, value: Any) -> str:
+    """A setting, or what is noted of the environment, as text."""
+    if name == "date":
+        return str(value)[:16].replace("T", " ")
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _unbroken(pieces: list[str]) -> Markup:

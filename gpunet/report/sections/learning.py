@@ -14,7 +14,7 @@ from gpunet.report.markup import Markup, tag
 from gpunet.report.record import RunRecord, number
 from gpunet.words import Words
 
-__all__ = ["curves_of", "figure_of_lines", "learning", "short_percent"]
+__all__ = ["figure_of_lines", "learning", "short_percent", "whole_share"]
 
 _Write = Callable[[float], str]
 
@@ -43,7 +43,10 @@ def learning(record: RunRecord, texts: Words) -> Part:
     rate = [Series(texts["learning.rate"], record.series("learning_rate"))]
     speed = [Series(texts["learning.speed"], record.series("images_per_second"))]
     figures = [
-        *curves_of(epochs, loss, accuracy, texts),
+        figure_of_lines(texts["learning.loss"], epochs, loss, linear, "{:g}".format, texts),
+        figure_of_lines(texts["learning.log_loss"], epochs, loss, logarithmic, "{:g}".format, texts),
+        figure_of_lines(texts["learning.accuracy"], epochs, accuracy, whole_share, short_percent, texts),
+        figure_of_lines(texts["learning.log_accuracy"], epochs, accuracy, towards_one, short_percent, texts),
         figure_of_lines(texts["learning.rate"], epochs, rate, linear, _short, texts),
         figure_of_lines(texts["learning.speed"], epochs, speed, linear, _short, texts),
     ]
@@ -64,20 +67,9 @@ def _how_trained(record: RunRecord) -> str:
     return "learning.training_plain" if as_they_are else "learning.training"
 
 
-def curves_of(
-    epochs: Sequence[int], loss: Sequence[Series], accuracy: Sequence[Series], texts: Words
-) -> list[Markup | None]:
-    """Loss and accuracy, each as it is and by its logarithm."""
-
-    def shares(values: Sequence[float]) -> Scale:
-        return linear(values, 0.0, 1.0)
-
-    return [
-        figure_of_lines(texts["learning.loss"], epochs, loss, linear, "{:g}".format, texts),
-        figure_of_lines(texts["learning.log_loss"], epochs, loss, logarithmic, "{:g}".format, texts),
-        figure_of_lines(texts["learning.accuracy"], epochs, accuracy, shares, short_percent, texts),
-        figure_of_lines(texts["learning.log_accuracy"], epochs, accuracy, towards_one, short_percent, texts),
-    ]
+def whole_share(values: Sequence[float]) -> Scale:
+    """A scale of shares from 0 to 1, whatever the values."""
+    return linear(values, 0.0, 1.0)
 
 
 def figure_of_lines(
