@@ -135,7 +135,7 @@ def test_everything_has_words_too(folder):
     page = report(folder)
     assert page.all("html") == [{"lang": "en"}]
     assert len(page.all("h1")) == 1
-    assert len(page.all("svg")) == 9  # 2 of loss, 2 of accuracy, rate, speed, gradients, reliability, the network
+    assert len(page.all("svg")) == 10  # loss and accuracy twice, rate, speed, gradients and scale, reliability, network
     assert all(each["aria-label"] and each["role"] == "img" for each in page.all("svg"))
     assert all(each["alt"] for each in page.all("img"))
     assert all(each.get("scope") in ("row", "col") for each in page.all("th"))
@@ -188,7 +188,7 @@ def test_the_command_is_safe_to_paste():
 
 def test_one_epoch(tmp_path):
     TrainingRun(TrainConfig(model="lenet5", epochs=1), tmp_path, show_progress=False).run()
-    assert len(report(tmp_path).all("svg")) == 9
+    assert len(report(tmp_path).all("svg")) == 10
 
 
 def test_a_run_that_was_stopped_before_its_first_epoch_ended(copy):
@@ -209,7 +209,7 @@ def test_a_run_without_an_end(copy):
     page = report(copy)
     assert "has not come to its end" in text_of(copy)
     assert len(read_record(copy).epochs) == 2
-    assert len(page.all("svg")) == 7
+    assert len(page.all("svg")) == 8
 
 
 def test_figures_that_are_not_finite_leave_gaps(copy):
@@ -447,7 +447,7 @@ def test_lines_are_where_the_values_are_and_break_where_one_is_missing():
 
 def test_layers_of_long_runs_fit():
     chart = layer_chart("Gradients", range(1, 501), {"a": [1.0] * 500, "b": [None] * 499 + [0.0]}, ENGLISH)
-    assert chart.count("<rect") == 61 + 24  # and the scale of colours
+    assert chart.count("<rect") == 61
     assert spread(500, 60)[[0, -1]].tolist() == [0, 499]
     assert spread(3, 60).tolist() == [0, 1, 2]
     assert spread(0, 60).tolist() == []
@@ -490,7 +490,7 @@ def test_the_confusion_matrix_of_any_number_of_classes(copy, count):
     strength = {place: float(each["style"].partition(":")[2]) for place, each in places.items()}
     assert strength[0, 0] == 1  # all of its images
     assert 0.25 <= strength[1, 0] < strength[1, 1] < 1  # also a rare mistake is seen
-    for axis in ("above", "beside"):
+    for axis in ("across", "down"):
         (listed,) = re.findall(rf'<div class="names {axis}".*?</div>', text)
         assert re.findall(r">(class \d+)<", listed) == names
         for size in ("wide", "medium"):  # at least every tenth has its name
@@ -528,7 +528,7 @@ const small = [...document.querySelectorAll("main p, td, dd, svg text")].filter(
 const style = getComputedStyle(document.body);
 const report = {wide, cells, broken, small, width: innerWidth, scroll: document.documentElement.scrollWidth,
   page: style.backgroundColor, ink: style.color, height: document.body.scrollHeight,
-  empty: [...document.querySelectorAll("svg")].filter(e => e.getBoundingClientRect().height < 50).length};
+  empty: [...document.querySelectorAll("svg")].filter(e => e.getBoundingClientRect().height < 25).length};
 parent.document.documentElement.setAttribute("data-measured", JSON.stringify(report));
 }</script>"""
 

@@ -37,8 +37,8 @@ def confusion_map(names: Sequence[str], confusion: np.ndarray, texts: Words) -> 
     matrix = tag(
         "div",
         tag("div", class_="corner"),
-        tag("div", *rows, class_="names above", aria_hidden="true"),
-        tag("div", *rows, class_="names beside", aria_hidden="true"),
+        tag("div", *rows, class_="names across", aria_hidden="true"),
+        tag("div", *rows, class_="names down", aria_hidden="true"),
         picture,
         class_="matrix",
         style=f"--count:{count}",
@@ -80,4 +80,5 @@ def _square(names: Sequence[str], confusion: np.ndarray, row: int, column: int, 
 def _shown_at(place: int, count: int) -> str | None:
     """The sizes at which there is room for the name of a class: for every so many a name."""
     cells = {name: width / count for name, width in WIDTHS.items()} | {"medium": MEDIUM}
-    return " ".join(name for name, cell in cells.items() if place % math.ceil(NAME_HEIGHT / cell) == 0) or None
+    steps = {name: math.ceil(NAME_HEIGHT / cell) for name, cell in cells.items()}
+    return " ".join(name for name, step in steps.items() if place % step == step // 2) or None

@@ -8,7 +8,7 @@ from typing import Any
 
 from gpunet.report.axes import Scale, linear, logarithmic, towards_one
 from gpunet.report.elements import Part, details, legend, note, percent, scrolling, table
-from gpunet.report.layer_chart import layer_chart
+from gpunet.report.layer_chart import layer_chart, layer_scale
 from gpunet.report.line_chart import Series, line_chart
 from gpunet.report.markup import Markup, tag
 from gpunet.report.record import RunRecord, number
@@ -107,7 +107,8 @@ def _gradients(record: RunRecord, epochs: Sequence[int], texts: Words) -> Markup
     if not layers:
         return None
     title = texts["learning.gradients"]
-    caption = tag("figcaption", tag("b", title), " ", texts["learning.gradients_scale"])
+    scale = layer_scale(texts["learning.gradients_scale"], layers)
+    caption = tag("figcaption", tag("b", title), " ", texts["learning.gradients_scale"], scale)
     rows = [[name, *("" if value is None else f"{value:.3g}" for value in values)] for name, values in layers.items()]
     heads = [texts["learning.layer"], *(texts("learning.epoch", epoch=epoch) for epoch in epochs)]
     chart = scrolling(title, layer_chart(title, epochs, layers, texts), tall=True)

@@ -11,12 +11,17 @@ from gpunet.words import Words
 
 __all__ = ["image_name", "samples"]
 
+IN_A_ROW = 6  # images of a class; more get two rows where the page is wide
+
 
 def samples(examined: Examination, texts: Words) -> Part:
     """Some images of each class, as the network sees them."""
     figures = [_row(examined, label, texts) for label in range(len(examined.classes))]
     style = "samples limited" if len(figures) > MANY_CLASSES else "samples"
-    return Part("samples", texts["samples.heading"], [note(texts["samples.how"]), tag("div", *figures, class_=style)])
+    most = max(map(len, examined.samples))
+    columns = most if most <= IN_A_ROW else -(-most // 2)
+    grid = tag("div", *figures, class_=style, style=f"--shown:{most};--columns:{columns}")
+    return Part("samples", texts["samples.heading"], [note(texts["samples.how"]), grid])
 
 
 def _row(examined: Examination, label: int, texts: Words) -> Markup:
@@ -29,8 +34,7 @@ def _row(examined: Examination, label: int, texts: Words) -> Markup:
         )
         for each in examined.samples[label]
     ]
-    count = max(map(len, examined.samples))
-    strip = tag("div", *images, class_="strip", style=f"--shown:{count}")
+    strip = tag("div", *images, class_="strip")
     none = tag("p", texts["samples.none"], class_="soft")
     return tag("figure", tag("figcaption", tag("b", name)), strip if images else none)
 
