@@ -8,6 +8,7 @@ import json
 import math
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,8 +31,8 @@ from gpunet.report.sections.learning import learning
 from gpunet.report.style import STYLE
 from gpunet.train import TrainConfig, TrainingRun
 from gpunet.visualize import spread
-from gpunet.words import words
-from tests.browser import Page, browser, contrast
+from gpunet.words import LANGUAGES, places_in, words
+from tests.browser import Page, browser, contrast, read_png
 from tests.runs import change, learned_digits
 
 ENGLISH = words("en", "gpunet.report")
@@ -181,6 +182,139 @@ def test_the_command_is_safe_to_paste():
         "gpunet", "train", "--data 'folder:my pictures; rm'", "--epochs 2", "--lr 0.1", "--a-b",
         "--freeze 'layer1.*'", "--freeze bn1",
     ]  # fmt: skip
+
+
+def test_in_every_language_the_same_is_said():
+    spanish = words("es", "gpunet.report")
+    assert set(spanish) == set(ENGLISH)
+    assert {key: places_in(text) for key, text in spanish.items()} == {
+        key: places_in(text) for key, text in ENGLISH.items()
+    }
+    same = {key for key in ENGLISH if ENGLISH[key] == spanish[key]}
+    assert {key.partition(".")[0] for key in same} <= {"environment", "chart", "page", "network"}
+
+
+def test_every_text_is_used():
+    sources = "".join(path.read_text("utf-8") for path in Path(gpunet.report.__file__).parent.rglob("*.py"))
+    unused = [key for key in ENGLISH if key not in sources]
+    # The others have names that are put together: of a figure, of a column, of a size.
+    assert {key.partition(".")[0] for key in unused} <= {
+        "figure", "learning", "epoch", "pair", "classes", "calibration", "mistakes", "network", "again", "environment",
+        "compare", "confusion",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_page_is_in_the_language_that_was_asked_for(folder, language):
+    page = report(folder, language=language)
+    texts = words(language, "gpunet.report")
+    assert page.all("html") == [{"lang": language}]
+    assert text_of(folder).count(texts["learning.training"]) == 1
+    other = words("en" if language == "es" else "es", "gpunet.report")
+    shown = re.sub(r"<script>.*?</script>|<style>.*?</style>", "", text_of(folder), flags=re.DOTALL)
+    assert other["confusion.how"] not in shown
+    assert other["mistakes.heading"] not in shown
+
+
+def test_the_training_figures_say_what_they_are_averages_of(copy):
+    assert "augmented images" in html_of(learning(read_record(copy), ENGLISH))
+    change(copy / "config.json", augment="none")
+    assert "did not augment" in html_of(learning(read_record(copy), ENGLISH))
+
+
+def test_each_class_has_samples_of_itself(folder):
+    digits, page = gpunet.data.Digits(train=False), report(folder)
+    for name in digits.classes:
+        own = np.flatnonzero(digits.labels == int(name))[:8]
+        shown = [each for each in page.all("img") if each["alt"].startswith(f"A test image of class {name}: ")]
+        assert [each["title"] for each in shown if "title" in each] == [f"test image {index}" for index in own]
+        pixels = read_png(base64.b64decode(shown[0]["src"].partition(",")[2]))[:, :, 0]
+        np.testing.assert_array_equal(pixels, np.round(digits.images[own[0], 0] / 16 * 255))
+
+
+def test_mistakes_are_listed_by_how_sure_the_network_was(folder):
+    classifier, digits = gpunet.load(folder), gpunet.data.Digits(train=False)
+    probabilities = classifier.probabilities(classifier.prepare(digits.images))
+    expected = [
+        (-probabilities[index].max(), index, digits.labels[index], probabilities[index].argmax())
+        for index in range(len(digits))
+        if probabilities[index].argmax() != digits.labels[index]
+    ]
+    expected = [(f"test image {index}", str(right), str(taken)) for _, index, right, taken in sorted(expected)]
+    report(folder)
+    listed = re.findall(r'<th scope="row">(test image \d+)</th><td>(\d)</td><td>(\d)</td>', text_of(folder))
+    assert listed == expected
+    pictured = re.findall(r"<figcaption>(test image \d+)<br>is <b>(\d)</b>, taken for <b>(\d)</b>", text_of(folder))
+    assert pictured == expected[:24]
+
+
+def test_the_network_is_a_table_and_a_drawing(folder):
+    report(folder)
+    model, text = gpunet.load(folder).model, text_of(folder)
+    convolutions = [name for name, each in model.named_modules() if isinstance(each, gpunet.nn.Conv2d)]
+    for name in convolutions:
+        assert f'<tr><th scope="row">{name}</th><td>Conv2d</td>' in text
+        assert f"{name} Conv2d 3x3" in text  # the title of its box
+    parameters = sum(each.numel() for each in model.parameters())
+    assert re.search(rf'<th scope="row">total</th><td></td><td></td><td>{parameters:,}</td>', text)
+    assert text.count('class="box join"') == 3
+
+
+def test_when_and_where_a_run_was_made(folder, copy):
+    noted = summary_of(folder)["environment"]
+    report(folder)
+    text = text_of(folder)
+    assert f'<th scope="row">date</th><td class="text">{noted["date"][:16].replace("T", " ")}</td>' in text
+    for name in ("processor", "threads", "system", "commit"):
+        shown = "unknown" if noted[name] is None else html.escape(str(noted[name]))
+        assert f'<th scope="row">{ENGLISH[f"environment.{name}"]}</th><td class="text">{shown}</td>' in text
+    for path in ("config.json", "summary.json"):  # as of an older gpunet
+        content = json.loads((copy / path).read_text())
+        change(copy / path, **{name: value for name, value in content.items() if name == "gpunet"}, environment=[1])
+    report(copy)
+    for name in ("date", "processor", "cores", "threads", "system", "commit of gpunet"):
+        assert f'<th scope="row">{name}</th><td class="text">unknown</td>' in text_of(copy)
+
+
+def test_the_command_has_no_break_within_an_option(folder):
+    report(folder)
+    (code,) = re.findall(r'<code id="command">(.*?)</code>', text_of(folder))
+    pieces = re.findall(r"<span>(.*?)</span>", code)
+    assert code == " ".join(f"<span>{piece}</span>" for piece in pieces)
+    assert "--batch-size 32" in pieces
+    assert re.search(r"\.command span \{[^}]*inline-block", _asset("page.css"))
+
+
+def test_a_notebook_shows_the_page_in_a_frame(folder):
+    made = report_on(folder)
+    page = Page(made._repr_html_())
+    (frame,) = page.all("iframe")
+    assert frame["srcdoc"] == made.page
+    assert frame["sandbox"] == "allow-scripts"
+    assert [name for name, _ in page.tags] == ["iframe"]
+    assert len(repr(made)) < 200
+
+
+def test_a_report_is_saved_where_one_says(copy, tmp_path):
+    made = report_on(str(copy))
+    assert made.save() == copy / "report.html"
+    assert made.save(tmp_path / "other.html") == tmp_path / "other.html"
+    assert (tmp_path / "other.html").read_text(encoding="utf-8") == made.page == text_of(copy)
+    assert made.figures["runs"][0]["test_accuracy"] == summary_of(copy)["test_accuracy"]
+    with pytest.raises(FileError, match="there is no folder"):
+        made.save(tmp_path / "nowhere" / "page.html")
+    with pytest.raises(ArgumentError, match="expects the folder of a run"):
+        report_on()
+    with pytest.raises(ArgumentError, match="there is no language 'fr'"):
+        report_on(copy, language="fr")
+
+
+def test_a_run_of_before_there_was_all_this(tmp_path):
+    """A folder that gpunet wrote long ago, see test_old_runs."""
+    run = shutil.copytree(Path(__file__).parent / "recorded" / "old_runs" / "finished", tmp_path / "run")
+    page = report(run)
+    assert float(page.with_id("test_accuracy")["value"]) == summary_of(run)["test_accuracy"]
+    assert '<th scope="row">processor</th><td class="text">unknown</td>' in text_of(run)
 
 
 # Runs that are not as they should be
@@ -357,9 +491,26 @@ def test_the_command_line(copy, tmp_path, capsys):
     assert main(["report", str(copy), "--out", str(out)]) == 0
     assert capsys.readouterr().out == f"written to {out}\n"
     assert out.read_text().startswith("<!DOCTYPE html>")
+    assert main(["report", str(copy), "--lang", "es", "--json", "--out", str(out)]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["written"] == str(out)
+    (run,) = printed["runs"]
+    assert {name: run[name] for name in EXACT} == {name: summary_of(copy)[name] for name in EXACT}
+    assert len(run["mistakes"]) == np.sum(summary_of(copy)["confusion"]) - np.trace(summary_of(copy)["confusion"])
+    assert '<html lang="es">' in out.read_text()
     assert main(["report", str(copy), "--out", str(tmp_path / "nowhere" / "page.html")]) == 1
     assert main(["report", str(tmp_path)]) == 1
     assert "holds no training run" in capsys.readouterr().err
+
+
+def test_open_shows_the_page(copy, capsys, monkeypatch):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or len(opened) < 2)
+    assert main(["report", str(copy), "--open"]) == 0
+    assert opened == [(copy / "report.html").as_uri()]
+    assert capsys.readouterr().err.count("browser") == 0
+    assert main(["report", str(copy), "--open"]) == 0
+    assert "no browser was found" in capsys.readouterr().err
 
 
 # What it is made of

@@ -64,5 +64,5 @@ def shown(name: str, value: Any) -> str:
 
 def _unbroken(pieces: list[str]) -> Markup:
     """Lines break between the pieces and not at the hyphens within; what is copied has one space between them."""
-    spans = [tag("span", piece) for piece in pieces]
-    return joined(part for span in spans for part in (span, " "))
+    first, *others = (tag("span", piece) for piece in pieces)
+    return joined([first, *(part for span in others for part in (" ", span))])
