@@ -15,7 +15,7 @@ from gpunet.backend import use_backend
 from gpunet.cli import main
 from gpunet.data import find_dataset
 from gpunet.errors import DataError
-from gpunet.report import write_report
+from gpunet.report import report
 from gpunet.train import RunFolder, TrainConfig, TrainingRun, evaluate_run
 from tests.runs import NO_KERNELS, TINY, change, few_digits, plain
 
@@ -60,7 +60,7 @@ def resume(place):
 def test_nothing_is_said_of_data_that_are_the_same(place, capsys):
     assert main(["evaluate", str(place / "run")]) == 0
     assert capsys.readouterr().err == ""
-    assert "has changed" not in write_report(place / "run").read_text()
+    assert "has changed" not in report(place / "run").page
     assert resume(place) == 0
 
 
@@ -97,7 +97,7 @@ def test_files_that_were_added_are_said(place, caplog):
     held_out = find_dataset(f"folder:{place / 'pictures'}").files["test"]["lime"][0]
     assert again.confusion.sum() - evaluation.confusion.sum() == held_out - evaluation.confusion[1].sum()
     np.testing.assert_array_equal(again.confusion[[0, 2]], evaluation.confusion[[0, 2]])
-    assert "has changed since the run was begun: lime, " in write_report(place / "run").read_text()
+    assert "has changed since the run was begun: lime, " in report(place / "run").page
 
 
 def test_a_run_does_not_go_on_with_other_data(place):

@@ -28,6 +28,7 @@ from gpunet.gradients import (
     trace_gradients,
     train_curve,
 )
+from gpunet.gradients.pictures import NOTHING, _set_steps, plot_gradient_norms, plot_gradients_during_training
 from gpunet.gradients.training import training
 from gpunet.models import CifarResNet
 from gpunet.nn import Conv2d, Linear, observe
@@ -440,6 +441,45 @@ def test_the_pictures_fit_on_a_screen_and_show_something(results):
             pixels = np.asarray(picture.convert("RGB"))
         for colour in ([0xD9, 0x55, 0x1F], [0x2A, 0x78, 0xD6]):  # plain, residual
             assert (pixels == colour).all(axis=2).sum() > 200, name
+
+
+@pytest.mark.parametrize(
+    ("draw", "first", "last"), [(plot_gradient_norms, 1, 14), (plot_gradients_during_training, 0, 1)]
+)
+def test_panels_share_their_axes_have_whole_steps_and_none_is_empty(results, draw, first, last):
+    findings, _ = results
+    figure = draw(findings.traces, "title")
+    rows = [figure.axes[:4], figure.axes[4:]]
+    for row in rows:
+        assert len({(axes.get_xlim(), axes.get_ylim()) for axes in row}) == 1
+        for axes in row:
+            ticks = list(axes.get_xticks())
+            assert ticks == [int(tick) for tick in ticks]
+            assert (ticks[0], ticks[-1]) == (first, last)
+            drawn = [value for line in axes.get_lines() for value in line.get_ydata() if np.isfinite(value)]
+            low, high = axes.get_ylim()
+            assert drawn
+            assert all(low < value < high for value in drawn)
+
+
+def test_a_panel_without_a_number_says_why():
+    pytest.importorskip("matplotlib")
+    dead = [trace(residual, math.nan, activation=name) for residual in (False, True) for name in ("relu", "sigmoid")]
+    steps = tuple(LayerNorms(step, 1.0, (0.0,) * 8) for step in range(3))  # 0 over 0
+    dead = [GradientTrace(each.design, each.dtype, steps) for each in dead]
+    figure = plot_gradients_during_training(dead, "title")
+    assert [[text.get_text() for text in axes.texts] for axes in figure.axes] == [[NOTHING], [NOTHING]]
+
+
+@pytest.mark.parametrize(
+    ("last", "ticks"),
+    [(1, [0, 1]), (5, [0, 1, 2, 3, 4, 5]), (8, [0, 2, 4, 6, 8]), (110, [0, 20, 40, 60, 80, 100, 110])],
+)
+def test_steps(last, ticks):
+    pytest.importorskip("matplotlib")
+    axes = figure.new_figure("", 4, 3).subplots()
+    _set_steps(axes, [range(last + 1)])
+    assert list(axes.get_xticks()) == ticks
 
 
 def test_titles_say_what_is_drawn_and_claim_no_result(results, tmp_path, monkeypatch):

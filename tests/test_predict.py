@@ -4,6 +4,7 @@ import io
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 
@@ -16,10 +17,10 @@ from gpunet.cli import main
 from gpunet.data import Digits, find_dataset
 from gpunet.errors import ArgumentError, DTypeError, FileError, GpunetError, ShapeError, StateDictError
 from gpunet.models import resnet8
-from gpunet.visualize import encode_png
+from gpunet.printable import printable
+from gpunet.visualize import encode_png, plot_explanation
+from gpunet.visualize.figure import figure_png
 from tests.runs import change, learned_digits, plain
-
-from .test_visualize import read_png
 
 pytestmark = pytest.mark.usefixtures("numpy_backend")
 
@@ -352,18 +353,44 @@ def test_nothing_to_predict(folder, tmp_path, capsys):
     assert "no images were given" in capsys.readouterr().err
 
 
-def test_explain_writes_where_it_looked(folder, digits, picture, tmp_path, capsys):
+def test_explain_writes_where_it_looked(folder, digits, picture, tmp_path, capsys, monkeypatch):
+    """The image beside its heat, with the answer, its probability and a scale; the path is said."""
+    pytest.importorskip("matplotlib")
+    figures = []
+    monkeypatch.setattr("gpunet.cli.predict.figure_png", lambda figure: figures.append(figure) or figure_png(figure))
     out = tmp_path / "heat.png"
     assert predict(folder, picture(), "--explain", out) == 0
+    answer, written = capsys.readouterr().out.splitlines()
+    assert written == f"written to {out}"
     classifier = gpunet.load(folder)
     prepared = classifier.prepare(digits.images[:1])
     (heat,) = gpunet.visualize.grad_cam(classifier.model, prepared)
     large = np.round(digits.images[0] / 16.0 * 255).astype(np.uint8).repeat(32, 1).repeat(32, 2)
-    painted = read_png(out.read_bytes())
-    assert painted.shape == (256, 256, 3)
-    np.testing.assert_array_equal(painted, gpunet.visualize.overlay(large, heat))
-    assert predict(folder, picture(), "--explain", out, "--layer", "layer1") == 0
-    assert not np.array_equal(read_png(out.read_bytes()), painted)
+    image, heated, scale = figures[0].axes
+    np.testing.assert_array_equal(image.images[0].get_array()[:, :, 0], large[0])
+    np.testing.assert_array_equal(heated.images[0].get_array(), gpunet.visualize.overlay(large, heat))
+    assert [label.get_text() for label in scale.get_yticklabels()] == ["nothing", "the most"]
+    name, share = answer.split()[1:3]
+    assert figures[0].get_suptitle() == f"{name}, {share}"
+    assert read_png_size(out) == (760, 420)
+    assert predict(folder, picture(), "--explain", out, "--layer", "layer1", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["explanation"] == str(out)
+    assert not np.array_equal(figures[1].axes[1].images[0].get_array(), heated.images[0].get_array())
+
+
+def test_names_in_an_explanation_are_no_formulas():
+    pytest.importorskip("matplotlib")
+    picture = np.zeros((3, 8, 8), np.uint8)
+    for name in ("$\\frac{", "$x$", "\u732b", "a\nb"):
+        figure = plot_explanation(picture, np.zeros((4, 4)), [(name, 0.5), (name, 0.25)])
+        assert figure_png(figure).startswith(b"\x89PNG")
+        assert figure.get_suptitle() == f"{printable(name)}, 50.0%"
+    with pytest.raises(ArgumentError, match="at least one answer"):
+        plot_explanation(picture, np.zeros((4, 4)), [])
+
+
+def read_png_size(path):
+    return struct.unpack(">II", path.read_bytes()[16:24])
 
 
 def test_explain_refuses(folder, picture, tmp_path, capsys):

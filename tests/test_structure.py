@@ -26,6 +26,7 @@ ORDER = [
     "markup",
     "png",
     "notebook",
+    "words",
     "emulator",  # CUDA on a CPU
     "emulated",  # the stand-in for CuPy
     "backend",

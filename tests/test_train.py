@@ -34,6 +34,7 @@ from gpunet.train import (
     new_run_path,
     save_weights,
 )
+from gpunet.train.environment import environment
 from tests.runs import plain
 
 FILES = ["config.json", "metrics.jsonl", "model.safetensors", "summary.json"]
@@ -220,6 +221,7 @@ def test_a_run_writes_its_files(tmp_path):
     assert files_in(folder) == ENTRIES
 
     config = json.loads((folder / "config.json").read_text())
+    assert set(config.pop("environment")) == set(environment())
     assert plain(config) == {
         "gpunet": gpunet.__version__,
         "data": "digits",

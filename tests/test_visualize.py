@@ -11,6 +11,7 @@ from gpunet.tape import no_grad
 from gpunet.tensor import tensor
 from gpunet.visualize import (
     data_uri,
+    deepest_map,
     encode_png,
     feature_maps,
     first_filters,
@@ -101,16 +102,21 @@ def test_every_network_has_a_last_feature_map(name, rng):
 def test_the_deepest_map_includes_the_shortcut_and_comes_before_pooling(rng):
     for name, layer, side in (
         ("resnet8", "layer3", 32),
-        ("resnet18", "layer4", 32),
+        ("resnet18", "layer4", 128),
+        ("resnet18", "layer2", 32),  # layer3 and layer4 have maps of 2 x 2 and of 1 x 1 places
         ("lenet5", "features.4", 32),
         ("preact_resnet20", "bn", 32),
-        ("densenet121", "features", 64),  # and not the few channels that its last layer has added
-        ("mobilenet_v2", "features", 64),
+        ("densenet121", "features", 128),  # and not the few channels that its last layer has added
+        ("mobilenet_v2", "features", 128),
     ):
         net, images = create_model(name, 3, 1), tensor(rng.standard_normal((3, 1, side, side)).astype(np.float32))
         heat = grad_cam(net, images, [0, 1, 2])
         np.testing.assert_array_equal(heat, grad_cam(net, images, [0, 1, 2], layer=layer), err_msg=name)
         assert heat.any(), name
+        found, size = deepest_map(net, images)
+        np.testing.assert_array_equal(heat, grad_cam(net, images, [0, 1, 2], layer=found), err_msg=name)
+        assert size in {each.values.shape[1:] for each in feature_maps(net, images)}
+    assert deepest_map(resnet8(), tensor(np.zeros((1, 3, 3, 3), np.float32)))[1] == (1, 1)  # all are small
 
 
 def test_a_network_without_feature_maps_is_named():

@@ -20,6 +20,7 @@ from gpunet.bench.timing import Sample, take_turns
 from gpunet.bench.workloads import TINY, Workload
 from gpunet.errors import ArgumentError
 from gpunet.progress_bar import progress_bar
+from gpunet.train.environment import processor_name
 from gpunet.version import __version__
 
 __all__ = [
@@ -441,16 +442,8 @@ def machine() -> dict[str, Any]:
         "gpunet": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "cpu": _cpu_name(),
+        "cpu": processor_name(),
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
     }
-
-
-def _cpu_name() -> str:
-    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-        for line in file:
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()

@@ -19,12 +19,12 @@ from gpunet.errors import ArgumentError, FileError
 from gpunet.files import write_bytes
 from gpunet.printable import printable
 from gpunet.terminal import columns, flowed
-from gpunet.visualize import encode_png, grad_cam, overlay
+from gpunet.visualize import deepest_map, grad_cam, plot_explanation
+from gpunet.visualize.figure import figure_png, new_figure
 
 __all__ = ["add_command"]
 
 BATCH_SIZE = 64
-EXPLAINED_SIZE = 256  # pixels, at least: images as small as digits would be hard to see
 
 _DESCRIPTION = """\
 Say what a trained network takes images for, with the probability of each class.
@@ -61,10 +61,12 @@ def add_command(commands: Commands) -> None:
         "--explain",
         type=Path,
         metavar="OUT.png",
-        help="for one image: write it as the network sees it, with orange where Grad-CAM finds what speaks for the "
-        "likeliest class",
+        help="for one image: draw it beside what Grad-CAM finds in it that speaks for the likeliest class; takes "
+        "matplotlib",
     )
-    parser.add_argument("--layer", metavar="NAME", help="the layer that --explain looks at (default: the deepest)")
+    parser.add_argument(
+        "--layer", metavar="NAME", help="the layer that --explain looks at (default: the deepest with a map of 4 x 4)"
+    )
     parser.add_argument(
         "--json", action="store_true", help="print a JSON object a line for each image, and nothing else"
     )
@@ -81,6 +83,8 @@ def _run(options: argparse.Namespace) -> int:
         raise FileError("no images were given: the folder or the list is empty")
     if options.explain and len(paths) != 1:
         raise ArgumentError(f"--explain takes one image, got {len(paths)}")
+    if options.explain:
+        new_figure("", 1, 1)  # so that matplotlib is missed before there is anything to draw
     failures = 0
     batch: list[tuple[str, np.ndarray]] = []
     for path in paths:
@@ -125,20 +129,23 @@ def _below(folder: str) -> Iterator[str]:
 
 def _predict(classifier: Classifier, batch: Sequence[tuple[str, np.ndarray]], options: argparse.Namespace) -> None:
     images = np.stack([image for _, image in batch])  # (N, channels, size, size)
+    if options.explain:
+        _explain(classifier, images, options.explain, options.layer, options.top)
     for (path, _), ranked in zip(batch, classifier.predict(images, options.top), strict=True):
         if options.json:
-            say(json.dumps({"image": path, "top": [{"class": name, "probability": share} for name, share in ranked]}))
+            line = {"image": path, "top": [{"class": name, "probability": share} for name, share in ranked]}
+            say(json.dumps({**line, "explanation": str(options.explain)} if options.explain else line))
         else:
             named = [f"{printable(name)} {share:.1%}" for name, share in ranked]
             say(flowed([printable(path), *named], "  ", indent="  ", limit=columns()))
-    if options.explain:
-        _explain(classifier, images, options.explain, options.layer)
+    if options.explain and not options.json:
+        say(f"written to {printable(options.explain)}")
 
 
-def _explain(classifier: Classifier, images: np.ndarray, out: Path, layer: str | None) -> None:
+def _explain(classifier: Classifier, images: np.ndarray, out: Path, layer: str | None, top: int) -> None:
     prepared = classifier.prepare(images)
+    layer = layer or deepest_map(classifier.model, prepared)[0]
     (heat,) = grad_cam(classifier.model, prepared, layer=layer)
     (picture,) = classifier.pictures(prepared.numpy())
-    factor = max(1, -(-EXPLAINED_SIZE // max(picture.shape[1:])))
-    large = picture.repeat(factor, axis=1).repeat(factor, axis=2)  # each pixel a square
-    write_bytes(out, encode_png(overlay(large, heat)))
+    (answers,) = classifier.predict(images, top)
+    write_bytes(out, figure_png(plot_explanation(picture, heat, answers, layer)))

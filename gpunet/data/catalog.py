@@ -215,7 +215,7 @@ def _folder_recipe(path: str, size: int, on_unreadable: str, by_order: bool) -> 
 
     def load(train: bool, transform: Transform) -> ImageDataset:
         chosen: FolderSet = train_set if train else test_set
-        return ImageDataset(chosen.images, chosen.labels, transform, chosen.classes)
+        return ImageDataset(chosen.images, chosen.labels, transform, chosen.classes, chosen.names)
 
     mean, std = dataset_statistics(load(True, ToFloat()))
     return DatasetRecipe(

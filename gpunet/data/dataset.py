@@ -163,6 +163,7 @@ class ImageDataset(Dataset):
         transform: applied to every batch; a single item, `dataset[i]`, is a batch of one whose random numbers come from
             the stream of `gpunet.manual_seed`. One of albumentations or torchvision gets each image by itself.
         classes: the name of each class; "0", "1", ... if left out.
+        names: the name of each image, such as that of its file; none have one if left out.
 
     Shape:
         images: (N, C, H, W); labels: (N,).
@@ -170,17 +171,23 @@ class ImageDataset(Dataset):
     Attributes:
         images, labels: the arrays, untransformed; labels are int64.
         classes: the names of the classes.
+        names: the names of the images, or nothing.
 
     Raises:
         ArgumentError: if the transform is none.
         ShapeError: if the images are not 4-D or the labels not 1-D.
         DTypeError: if the labels are not whole numbers.
-        DataError: if there are not as many labels as images.
+        DataError: if there are not as many labels as images, or as many names.
         LabelError: if a label is negative or has no class.
     """
 
     def __init__(
-        self, images: Any, labels: Any, transform: Transform | None = None, classes: Sequence[str] | None = None
+        self,
+        images: Any,
+        labels: Any,
+        transform: Transform | None = None,
+        classes: Sequence[str] | None = None,
+        names: Sequence[str] | None = None,
     ) -> None:
         name = type(self).__name__
         self.images = _host_array(images, f"{name}: images")
@@ -194,6 +201,9 @@ class ImageDataset(Dataset):
             raise DTypeError(f"{name} expects labels that are whole numbers, got {self.labels.dtype}")
         if len(self.images) != len(self.labels):
             raise DataError(f"{name} expects a label for each image, got {len(self.images)} and {len(self.labels)}")
+        self.names = tuple(names or ())
+        if self.names and len(self.names) != len(self.images):
+            raise DataError(f"{name} expects a name for each image, got {len(self.images)} and {len(self.names)}")
         self.labels = self.labels.astype(np.int64)
         largest = int(self.labels.max(initial=-1))
         self.classes = tuple(map(str, range(largest + 1)) if classes is None else classes)

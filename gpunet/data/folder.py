@@ -90,7 +90,7 @@ class ImageFolder(ImageDataset):
         self.unreadable = found.unreadable
         if found.unreadable:
             _log.warning("%s", left_out(path, found))
-        super().__init__(found.images, found.labels, transform, found.classes)
+        super().__init__(found.images, found.labels, transform, found.classes, found.names)
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,7 @@ class FolderSet:
         classes: their names.
         unreadable: why each of the files that were left out could not be read.
         files: for each class how many files it has in this set, and the SHA-256 of their names and contents.
+        names: of the files of the images, below the folder of both sets, such as "rose/1.png".
     """
 
     images: HostArray
@@ -110,6 +111,7 @@ class FolderSet:
     classes: tuple[str, ...]
     unreadable: tuple[str, ...]
     files: dict[str, list[Any]]
+    names: tuple[str, ...]
 
 
 def read_folder(
@@ -145,7 +147,8 @@ def read_folder(
         raise DataError(f"{printable(path)}: no file of {_listing(without)} can be read as an image\n{reasons}")
     digests = dict(zip(paths, (result.sha256 for result in results), strict=True))
     identity = {name: [len(listed), _digest(listed, digests)] for name, listed in files.items()}
-    return FolderSet(images[readable], labels[readable], tuple(files), unreadable, identity)
+    names = tuple(file.relative_to(path).as_posix() for file, kept in zip(paths, readable, strict=True) if kept)
+    return FolderSet(images[readable], labels[readable], tuple(files), unreadable, identity, names)
 
 
 def left_out(path: Path | str, *sets: FolderSet) -> str:

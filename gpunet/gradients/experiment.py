@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ from gpunet.gradients.pictures import plot_curves, plot_gradient_norms, plot_gra
 from gpunet.gradients.trace import DTYPES, GradientTrace, trace_gradients
 from gpunet.gradients.training import Budget
 from gpunet.progress_bar import progress_bar
-from gpunet.visualize.figure import new_figure
+from gpunet.visualize.figure import figure_png, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -156,6 +155,4 @@ def _write_pictures(findings: Findings, folder: Path) -> None:
 
 
 def _write_figure(figure: Figure, path: Path) -> None:
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
-    write_bytes(path, content.getvalue())
+    write_bytes(path, figure_png(figure))

@@ -26,6 +26,8 @@ STYLES = ("-", "--", ":", "-.")  # from the deepest network on
 GRID, STRIP, SOFT = "#e1e0d9", "#efeee8", "#52514e"
 LOWEST, HIGHEST = 1e-10, 1e4  # where the scales end, unless there is more to show
 STRIP_HEIGHT = 600  # by what factor the strip for zeros reaches down
+MOST_STEPS = 6  # marks on a horizontal axis
+NOTHING = "no gradient reaches the last layer"
 
 
 def plot_gradient_norms(traces: Sequence[GradientTrace], title: str) -> Figure:
@@ -90,54 +92,74 @@ def plot_curves(curves: Sequence[TrainingCurve], title: str) -> Figure:
 def _panels(
     traces: Sequence[GradientTrace], line: Callable[[GradientTrace], Line], title: str, x_label: str, y_label: str
 ) -> Figure:
-    """A column for each activation, with and without batch norm, and a row for each type of number."""
+    """A column for each activation, with and without batch norm, and a row for each type of number.
+
+    All panels share the horizontal axis, and those of a row the vertical one, so that heights can be compared.
+    """
     settings = list(dict.fromkeys(trace.design.setting for trace in traces))
     dtypes = list(dict.fromkeys(trace.dtype for trace in traces))
     depths = sorted({trace.design.depth for trace in traces}, reverse=True)
-    figure = new_figure(title, 0.6 + 3.4 * len(settings), 1.2 + 3.1 * len(dtypes))
-    grid = figure.subplots(len(dtypes), len(settings), squeeze=False)
-    for column, setting in enumerate(settings):
-        for axes, dtype in zip(grid[:, column], dtypes, strict=True):
-            panel = [trace for trace in traces if (trace.design.setting, trace.dtype) == (setting, dtype)]
-            floor = _set_scale(axes, [value for trace in panel for value in line(trace)[1]], dtype)
+    figure = new_figure(title, 1.2 + 3.2 * len(settings), 1.2 + 3.1 * len(dtypes))
+    grid = figure.subplots(len(dtypes), len(settings), squeeze=False, sharex=True, sharey="row")
+    _set_steps(grid[0, 0], [line(trace)[0] for trace in traces])
+    for dtype, row in zip(dtypes, grid, strict=True):
+        of_row = [trace for trace in traces if trace.dtype == dtype]
+        floor = _set_scale(row, [value for trace in of_row for value in line(trace)[1]], dtype)
+        for setting, axes in zip(settings, row, strict=True):
+            panel = [trace for trace in of_row if trace.design.setting == setting]
             for trace in sorted(panel, key=lambda trace: trace.design.depth):
                 rank = depths.index(trace.design.depth)
                 height = floor / STRIP_HEIGHT ** (0.55 + 0.4 * rank / len(depths))
                 _draw(axes, *line(trace), COLOURS[trace.design.residual], STYLES[rank % len(STYLES)], height)
+            if all(math.isnan(value) for trace in panel for value in line(trace)[1]):
+                axes.text(0.5, 0.5, NOTHING, transform=axes.transAxes, ha="center", va="center", color=SOFT)
             axes.set_title(f"{setting}, {dtype}", fontsize=SMALL)
-        grid[-1, column].set_xlabel(x_label)
-    for axes in grid[:, 0]:
-        axes.set_ylabel(y_label)
+        row[0].set_ylabel(y_label)
+    for axes in grid[-1]:
+        axes.set_xlabel(x_label)
     _add_key(figure, grid[0, 0], depths)
     return figure
 
 
-def _set_scale(axes: Axes, values: Sequence[float], dtype: str) -> float:
+def _set_steps(axes: Axes, places: Sequence[Sequence[int]]) -> None:
+    """Make a horizontal scale of whole numbers, from the first to the last."""
+    first, last = min(map(min, places)), max(map(max, places))
+    step = next(each for each in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if last - first <= MOST_STEPS * each)
+    inside = [tick for tick in range(0, last + 1, step) if first + step / 2 <= tick <= last - step / 2]
+    margin = 0.02 * max(last - first, 1)
+    axes.set_xlim(first - margin, last + margin)
+    axes.set_xticks([*dict.fromkeys([first, *inside, last])])
+
+
+def _set_scale(row: Sequence[Axes], values: Sequence[float], dtype: str) -> float:
     """Make a logarithmic scale with, where it is needed, a strip for what is 0; return where the strip begins."""
     smallest = float(np.finfo(dtype).smallest_subnormal)
     positive = [value for value in values if 0 < value < math.inf]
     floor = min([smallest, *(value / 2 for value in positive)])
     bottom = min([LOWEST, *(value / 10 for value in positive)])
-    if 0 in values or floor > LOWEST:  # float16, where zeros are at home, always has one
+    has_strip = 0 in values or floor > LOWEST  # float16, where zeros are at home, always has one
+    if has_strip:
         bottom = floor / STRIP_HEIGHT
-        axes.axhspan(bottom, floor, color=STRIP, linewidth=0)
-        axes.annotate(
-            "exactly 0", (0.98, floor / 2), xycoords=("axes fraction", "data"), ha="right", va="top", color=SOFT
-        )
     top = max([HIGHEST, *(10 * value for value in positive)])
-    axes.set_yscale("log")
-    axes.set_ylim(bottom, top)
-    axes.set_yticks([tick for tick in axes.get_yticks() if max(floor, bottom) <= tick <= top])
-    axes.locator_params(axis="x", integer=True)
-    axes.grid(color=GRID)
-    axes.tick_params(labelsize=9)
+    for axes in row:
+        if has_strip:
+            axes.axhspan(bottom, floor, color=STRIP, linewidth=0)
+            axes.annotate(
+                "exactly 0", (0.98, floor / 2), xycoords=("axes fraction", "data"), ha="right", va="top", color=SOFT
+            )
+        axes.grid(color=GRID)
+        axes.tick_params(labelsize=9)
+    row[0].set_yscale("log")
+    row[0].set_ylim(bottom, top)
+    row[0].set_yticks([tick for tick in row[0].get_yticks() if max(floor, bottom) <= tick <= top])
     return floor
 
 
 def _draw(axes: Axes, x: Sequence[int], y: Sequence[float], colour: str, style: str, height: float) -> None:
     """Draw a line where there is a logarithm, and crosses in the strip, at that height, where the value is 0."""
     values = np.array(y)
-    axes.plot(x, np.where(values > 0, values, np.nan), style, color=colour, linewidth=1.8)
+    shown = np.where((values > 0) & np.isfinite(values), values, np.nan)
+    axes.plot(x, shown, style, color=colour, linewidth=1.8, marker="." if np.isfinite(shown).sum() == 1 else None)
     zeros = np.array(x)[values == 0]
     axes.plot(zeros, np.full(len(zeros), height), "x", color=colour, markersize=4)
 

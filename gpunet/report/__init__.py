@@ -1,7 +1,8 @@
-"""`gpunet report`: what a training run came to, as one HTML file that needs nothing beside itself."""
+"""`gpunet report`: what training runs came to, as one HTML file that needs nothing beside itself."""
 
 from gpunet.report.calibration import Reliability, reliability
-from gpunet.report.page import write_report
 from gpunet.report.record import RunRecord, read_record
+from gpunet.report.reporting import report
+from gpunet.report.result import Report
 
-__all__ = ["Reliability", "RunRecord", "read_record", "reliability", "write_report"]
+__all__ = ["Reliability", "Report", "RunRecord", "read_record", "reliability", "report"]

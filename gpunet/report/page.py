@@ -1,52 +1,87 @@
-"""The report as a whole: one HTML file with its style and pictures in it, without scripts and without addresses."""
+"""The report on one run: one HTML file with its style and pictures in it, and without addresses of anything else."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from gpunet.backend import active_backend
 from gpunet.classifier import load
-from gpunet.errors import FileError
-from gpunet.files import write_bytes
-from gpunet.markup import Markup, html_document, tag
-from gpunet.report import sections
+from gpunet.report.calibration import reliability
+from gpunet.report.document import document
 from gpunet.report.examine import Examination, examine
 from gpunet.report.record import RunRecord, read_record
-from gpunet.report.style import STYLE
+from gpunet.report.result import Report
+from gpunet.report.sections.again import again, shown
+from gpunet.report.sections.calibration import calibration
+from gpunet.report.sections.classes import classes
+from gpunet.report.sections.confusion import confused_pairs, confusion
+from gpunet.report.sections.filters import filters
+from gpunet.report.sections.headline import FIGURES, headline
+from gpunet.report.sections.learning import learning
+from gpunet.report.sections.maps import maps
+from gpunet.report.sections.mistakes import mistakes
+from gpunet.report.sections.network import network
+from gpunet.report.sections.samples import samples
 from gpunet.train import changed_data, find_run_data
+from gpunet.words import Words
 
-__all__ = ["write_report"]
+__all__ = ["figures_of", "report_on_run"]
 
-# Nothing may be loaded and nothing may run, whatever the names of classes hold.
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+EXAMINED = (samples, calibration, mistakes, network, filters, maps)
+"""The parts that need the network and the test set, in the order of the page."""
 
 
-def write_report(folder: Path | str, out: Path | str | None = None) -> Path:
-    """Write the report of a run; the network is run over the test set on the active backend.
-
-    A run that was stopped is reported as far as it came.
-
-    Args:
-        folder: what `gpunet train` wrote into.
-        out: the file to write; `report.html` in the folder if left out.
-
-    Returns:
-        the file that was written.
-
-    Raises:
-        FileError: if the folder holds no run, a file of it is damaged, or the report cannot be written.
-        DataError: if the dataset has other classes by now.
-        ArgumentError: if the run was made with data or a model that this version does not know.
-        StateDictError: if the weights do not fit the model.
-    """
-    folder = Path(folder)
+def report_on_run(folder: Path, texts: Words) -> Report:
+    """Report on a run, as far as it came; its network is run over the test set on the active backend."""
     record = read_record(folder)
     examined, changed = _examine(folder, record) if record.summary is not None else (None, "")
-    target = folder / "report.html" if out is None else Path(out)
-    if not target.parent.is_dir():
-        raise FileError(f"cannot write {target}: there is no folder {target.parent}")
-    write_bytes(target, _page(record, examined, changed).encode())
-    return target
+    seen = [] if examined is None else [part(examined, texts) for part in EXAMINED]
+    parts = [
+        headline(record, texts),
+        learning(record, texts),
+        confusion(record, texts),
+        classes(record, texts),
+        *seen,
+        again(record, texts),
+    ]
+    title = texts("page.title", model=record.config["model"], data=record.config["data"])
+    date = record.environment["date"]
+    subtitle = ", ".join([texts["page.made"], record.name, *([shown("date", date)] if date else [])])
+    notices = _notices(record, examined, changed, texts)
+    page = document(title, subtitle, notices, [part for part in parts if part is not None], texts)
+    return Report(title, page, {"runs": [figures_of(record, examined)]}, folder / "report.html")
+
+
+def figures_of(record: RunRecord, examined: Examination | None = None) -> dict[str, Any]:
+    """What a report says about a run in numbers."""
+    summary = record.summary or {}
+    figures: dict[str, Any] = {"name": record.name, "finished": record.summary is not None}
+    figures |= {name: summary.get(name) for name in FIGURES}
+    figures |= {"settings": record.settings, "environment": record.environment}
+    if record.summary is not None:
+        names, counts = summary["classes"], np.array(summary["confusion"], dtype=np.int64)
+        figures["confused_pairs"] = [
+            {"right": names[right], "predicted": names[predicted], "images": count}
+            for right, predicted, count in confused_pairs(counts)
+        ]
+    if examined is not None:
+        result = reliability(examined.probabilities, examined.labels)
+        figures["calibration_error"] = result.expected_calibration_error
+        figures["mistakes"] = [
+            {
+                "index": int(index),
+                "file": examined.names[index] if examined.names else None,
+                "right": examined.classes[int(examined.labels[index])],
+                "predicted": examined.classes[int(examined.predicted[index])],
+                "probability": float(examined.probabilities[index].max()),
+            }
+            for index in examined.mistakes
+        ]
+    return figures
 
 
 def _examine(folder: Path, record: RunRecord) -> tuple[Examination, str]:
@@ -58,37 +93,15 @@ def _examine(folder: Path, record: RunRecord) -> tuple[Examination, str]:
     return examine(classifier, test_set), changed
 
 
-def _page(record: RunRecord, examined: Examination | None, changed: str) -> str:
-    title = f"{record.config['model']} on {record.config['data']}"
-    parts: list[Markup | None] = [
-        *_notices(record, examined, changed),
-        sections.headline(record),
-        sections.curves(record),
-    ]
-    parts.append(sections.classes(record))
-    if examined is not None:
-        parts += [sections.calibration(examined), sections.mistakes(examined), sections.filters_and_maps(examined)]
-    parts.append(sections.environment(record))
-    header = tag("header", tag("h1", title), tag("p", f"A training run of gpunet, {record.name}", class_="soft"))
-    body = tag("body", header, tag("main", *parts))
-    return html_document(f"{title} - gpunet report", POLICY, STYLE, body, "en")
-
-
-def _notices(record: RunRecord, examined: Examination | None, changed: str) -> list[Markup]:
-    texts = [f"{changed}. Calibration and mistakes below are of the images as they are now."] if changed else []
+def _notices(record: RunRecord, examined: Examination | None, changed: str, texts: Words) -> Sequence[str]:
+    notices = [texts("page.changed", what=changed)] if changed else []
     if record.summary is None:
-        texts.append(
-            "This run has not come to its end: there is no summary.json. What follows is what it has noted so far."
-        )
+        notices.append(texts["page.unfinished"])
     elif record.summary.get("interrupted"):
-        texts.append("This run was stopped before its end. The result is that of the weights it had by then.")
+        notices.append(texts["page.interrupted"])
     elif record.summary.get("stopped_early"):
-        texts.append("This run ended early, as it was told to when the loss on the test images stopped falling.")
-    if examined is not None and record.summary is not None:
-        accuracy = float((examined.probabilities.argmax(axis=1) == examined.labels).mean())
-        if accuracy != record.summary["test_accuracy"]:
-            texts.append(
-                f"Run again for this report, on the backend {active_backend()}, the network reached {accuracy:.2%}; "
-                f"calibration and mistakes below are of that."
-            )
-    return [tag("p", text, class_="notice", role="note") for text in texts]
+        notices.append(texts["page.stopped_early"])
+    if examined is not None and record.summary is not None and examined.accuracy != record.summary["test_accuracy"]:
+        accuracy = f"{examined.accuracy:.2%}"
+        notices.append(texts("page.otherwise", backend=active_backend(), accuracy=accuracy))
+    return notices

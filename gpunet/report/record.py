@@ -17,6 +17,12 @@ from gpunet.train import RunFolder
 
 __all__ = ["RunRecord", "number", "read_record"]
 
+NOT_TOLD = ("gpunet", "kernels")  # of the configuration: what gpunet itself has added
+ENVIRONMENT = (
+    "date", "gpunet", "commit", "python", "numpy", "backend", "kernels", "device", "processor", "cores", "threads",
+    "system",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -33,6 +39,32 @@ class RunRecord:
     config: dict[str, Any]
     epochs: list[dict[str, Any]]
     summary: dict[str, Any] | None
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of the epochs."""
+        return [int(number(epoch.get("epoch")) or place) for place, epoch in enumerate(self.epochs, start=1)]
+
+    @property
+    def settings(self) -> dict[str, str | int | float | list[str]]:
+        """What the run was told: the values of its configuration that an option can hold, and lists of texts."""
+        told = {name: value for name, value in self.config.items() if name not in (*NOT_TOLD, "classes")}
+        return {
+            name: value
+            for name, value in told.items()
+            if isinstance(value, str | int | float)
+            or (isinstance(value, list) and value and all(isinstance(each, str) for each in value))
+        }
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """When, where and with what the run was made; None is what it has not written down."""
+        noted: dict[str, Any] = {}
+        for source in (self.config, self.summary or {}):
+            inner = source.get("environment")
+            noted.update({name: source[name] for name in ENVIRONMENT if name in source})
+            noted.update(inner if isinstance(inner, dict) else {})
+        return {name: _plain(noted.get(name)) for name in ENVIRONMENT}
 
     def series(self, name: str) -> list[float | None]:
         """One figure over the epochs; None where an epoch lacks it."""
@@ -60,6 +92,10 @@ def number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)
+
+
+def _plain(value: Any) -> str | int | None:
+    return value if isinstance(value, str | int) and not isinstance(value, bool) else None
 
 
 def _check_summary(summary: dict[str, Any], path: Path) -> None:

@@ -67,9 +67,6 @@ details { margin-top: .75rem; } summary { cursor: pointer; font-size: .875rem; p
 img { image-rendering: pixelated; display: block; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: 1rem; }
 .pair { display: flex; gap: .25rem; } .pair img { width: 50%; aspect-ratio: 1; }
-.maps img, .filters { background: var(--grid); }
-.matrix { width: 100%; max-width: 40rem; border: 1px solid var(--axis); }
-.maps img { width: 100%; } .maps .sample { width: 9rem; } .filters { width: 100%; max-width: 26rem; }
 pre { white-space: pre-wrap; background: var(--page); border-radius: .4rem; padding: .75rem; margin: 0 0 .75rem; }
 code { font: .875rem ui-monospace, monospace; }
 :focus-visible { outline: 2px solid var(--one); outline-offset: 2px; }

@@ -28,6 +28,7 @@ from gpunet.optim.lr_scheduler import LRScheduler
 from gpunet.train.callbacks import EarlyStopping, SameWeights
 from gpunet.train.checkpoint import CheckpointFolder
 from gpunet.train.config import RunOptions, TrainConfig, make_optimizer, make_schedule
+from gpunet.train.environment import environment
 from gpunet.train.fine_tuning import begin_with, freeze, normalised
 from gpunet.train.metrics import Evaluation, evaluate
 from gpunet.train.progress import EpochResult
@@ -190,6 +191,7 @@ class TrainingRun:
                 "std": _numbers(recipe.std),
             },
             **({} if recipe.files is None else {"files": recipe.files}),
+            "environment": environment(),
         }
 
     def _made(self, show_progress: bool) -> _Parts:
@@ -297,6 +299,7 @@ class TrainingRun:
             "gpunet": __version__,
             "python": platform.python_version(),
             "numpy": np.__version__,
+            "environment": environment(),
         }
 
 

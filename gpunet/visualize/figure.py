@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["LARGE", "SMALL", "new_figure", "show_picture", "shown_images"]
+__all__ = ["LARGE", "SMALL", "figure_png", "new_figure", "show_picture", "shown_images"]
 
 DOTS_PER_INCH = 100
 SMALL, LARGE = 10, 12
@@ -45,11 +46,18 @@ def _figure_class() -> type:
 
     class ShownFigure(Figure):
         def _repr_png_(self) -> bytes:
-            content = io.BytesIO()
-            self.savefig(content, format="png")
-            return content.getvalue()
+            return figure_png(self)
 
     return ShownFigure
+
+
+def figure_png(figure: Figure) -> bytes:
+    """The content of a PNG file with a figure. Letters that no font has become boxes, without a word."""
+    content = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
+        figure.savefig(content, format="png")
+    return content.getvalue()
 
 
 def shown_images(images: Tensor) -> np.ndarray:

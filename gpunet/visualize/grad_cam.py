@@ -15,7 +15,9 @@ from gpunet.tape import is_grad_enabled, no_grad
 from gpunet.tensor import Tensor
 from gpunet.visualize.pictures import resize_bilinear
 
-__all__ = ["grad_cam"]
+__all__ = ["deepest_map", "grad_cam"]
+
+SMALLEST = 4  # places on a side of the map that is looked at by itself
 
 
 def grad_cam(
@@ -31,9 +33,7 @@ def grad_cam(
     Args:
         model: takes images and returns (N, classes) logits.
         targets: a class for each image; the most likely one if left out.
-        layer: the name of the layer whose feature map is looked at. If left out it is the deepest one: the last output
-            as high and wide as what the last convolution gives, so that normalisation, shortcut, activation and what
-            was there before are included.
+        layer: the name of the layer whose feature map is looked at. If left out it is that of `deepest_map`.
 
     Shape:
         images: (N, C, H, W); result: float32 (N, H, W) on the host, from 0 to 1.
@@ -54,7 +54,7 @@ def grad_cam(
     kept = [(parameter, parameter.grad) for parameter in model.parameters() if parameter.requires_grad]
     try:
         with evaluation_mode(model):
-            moment = _moment_of(model, images, layer)
+            moment = _moment_of(model, images, layer)[0]
             logits, maps = _run_from(model, images, moment)
         logits.backward(_choice(logits, targets))
         gradients = to_cpu(maps.grad.array) if maps.grad is not None else np.zeros(maps.shape, np.float32)
@@ -67,8 +67,23 @@ def grad_cam(
     return resize_bilinear(heat, *images.shape[2:])
 
 
-def _moment_of(model: Module, images: Tensor, layer: str | None) -> int:
-    """When, counted in outputs of Modules, the feature map arises that is to be looked at."""
+def deepest_map(model: Module, images: Tensor) -> tuple[str, tuple[int, int]]:
+    """The name of the layer whose feature map `grad_cam` looks at by itself, and how high and wide the map is.
+
+    It is the deepest map of at least 4 x 4 places, as a coarser one hardly says where something is; where all are
+    coarser, the deepest. Of the outputs that are as high and wide as what a convolution gives it is the last, so that
+    normalisation, shortcut, activation and what was there before are included.
+
+    Raises:
+        ArgumentError: if no convolution gives a feature map.
+    """
+    with evaluation_mode(model):
+        _, name, (height, width) = _moment_of(model, images, None)
+    return name, (height, width)
+
+
+def _moment_of(model: Module, images: Tensor, layer: str | None) -> tuple[int, str, tuple[int, ...]]:
+    """When, counted in outputs of Modules, the feature map arises that is to be looked at; its layer and its size."""
     seen: list[tuple[str, bool, tuple[int, ...]]] = []
 
     def note(name: str, module: Module, inputs: tuple[Any, ...], output: Any) -> None:
@@ -79,7 +94,8 @@ def _moment_of(model: Module, images: Tensor, layer: str | None) -> int:
     if layer is not None:
         moments = [moment for moment, (name, _, shape) in enumerate(seen) if name == layer and len(shape) == 4]
     else:
-        size = next((shape[2:] for _, is_convolution, shape in reversed(seen) if is_convolution), None)
+        sizes = [shape[2:] for _, is_convolution, shape in reversed(seen) if is_convolution]
+        size = next((each for each in sizes if min(each) >= SMALLEST), sizes[0] if sizes else None)
         moments = [moment for moment, (_, _, shape) in enumerate(seen) if len(shape) == 4 and shape[2:] == size]
     if not moments:
         names = list(dict.fromkeys(name for name, _, shape in seen if name and len(shape) == 4))
@@ -89,7 +105,7 @@ def _moment_of(model: Module, images: Tensor, layer: str | None) -> int:
             f"{type(model).__name__} has no convolution that gives a" if layer is None else f"layer {layer!r} gives no"
         )
         raise ArgumentError(f"grad_cam: {asked} feature map (N, C, H, W); layers that give one: {there}")
-    return moments[-1]
+    return moments[-1], seen[moments[-1]][0], seen[moments[-1]][2][2:]
 
 
 def _run_from(model: Module, images: Tensor, moment: int) -> tuple[Tensor, Tensor]:

@@ -24,6 +24,7 @@ from gpunet.explain.words import Words, words
 from gpunet.markup import Markup, html_document, lines, tag
 from gpunet.report.elements import details, section, table
 from gpunet.report.style import STYLE
+from gpunet.words import words as words_of
 
 __all__ = ["Neighbours", "document", "links", "operation_page", "page_words"]
 
@@ -56,7 +57,7 @@ def page_words(language: str) -> Words:
     Raises:
         ArgumentError: if there is no such language.
     """
-    return words(language, _PACKAGE)
+    return words_of(language, _PACKAGE)
 
 
 def operation_page(exercise: Exercise, language: str, neighbours: Neighbours | None = None) -> str:
