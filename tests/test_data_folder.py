@@ -11,7 +11,7 @@ import zlib
 import numpy as np
 import pytest
 
-from gpunet.data import ImageFolder, dataset_names, find_dataset, read_image
+from gpunet.data import ImageDataset, ImageFolder, dataset_names, find_dataset, read_image
 from gpunet.data import folder as folder_module
 from gpunet.data import images as images_module
 from gpunet.data.transforms import ToFloat
@@ -187,6 +187,26 @@ def fill(folder, counts, start=0):
 
 def greys(dataset):
     return sorted(dataset.images[:, 0, 0, 0].tolist())
+
+
+def test_images_have_the_names_of_their_files(tmp_path):
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+        for number in range(6):
+            save(tmp_path / name / f"{number}.png", np.full((4, 4, 3), 40 * number + (name == "b")))
+    (tmp_path / "a" / "broken.png").write_text("no image")
+    sets = [ImageFolder(tmp_path, train, size=4) for train in (True, False)]
+    for found in sets:
+        assert len(found.names) == len(found)
+        for name, image, label in zip(found.names, found.images, found.labels, strict=True):
+            letter, number = re.fullmatch(r"([ab])/(\d)\.png", name).groups()
+            assert image[0, 0, 0] == 40 * int(number) + (letter == "b")
+            assert found.classes[label] == letter
+    assert len(set(sets[0].names + sets[1].names)) == 12
+    assert find_dataset(f"folder:{tmp_path}", size=4).load(False, None).names == sets[1].names
+    assert find_dataset("digits").test_set(8).names == ()
+    with pytest.raises(DataError, match="expects a name for each image, got 2 and 1"):
+        ImageDataset(np.zeros((2, 1, 4, 4), np.uint8), np.array([0, 1]), names=["one"])
 
 
 def test_held_out_images_of_each_class(tmp_path):

@@ -20,7 +20,7 @@ from gpunet.markup import Markup, joined, lines, tag
 from gpunet.report import read_record, reliability
 from gpunet.report import report as report_on
 from gpunet.report.axes import linear, logarithmic, ticks, towards_one
-from gpunet.report.document import _asset
+from gpunet.report.document import _asset, document
 from gpunet.report.layer_chart import layer_chart
 from gpunet.report.line_chart import Series, line_chart
 from gpunet.report.record import RunRecord
@@ -31,7 +31,7 @@ from gpunet.report.sections.learning import learning
 from gpunet.report.style import STYLE
 from gpunet.train import TrainConfig, TrainingRun
 from gpunet.visualize import spread
-from gpunet.words import LANGUAGES, places_in, words
+from gpunet.words import LANGUAGES, Words, places_in, words
 from tests.browser import Page, browser, contrast, read_png
 from tests.runs import change, learned_digits
 
@@ -194,14 +194,41 @@ def test_in_every_language_the_same_is_said():
     assert {key.partition(".")[0] for key in same} <= {"environment", "chart", "page", "network"}
 
 
-def test_every_text_is_used():
-    sources = "".join(path.read_text("utf-8") for path in Path(gpunet.report.__file__).parent.rglob("*.py"))
-    unused = [key for key in ENGLISH if key not in sources]
-    # The others have names that are put together: of a figure, of a column, of a size.
-    assert {key.partition(".")[0] for key in unused} <= {
-        "figure", "learning", "epoch", "pair", "classes", "calibration", "mistakes", "network", "again", "environment",
-        "compare", "confusion",
+class Heard(Words):
+    """Words that know which of them were asked for."""
+
+    def __init__(self, texts):
+        super().__init__(texts.language, texts)
+        self.keys_heard = set()
+
+    def __getitem__(self, key):
+        self.keys_heard.add(key)
+        return super().__getitem__(key)
+
+    def __call__(self, key, **places):
+        return self[key].format(**places)
+
+
+def test_every_text_is_used(folder, copy, monkeypatch):
+    """In one page or the other; what is said of runs that are not as they should be has tests of its own."""
+    heard = Heard(ENGLISH)
+    monkeypatch.setattr("gpunet.report.reporting.words", lambda *_: heard)
+    report_on(folder)
+    change(copy / "config.json", lr=0.5)
+    report_on(folder, copy)
+    counts = np.ones((40, 40), int)
+    shares = {"precision": [1.0] * 40, "recall": [1.0] * 40}
+    change(copy / "summary.json", classes=[str(index) for index in range(40)], confusion=counts.tolist(), **shares)
+    confusion(read_record(copy), heard)
+    rare = {
+        "page.changed", "page.unfinished", "page.interrupted", "page.stopped_early", "page.otherwise", "learning.none",
+        "learning.training_plain", "confusion.no_pairs", "mistakes.none", "mistakes.first", "samples.none",
+        "network.Concatenate", "environment.device",
+        "environment.unknown", "compare.unfinished", "compare.data", "compare.same_settings",
+        "compare.same_environment",
     }  # fmt: skip
+    assert set(ENGLISH) - heard.keys_heard - rare == set()
+    assert rare <= set(ENGLISH)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -699,14 +726,11 @@ def test_a_browser_shows_the_numbers_and_has_nothing_to_complain_of(browse, fold
     assert page.texts["test_accuracy"] == f"{summary['test_accuracy']:.2%}"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390], ids=["desktop", "phone"])
-def test_a_browser_lays_it_out(browse, folder, tmp_path, width, dark):
-    report(folder)
+def measured(browse, text, tmp_path, width, dark):
+    """What a browser makes of a page in a window of that width."""
     # The page itself forbids scripts: this copy allows the one that measures. It is in a frame: no window can be made
     # as narrow as a phone.
-    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text_of(folder))
+    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
     text = html.escape(text.replace("</body>", f"{MEASURE}</body>"))
     frame = f'<iframe style="border:0; width:{width}px; height:900px" srcdoc="{text}"></iframe>'
     watched = tmp_path / "watched.html"
@@ -714,10 +738,32 @@ def test_a_browser_lays_it_out(browse, folder, tmp_path, width, dark):
     watched.write_text(f"{head}<body>{frame}</body></html>", "utf-8")
     shown, console = browse(watched, dark)
     assert console == []
-    measured = json.loads(Page(shown).all("html")[0]["data-measured"])
-    assert measured["width"] == measured["scroll"] == width
-    assert measured["wide"] == []
-    assert (measured["broken"], measured["small"], measured["empty"]) == (0, 0, 0)
-    assert measured["cells"] >= 48
-    brightness = sum(map(int, re.findall(r"\d+", measured["page"])[:3]))
+    return json.loads(Page(shown).all("html")[0]["data-measured"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390], ids=["desktop", "phone"])
+@pytest.mark.parametrize(
+    "page", ["digits", "Spanish", "comparison", "2 classes", "29 classes", "40 classes", "100 classes"]
+)
+def test_a_browser_lays_it_out(browse, folder, copy, tmp_path, page, width, dark):
+    if page.endswith("classes"):
+        count = int(page.split()[0])
+        counts = np.diag(np.full(count, 5)) + (np.arange(count * count).reshape(count, count) % 7 == 0)
+        names = [f"a class called {index}" for index in range(count)]
+        shares = {"precision": [0.5] * count, "recall": [0.5] * count}
+        change(copy / "summary.json", classes=names, confusion=counts.tolist(), **shares)
+        parts = [confusion(read_record(copy), ENGLISH), classes(read_record(copy), ENGLISH)]
+        text = document(page, "a run", [], parts, ENGLISH)
+    elif page == "comparison":
+        text = report_on(folder, copy, folder).page
+    else:
+        text = report_on(folder, language="es" if page == "Spanish" else "en").page
+    found = measured(browse, text, tmp_path, width, dark)
+    assert found["width"] == found["scroll"] == width
+    assert found["wide"] == []
+    assert (found["broken"], found["small"], found["empty"]) == (0, 0, 0)
+    assert found["cells"] is None or found["cells"] >= 48  # of filters and maps
+    brightness = sum(map(int, re.findall(r"\d+", found["page"])[:3]))
     assert (brightness < 100) if dark else (brightness > 600)

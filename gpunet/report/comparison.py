@@ -39,9 +39,7 @@ CURVES: dict[str, tuple[str, Callable[[Sequence[float]], Scale], Callable[[float
 def report_on_runs(folders: Sequence[Path], texts: Words) -> Report:
     """Compare runs by what they have written down."""
     records = [read_record(folder) for folder in folders]
-    names = [record.name for record in records]
-    if len(set(names)) < len(names):
-        names = [str(folder) for folder in folders]
+    names = _names([folder.resolve() for folder in folders])
     styles = [_style(place) for place in range(len(records))]
     heads = [tag("span", key(style), name, class_="entry") for style, name in zip(styles, names, strict=True)]
     same_data = len({record.config["data"] for record in records}) == 1
@@ -70,6 +68,16 @@ def differences(settings: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     every = dict.fromkeys(name for each in settings for name in each)
     values = {name: [each.get(name) for each in settings] for name in every}
     return {name: found for name, found in values.items() if any(value != found[0] for value in found)}
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """As much of the end of each path as it takes to tell them apart."""
+    names, longest = [], max(len(folder.parts) for folder in folders)
+    for count in range(1, longest + 1):
+        names = ["/".join(folder.parts[-count:]) for folder in folders]
+        if len(set(names)) == len(set(folders)):
+            break
+    return names
 
 
 def _style(place: int) -> str:
