@@ -78,9 +78,10 @@ class _TerminalBar(tqdm):
 
     def __str__(self) -> str:
         """The line, in the first form that there is room for."""
-        facts = {**self.format_dict, "prefix": self.desc.removesuffix(": ")}
+        facts = {"ncols": _USUAL, "prefix": "", **self.format_dict}
         width = facts["ncols"] or _USUAL
-        figures = self.figures or [f"{self.n}/{self.total} {self.unit}"]
+        facts["prefix"] = facts["prefix"].removesuffix(": ")  # which tqdm adds to some
+        figures = self.figures or [f"{facts['n']}/{facts['total']} {facts['unit']}"]
         facts |= {"figures": ", ".join(figures), "vital": ", ".join(figures[-2:])}
         for form in _FORMS:
             without_bar = self.format_meter(**{**facts, "bar_format": form.replace("{bar}", ""), "ncols": None})

@@ -51,13 +51,14 @@ def flowed(
         loss 0.1863  accuracy 94.18%
           2,602 images/s
     """
+    end = separator.rstrip() + goes_on
     lines = list(parts[:1])
-    for part in parts[1:]:
+    for number, part in enumerate(parts[1:], start=2):
         longer = f"{lines[-1]}{separator}{part}"
-        if limit is None or disp_len(longer) <= limit:
+        if limit is None or disp_len(longer + end * (number < len(parts))) <= limit:
             lines[-1] = longer
         else:
-            lines[-1] = (lines[-1] + separator).rstrip() + goes_on
+            lines[-1] = lines[-1].rstrip() + end
             lines.append(indent + part)
     return "\n".join(lines)
 
@@ -75,14 +76,13 @@ def fitted(text: str, indent: str = "", stream: TextIO | None = None, limit: int
     return "\n".join(_broken(line, indent, min(width, WIDEST)) for line in text.split("\n"))
 
 
-def command_line(command: str, indent: str = "") -> str:
+def command_line(command: str, indent: str = "", stream: TextIO | None = None) -> str:
     """A command for a shell, which can be copied from the terminal however narrow that is.
 
-    It goes on behind a backslash where stdout ends, and never within quotes.
+    It goes on behind a backslash where the terminal that a stream, by default stdout, goes to ends; never in quotes.
     """
-    width = columns()
-    parts = _SHELL_WORD.findall(command)
-    return flowed([indent + part for part in parts[:1]] + parts[1:], " ", indent + "  ", width and width - 2, " \\")
+    first, *others = _SHELL_WORD.findall(command)
+    return flowed([indent + first, *others], " ", indent + "  ", columns(stream), goes_on=" \\")
 
 
 def _broken(line: str, indent: str, limit: int) -> str:
@@ -137,6 +137,7 @@ def table(rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> str:
 
 def _paragraph(headings: Sequence[str], row: Sequence[str], limit: int) -> str:
     """The first cell, and below it the others, each behind its heading."""
-    title, *figures = (f"{heading} {cell}".strip() for heading, cell in zip(headings, row, strict=True) if cell)
+    named = zip(map(str.strip, headings), map(str.strip, row), strict=True)
+    title, *figures = (f"{heading} {cell}".strip() for heading, cell in named if cell)
     below = flowed(["  " + figure for figure in figures[:1]] + figures[1:], ", ", "  ", limit)
     return "\n".join(_broken(line, "  ", limit) for line in [title, *below.split("\n")] if line)

@@ -169,7 +169,9 @@ def _show_traffic(shape: tuple[int, int, int, int], as_json: bool) -> None:
     if as_json:
         say(json.dumps([_case_as_json(case) for case in cases]))
         return
-    tell(_TRAFFIC.format(shape=shape) + "\n", indent=" " * 10)
+    for line in _TRAFFIC.format(shape=shape).split("\n"):
+        tell(line, indent=" " * 10 if line.startswith(" ") else "")
+    say("")
     rows = [[[case.operation], *map(_traffic_row, case.launches)] for case in cases]
     say(table([_TRAFFIC_HEADINGS, *itertools.chain.from_iterable(rows)]))
 

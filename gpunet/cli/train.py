@@ -151,7 +151,7 @@ def _add_how_to_train(parser: argparse.ArgumentParser) -> None:
 
 def _add_how_to_run(parser: argparse.ArgumentParser) -> None:
     defaults = RunOptions()
-    group = parser.add_argument_group("how to run; nothing here changes the result")
+    group = parser.add_argument_group("how to run, to the same result")
     group.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: a new folder in runs/)")
     either = group.add_mutually_exclusive_group()
     either.add_argument("--resume", action="store_true", help="go on with the run in --out, or begin it", default=False)
@@ -231,7 +231,8 @@ def _train(options: argparse.Namespace) -> int:
     if signals:
         if writes:
             complain(f"stopped after {summary['epochs_done']} whole epochs; what was learned is saved")
-            complain(f"to go on: {_launcher()}gpunet train --resume --out {quoted(folder)}")
+            command = f"gpunet: to go on: {_launcher()}gpunet train --resume --out {quoted(folder)}"
+            print(command_line(command, stream=sys.stderr), file=sys.stderr)
         return _EXIT_CODES[signal.Signals(max(signals))]
     if not quiet:
         say("\nwhat next:\n" + "\n".join(command_line(each, indent="  ") for each in _next_commands(folder)))

@@ -18,6 +18,8 @@ from gpunet.errors import ArgumentError, FileError
 from gpunet.files import write_bytes
 from gpunet.models import MODELS, create_model
 from gpunet.printable import printable
+from gpunet.suggestions import closest
+from gpunet.terminal import table
 from gpunet.weights import Weights, compare_weights, read_weights, weights_bytes
 from gpunet.weights.naming import head_of, matched
 
@@ -75,12 +77,11 @@ def _show(options: argparse.Namespace) -> int:
         rows = [{"name": name, "shape": list(each.shape), "dtype": str(each.dtype)} for name, each in arrays.items()]
         say(json.dumps({"arrays": rows, "numbers": total, "about": weights.about}))
         return 0
-    width = max((len(printable(name)) for name in arrays), default=0)
-    for name, array in arrays.items():
-        say(f"{printable(name):{width}}  {array.dtype!s:8}  {' x '.join(map(str, array.shape))}")
+    cells = [[printable(name), str(each.dtype), " x ".join(map(str, each.shape))] for name, each in arrays.items()]
+    say(table([["array", "type", "shape"], *cells], left=(0, 1, 2)))
     say(f"{len(arrays)} arrays, {total:,} numbers")
     for name, value in weights.about.items():
-        say(f"{name}: {printable(json.dumps(value, ensure_ascii=False))}")
+        tell(f"{name}: {printable(json.dumps(value, ensure_ascii=False))}", indent="  ")
     return 0
 
 
@@ -110,6 +111,9 @@ def _convert(options: argparse.Namespace) -> int:
 def _compare(options: argparse.Namespace) -> int:
     weights = read_weights(options.file)
     report = _with_model if options.other in MODELS else _with_file
+    guess = closest(options.other, MODELS)
+    if report is _with_file and guess and not Path(options.other).exists():
+        raise ArgumentError(f"{options.other} is neither a file nor a model; did you mean {guess}?")
     fits, found, lines = report(weights, options)
     if options.json:
         say(json.dumps({"fits": fits, **found}))
