@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from gpunet.cli import main
-from gpunet.progress_bar import ProgressBar
+from gpunet.progress_bar import _TerminalBar
 from gpunet.suggestions import closest, suggestion
 from gpunet.terminal import columns, command_line, fitted, flowed, quoted, table
 from tests.runs import learned_digits
@@ -268,7 +268,7 @@ def test_few_names_are_listed_and_many_only_where_there_is_no_guess():
     ],
 )
 def test_a_progress_bar_keeps_what_matters(width, line, monkeypatch):
-    bar = ProgressBar(desc="epoch 3/15", unit="batches", total=44, shown=False)
+    bar = _TerminalBar(total=44, disable=True)
     bar.figures = ["loss 1.234", "accuracy 56.7%", "8,901 images/s"]
     facts = {
         "n": 22,
@@ -279,7 +279,7 @@ def test_a_progress_bar_keeps_what_matters(width, line, monkeypatch):
         "rate": 2.0,
         "unit": "batches",
     }
-    monkeypatch.setattr(ProgressBar, "format_dict", facts)
+    monkeypatch.setattr(_TerminalBar, "format_dict", facts)
     shown = str(bar)
     assert re.fullmatch(line, shown), shown
     assert len(shown) <= width
@@ -290,6 +290,6 @@ FACTS = {"n": 2, "total": 4, "elapsed": 1.0, "ncols": 60, "unit": "steps"}
 
 def test_a_progress_bar_of_braces(monkeypatch):
     """What is in a name is no format."""
-    bar = ProgressBar(desc="{n}", unit="steps", total=4, shown=False)
-    monkeypatch.setattr(ProgressBar, "format_dict", {**FACTS, "prefix": "{n}"})
+    bar = _TerminalBar(total=4, disable=True)
+    monkeypatch.setattr(_TerminalBar, "format_dict", {**FACTS, "prefix": "{n}"})
     assert str(bar).startswith("{n}  50% |")
