@@ -42,10 +42,11 @@ def refused(arguments, capsys):
 def start(processes):
     """Starts processes whose output can be read while they run."""
 
-    def start_process(*arguments, command=(sys.executable, "-m", "gpunet"), **settings):
+    def start_process(*arguments, command=(sys.executable, "-m", "gpunet"), stdin=None, **settings):
         variables = {**os.environ, "GPUNET_BACKEND": "numpy", "PYTHONUNBUFFERED": "", **settings}
         pipe = subprocess.PIPE
-        return processes([*command, *arguments], stdout=pipe, stderr=pipe, text=True, env=variables)
+        streams = {"stdin": pipe if stdin else None, "stdout": pipe, "stderr": pipe}
+        return processes([*command, *arguments], **streams, text=True, env=variables)
 
     return start_process
 
@@ -151,6 +152,19 @@ def test_the_command_line_wins_over_the_file(tmp_path, capsys):
     assert main(["train", "--config", str(file), "--epochs", "1", "--quiet", "--out", str(tmp_path / "run")]) == 0
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert [config[name] for name in ("model", "epochs", "batch_size", "lr")] == ["lenet5", 1, 256, 0.03]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("epoch", "epochs"), ("label-smoothin", "label_smoothing"), ("batch", "batch_size"), ("out", "known are data")],
+)
+def test_settings_in_a_file_are_not_abbreviated(written, meant, tmp_path, capsys):
+    (tmp_path / "run.toml").write_text(f"{written} = 1\n")
+    assert main(["train", "--config", str(tmp_path / "run.toml"), "--out", str(tmp_path / "run")]) == 1
+    err = capsys.readouterr().err
+    assert f"settings that are not known: {written.replace('-', '_')}; " in err
+    assert meant in err
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_in_a_file_is_found_from_the_file(tmp_path, capsys):
@@ -537,6 +551,29 @@ sys.exit(main())
     assert process.returncode == 130
     assert err == "gpunet: stopped\n"
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+@posix_only
+def test_ctrl_c_while_a_command_waits(start, tmp_path):
+    """For the list of images that `predict` reads from stdin."""
+    assert main(["train", *QUICK, "--quiet", "--out", str(tmp_path)]) == 0
+    waiting = """
+import sys
+from gpunet.cli import main, predict
+
+class Waiting:
+    def read(self):
+        print("waiting", file=sys.stderr, flush=True)
+        return sys.__stdin__.buffer.read()
+
+predict.sys.stdin = type("Stdin", (), {"buffer": Waiting()})
+sys.exit(main())
+"""
+    process = start("predict", tmp_path, "-", command=(sys.executable, "-c", waiting), stdin=True)
+    assert process.stderr.readline() == "waiting\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "gpunet: stopped\n")
 
 
 @posix_only
