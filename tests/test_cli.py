@@ -326,6 +326,7 @@ def test_help_names_what_can_be_chosen(capsys):
             ],
         ),
         (["train", "--data", "imagenet"], ["'imagenet'", "digits"]),
+        (["train", "--data", "/"], ["unknown data '/'", "did you mean folder:/?"]),
         (["train", "--backend", "torch"], ["'torch'", "auto", "numpy", "cupy"]),
         (["evaluate", "run", "--backend", "torch"], ["'torch'", "auto", "numpy", "cupy"]),
         (["train", "--epochs", "0"], ["--epochs", "must be 1 or more, got 0"]),

@@ -58,7 +58,8 @@ def dataset(text: str) -> str:
     So the run can go on from anywhere.
     """
     if not text.startswith(FOLDER) and text not in DATASETS:
-        raise argparse.ArgumentTypeError(f"unknown data {text!r}; {suggestion(text, dataset_names())}")
+        meant = f"did you mean {FOLDER}{text}?" if os.path.isdir(text) else suggestion(text, dataset_names())
+        raise argparse.ArgumentTypeError(f"unknown data {text!r}; {meant}")
     return absolute_data(text, Path())
 
 

@@ -48,10 +48,8 @@ class Parser(argparse.ArgumentParser):
 
     def format_usage(self) -> str:
         """One line: the command, that there are options, and what else it takes."""
-        formatter = argparse.HelpFormatter(self.prog, width=sys.maxsize)
-        formatter.add_usage(None, self._get_positional_actions(), [], "")
-        rest = formatter.format_help().strip().removeprefix(self.prog)
-        return fitted(f"usage: {self.prog} [options]{rest}", indent=" " * 7) + "\n"
+        taken = [_taken(action) for action in self._actions if not action.option_strings]
+        return fitted(" ".join([f"usage: {self.prog} [options]", *taken]), indent=" " * 7) + "\n"
 
     def format_help(self) -> str:
         """The usage, what the command does, its options, and examples."""
@@ -70,7 +68,7 @@ class Parser(argparse.ArgumentParser):
         self._refuse_unknown_options(arguments)
         parsed, left = super().parse_known_args(arguments, namespace)
         if left:
-            self.error(f"nothing is expected in the place of {left[0]!r}")
+            self.error(f"unexpected argument {left[0]!r}")
         return parsed, left
 
     def _refuse_unknown_options(self, arguments: Sequence[str]) -> None:
@@ -89,6 +87,13 @@ class Parser(argparse.ArgumentParser):
         """Called by argparse for what `choices` has to hold: an option's value, or the name of a command."""
         if action.choices is not None and value not in action.choices:
             raise argparse.ArgumentError(action, f"invalid choice: {value!r}; {suggestion(value, action.choices)}")
+
+
+def _taken(action: argparse.Action) -> str:
+    """What is written in the place of an argument that is no option."""
+    name = str(action.metavar or action.dest)
+    forms = {"?": f"[{name}]", "+": f"{name} [{name} ...]", "*": f"[{name} ...]", argparse.PARSER: f"{name} ..."}
+    return forms.get(str(action.nargs), name)
 
 
 class _HelpFormatter(argparse.HelpFormatter):
