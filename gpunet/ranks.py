@@ -19,7 +19,10 @@ from typing import Any
 from gpunet.backend import Array, xp
 from gpunet.errors import ProcessError
 
-__all__ = ["Communicator", "alone", "communicator", "use_communicator"]
+__all__ = ["LEAVING", "Communicator", "alone", "communicator", "use_communicator"]
+
+LEAVING = "this rank ends"
+"""What a rank gathers last. Those that gather anything else then have lost it."""
 
 SPIN = 0.001  # seconds of waiting after which a rank sleeps in between, so that those it waits for get its core
 NAP = 0.0001

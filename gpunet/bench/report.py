@@ -9,7 +9,7 @@ from gpunet.bench.bandwidth import KernelSpeed
 from gpunet.bench.launches import STEPS, LaunchCount
 from gpunet.bench.layers import LayerTime, convolution_speed
 from gpunet.bench.processes import SYSTEMS
-from gpunet.bench.runner import Overhead, Result, ScalingPoint
+from gpunet.bench.runner import Overhead, RanksResult, Result, ScalingPoint
 from gpunet.bench.workloads import TableRow
 from gpunet.terminal import table
 
@@ -19,6 +19,7 @@ __all__ = [
     "layers_text",
     "machine_text",
     "overhead_text",
+    "ranks_text",
     "result_text",
     "scaling_text",
     "table_text",
@@ -115,6 +116,22 @@ def table_text(rows: Sequence[tuple[TableRow, Result]]) -> str:
         line.append(NOT_KNOWN if memory is None else f"{memory:.2f}{target}")
         cells.append(line)
     return table(cells)
+
+
+def ranks_text(result: RanksResult) -> str:
+    """A row for one rank alone and one for all, and how many times as many images these learn from."""
+    one, several = result.images_per_second
+    low, high = result.speedup_by_round.quartiles
+    rows = [
+        ["ranks", "step", "images/s"],
+        ["1", _seconds(result.alone.median), f"{one:,.1f}"],
+        [str(result.ranks), _seconds(result.together.median), f"{several:,.1f}"],
+    ]
+    return (
+        f"{result.workload}, on each rank; {result.threads} thread(s) each\n{aligned(rows)}\n"
+        f"{result.speedup:.2f} times as many images/s ({low:.2f} to {high:.2f}), {result.speedup / result.ranks:.0%} "
+        f"of {result.ranks}"
+    )
 
 
 def scaling_text(points: Sequence[ScalingPoint]) -> str:

@@ -25,6 +25,7 @@ from gpunet.bench import (
     machine,
     measure,
     overhead,
+    ranks,
     report,
     scaling,
 )
@@ -72,6 +73,12 @@ def add_command(commands: Commands) -> None:
     suite = parser.add_mutually_exclusive_group()
     suite.add_argument("--table", action="store_true", help="the standard comparison, with what is meant to be reached")
     suite.add_argument("--scaling", action="store_true", help="time and memory for batches of 16 to 512")
+    suite.add_argument(
+        "--ranks",
+        type=whole_number_from(2),
+        metavar="N",
+        help="N processes that train together, started with mpiexec, against one of them alone (1 thread each)",
+    )
     suite.add_argument("--overhead", action="store_true", help="a step on tiny images, and one operation of the tape")
     suite.add_argument("--launches", action="store_true", help="count what a step asks of a GPU; needs none")
     suite.add_argument("--kernels", action="store_true", help="GB/s of the CUDA kernels against a copy, on a GPU")
@@ -92,7 +99,7 @@ def _run(options: argparse.Namespace) -> int:
     _check(options)
     if options.launches:
         return _launches(options)
-    threads = options.threads or get_num_threads()
+    threads = options.threads or (1 if options.ranks else get_num_threads())
     settings = Settings(
         threads,
         options.repeats,
@@ -124,7 +131,9 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError(f"--{suite} has workloads of its own: leave out {', '.join(given)}")
     if options.scaling and options.batch is not None:
         raise UsageError("--scaling goes through batches of several sizes: leave out --batch")
-    if options.layers and (options.scaling or options.overhead or options.kernels or options.launches):
+    if options.ranks and (options.mode == "inference" or options.against):
+        raise UsageError("--ranks measures training steps of gpunet: leave out --mode and --against")
+    if options.layers and (options.ranks or options.scaling or options.overhead or options.kernels or options.launches):
         raise UsageError("--layers goes with single workloads and --table")
     if options.kernels and options.no_kernels:
         raise UsageError("--kernels measures the kernels: leave out --no-kernels")
@@ -143,7 +152,7 @@ def _launches(options: argparse.Namespace) -> int:
 
 
 def _suite(options: argparse.Namespace) -> Callable[[argparse.Namespace, Settings, Tell], dict[str, Any]]:
-    suites = {"table": _table, "scaling": _scaling, "overhead": _overhead, "kernels": _kernels}
+    suites = {"table": _table, "scaling": _scaling, "ranks": _ranks, "overhead": _overhead, "kernels": _kernels}
     return next((suite for name, suite in suites.items() if getattr(options, name)), _single_workloads)
 
 
@@ -180,6 +189,14 @@ def _scaling(options: argparse.Namespace, settings: Settings, show: Tell) -> dic
         show(report.scaling_text(points) + "\n")
         figures += [point.as_dict() for point in points]
     return {"scaling": figures}
+
+
+def _ranks(options: argparse.Namespace, settings: Settings, show: Tell) -> dict[str, Any]:
+    model = options.model or "resnet20"
+    workload = Workload(model, "train", options.batch or 128, options.image or default_image(model))
+    result = ranks(workload, options.ranks, settings)
+    show(report.ranks_text(result) + "\n")
+    return {"ranks": result.as_dict()}
 
 
 def _overhead(options: argparse.Namespace, settings: Settings, show: Tell) -> dict[str, Any]:

@@ -179,6 +179,11 @@ def _add_how_to_run(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="replay the training step as a CUDA graph: same bits, sooner if a GPU waits for Python (default: no)",
     )
+    group.add_argument(
+        "--check-ranks",
+        action=argparse.BooleanOptionalAction,
+        help="under mpiexec, compare the weights of all processes after every step (default: no)",
+    )
     group.add_argument("--quiet", action="store_true", help="no progress, only the result", default=False)
     add_backend(group)
     add_json(group)

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import Array, asarray, to_cpu
-from gpunet.ranks import Communicator
+from gpunet.errors import ProcessError
+from gpunet.ranks import LEAVING, Communicator
 
 __all__ = ["MpiCommunicator"]
 
@@ -44,7 +45,11 @@ class MpiCommunicator(Communicator):
         return self._channels[number]
 
     def gather(self, value: Any) -> list[Any]:
-        """What each rank gives here, by rank: anything that JSON can hold."""
+        """What each rank gives here, by rank: anything that JSON can hold.
+
+        Raises:
+            ProcessError: if a rank ends here instead.
+        """
         message = json.dumps(value).encode()
         mine = np.zeros(_SHORT, np.uint8)
         mine[:8].view(np.int64)[0] = len(message)
@@ -60,7 +65,10 @@ class MpiCommunicator(Communicator):
             self.wait(self.all_gather(mine, letters))
         else:
             letters = letters[:, 8:]
-        return [json.loads(line[:length].tobytes()) for line, length in zip(letters, lengths, strict=True)]
+        values = [json.loads(line[:length].tobytes()) for line, length in zip(letters, lengths, strict=True)]
+        if LEAVING in values and any(each != LEAVING for each in values):
+            raise ProcessError(f"rank {values.index(LEAVING)} has ended before the others")
+        return values
 
     def broadcast(self, array: Array) -> None:
         """Make an array on all ranks what it is on rank 0, in place."""
@@ -77,10 +85,8 @@ class MpiCommunicator(Communicator):
         return self._exchange(self._group.Iallgather, given, received)
 
     def _exchange(self, start: Any, given: Array, received: Array) -> Iterator[None]:
-        there, here = (
-            to_cpu(given),
-            received if isinstance(received, np.ndarray) else np.empty(received.shape, received.dtype),
-        )
+        there = to_cpu(given)
+        here = received if isinstance(received, np.ndarray) else np.empty(received.shape, received.dtype)
         yield from self._until(start(self._bytes(there), self._bytes(here)))
         if here is not received:
             received[...] = asarray(here)

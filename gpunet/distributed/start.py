@@ -18,7 +18,7 @@ from gpunet.distributed.nccl import join_gpus
 from gpunet.distributed.same import check_same
 from gpunet.distributed.witness import call_witness, dismiss_witness, remember_witness
 from gpunet.errors import ArgumentError, GpunetError, ProcessError
-from gpunet.ranks import Communicator, communicator, use_communicator
+from gpunet.ranks import LEAVING, Communicator, communicator, use_communicator
 from gpunet.version import __version__
 
 __all__ = [
@@ -117,11 +117,12 @@ def _divide_cores(ranks: Communicator) -> None:
 def shut_down() -> None:
     """Leave the others, when all have come here."""
     ranks = communicator()
+    use_communicator(None)
     if ranks.size > 1:
-        ranks.barrier()
-        dismiss_witness()
-        ranks.barrier()
-        use_communicator(None)
+        with contextlib.suppress(ProcessError):  # told by those that still have something to do
+            ranks.gather(LEAVING)
+            dismiss_witness()
+            ranks.gather(LEAVING)
 
 
 @contextlib.contextmanager

@@ -169,6 +169,7 @@ class RunOptions:
         checkpoint_seconds: take a checkpoint when the last is that old, and not only after each epoch.
         tensorboard: whether to write events for TensorBoard.
         graph: whether to replay the step as CUDA graphs; see `gpunet.cuda_graph`.
+        check_ranks: whether to compare the weights of all ranks after every step; see `gpunet.distributed`.
 
     Raises:
         ArgumentError: if a value makes no sense.
@@ -182,6 +183,7 @@ class RunOptions:
     checkpoint_seconds: float | None = None
     tensorboard: bool = False
     graph: bool = False
+    check_ranks: bool = False
 
     def __post_init__(self) -> None:
         _check_sizes(self)
@@ -198,6 +200,7 @@ class RunOptions:
             positive(self.checkpoint_seconds, "checkpoint_seconds", "train")
         _check_switch(self.tensorboard, "tensorboard")
         _check_switch(self.graph, "graph")
+        _check_switch(self.check_ranks, "check_ranks")
 
 
 def _check_sizes(settings: TrainConfig | RunOptions) -> None:

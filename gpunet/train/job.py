@@ -25,7 +25,7 @@ from gpunet.functional import cross_entropy
 from gpunet.graph import check_graphs
 from gpunet.models import IMAGE_SIZES, check_image_size, create_model
 from gpunet.optim.lr_scheduler import LRScheduler
-from gpunet.train.callbacks import EarlyStopping
+from gpunet.train.callbacks import EarlyStopping, SameWeights
 from gpunet.train.checkpoint import CheckpointFolder
 from gpunet.train.config import RunOptions, TrainConfig, make_optimizer, make_schedule
 from gpunet.train.fine_tuning import begin_with, freeze, normalised
@@ -113,7 +113,8 @@ class TrainingRun:
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self._check_ranks(parts)
         writers = self._writers() if communicator().rank == 0 else []
-        self.trainer.callbacks += [*callbacks, *writers]
+        checks = [SameWeights()] if self.options.check_ranks else []
+        self.trainer.callbacks += [*checks, *callbacks, *writers]
         with together():
             self.resumed_from = self._go_on(before) if before else None
         check_same({"last checkpoint": self.resumed_from, **digests(self.model)}, "weights")
