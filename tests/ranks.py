@@ -352,7 +352,11 @@ def changed(what):
             model[5].weight[0, 0] += 1
         return model
 
-    return {"find_dataset": fewer if what == "length" else find, "create_model": other if what == "weights" else create}
+    def none(*args, **settings):
+        raise DataError("there is no such folder here")
+
+    finds = {"length": fewer, "data": none}
+    return {"find_dataset": finds.get(what, find), "create_model": other if what == "weights" else create}
 
 
 def not_a_number(folder, rank):

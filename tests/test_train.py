@@ -256,6 +256,7 @@ def test_a_run_writes_its_files(tmp_path):
         "checkpoint_seconds": None,
         "tensorboard": False,
         "graph": False,
+        "check_ranks": False,
         "classes": list("0123456789"),
         "input": {"channels": 1, "stored_size": 8, "size": 8, "scale": 16, "mean": [0.305], "std": [0.376]},
     }

@@ -63,12 +63,12 @@ def init(backend: str | None = None, timeout: float = TIMEOUT) -> Communicator:
         return communicator()
     use_communicator(ranks)
     install_hook()
+    atexit.register(shut_down)
     _call_witness(ranks)
     check_same({"gpunet": __version__, "backend": active_backend()})
     _divide_cores(ranks)
     if active_backend() == "cupy":
         use_communicator(join_gpus(ranks, launch.local_rank if launch else None))
-    atexit.register(shut_down)
     return communicator()
 
 
@@ -132,11 +132,10 @@ def session() -> Iterator[Communicator]:
     Raises:
         SystemExit: in the place of an error of gpunet, which has been told.
     """
-    ranks = init()
     try:
-        yield ranks
+        yield init()
     except (GpunetError, KeyboardInterrupt) as error:
-        if ranks.size == 1:
+        if communicator().size == 1:
             raise
         sys.exit(ends_all(error))
     shut_down()

@@ -24,6 +24,7 @@ from gpunet.errors import ArgumentError, DataError, FileError, GpunetError, NonF
 from gpunet.functional import cross_entropy
 from gpunet.graph import check_graphs
 from gpunet.models import IMAGE_SIZES, check_image_size, create_model
+from gpunet.nn import Module
 from gpunet.optim.lr_scheduler import LRScheduler
 from gpunet.train.callbacks import EarlyStopping, SameWeights
 from gpunet.train.checkpoint import CheckpointFolder
@@ -107,12 +108,12 @@ class TrainingRun:
         self._begun = before is not None
         self._by_order = holds_out_by_order(before.written) if before else False
         with together():
-            parts = self._make(show_progress, before)
-        self.trainer, self.train_loader, self.test_loader, self.classes, recipe, remarks = parts
-        self.remarks += remarks
-        self.model = self.trainer.model
-        self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
+            parts = self._make(before)
         self._check_ranks(parts)
+        self.model, self.train_loader, self.test_loader, self.classes, recipe, remarks = parts
+        self.remarks += remarks
+        self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        self.trainer = _make_trainer(config, self.options, parts, show_progress)
         writers = self._writers() if communicator().rank == 0 else []
         checks = [SameWeights()] if self.options.check_ranks else []
         self.trainer.callbacks += [*checks, *callbacks, *writers]
@@ -125,9 +126,9 @@ class TrainingRun:
                     self.folder.create(self._description(recipe), overwrite)
             self._begun = True
 
-    def _make(self, show_progress: bool, before: _Before | None) -> _Parts:
-        """What is needed to train."""
-        parts = self._made(show_progress)
+    def _make(self, before: _Before | None) -> _Parts:
+        """What is to be trained on what."""
+        parts = self._made()
         if before and (changed := changed_data(before.written, parts.recipe, parts.classes)):
             raise DataError(f"{changed}; a run goes on with the data it was begun with, or a new one begins")
         if parts.recipe.left_out and not before and communicator().rank == 0:
@@ -148,7 +149,7 @@ class TrainingRun:
             "kernels": kernels_in_use(),
         }
         check_same(data, "data and kernels")
-        check_same(digests(self.model), "weights")
+        check_same(digests(parts.model), "weights")
 
     def _writers(self) -> list[Callback]:
         """What writes into the folder as training goes along."""
@@ -194,11 +195,11 @@ class TrainingRun:
             "environment": environment(),
         }
 
-    def _made(self, show_progress: bool) -> _Parts:
+    def _made(self) -> _Parts:
         """The same, unchecked; the weights to begin with only where no checkpoint holds others."""
         goes_on = self._begun and self.checkpoints.positions()
         config = replace(self.config, weights=None) if goes_on else self.config
-        return _make(config, self.options, show_progress, self._by_order)
+        return _make(config, self.options, self._by_order)
 
     def _restore(self, trainer: Trainer, with_callbacks: bool = True) -> tuple[int, int] | None:
         """Load the last checkpoint, where there is one."""
@@ -258,12 +259,13 @@ class TrainingRun:
         the last checkpoint is gone once more, to the same bits, with a look at every step.
         """
         if active_backend() != "numpy":
-            trainer, train_loader, test_loader, *_ = self._made(show_progress=False)
+            parts = self._made()
+            trainer = _make_trainer(self.config, self.options, parts, show_progress=False)
             epoch = self.trainer.progress.epoch
             trainer.callbacks, trainer.look_always = [], True  # those of the user have seen it all, and remember it
             try:
                 self._restore(trainer, with_callbacks=False)
-                for _ in trainer.fit(train_loader, test_loader, epoch):
+                for _ in trainer.fit(parts.train_loader, parts.test_loader, epoch):
                     pass
             except NonFiniteError as precise:
                 error = precise
@@ -309,7 +311,7 @@ def _defined(shares: np.ndarray) -> list[float | None]:
 
 
 class _Parts(NamedTuple):
-    trainer: Trainer
+    model: Module
     train_loader: DataLoader
     test_loader: DataLoader
     classes: tuple[str, ...]
@@ -317,8 +319,8 @@ class _Parts(NamedTuple):
     remarks: list[str]
 
 
-def _make(config: TrainConfig, options: RunOptions, show_progress: bool, by_order: bool) -> _Parts:
-    """Everything that is needed to train, as it is before the first step."""
+def _make(config: TrainConfig, options: RunOptions, by_order: bool) -> _Parts:
+    """What is to be trained on what, as it is before the first step; each rank makes it for itself."""
     if options.graph:
         check_graphs()
     manual_seed(config.seed)
@@ -356,12 +358,17 @@ def _make(config: TrainConfig, options: RunOptions, show_progress: bool, by_orde
         shard=(ranks.rank, ranks.size) if ranks.size > 1 else None,
     )
     test_loader = DataLoader(recipe.test_set(size), TEST_BATCH_SIZE, workers=options.workers)
-    optimizer = make_optimizer(config, model)
-    steps_per_epoch = -(-len(train_loader) // config.accumulate)
-    trainer = Trainer(
-        model,
+    return _Parts(model, train_loader, test_loader, classes, recipe, remarks)
+
+
+def _make_trainer(config: TrainConfig, options: RunOptions, parts: _Parts, show_progress: bool) -> Trainer:
+    """What trains it; all ranks make theirs together."""
+    optimizer = make_optimizer(config, parts.model)
+    steps_per_epoch = -(-len(parts.train_loader) // config.accumulate)
+    return Trainer(
+        parts.model,
         optimizer,
-        len(classes),
+        len(parts.classes),
         schedule=make_schedule(config, optimizer, int(config.epochs or 0) * steps_per_epoch),
         loss_function=functools.partial(cross_entropy, label_smoothing=config.label_smoothing),
         show_progress=show_progress,
@@ -372,7 +379,6 @@ def _make(config: TrainConfig, options: RunOptions, show_progress: bool, by_orde
         amp=config.amp,
         graph=options.graph,
     )
-    return _Parts(trainer, train_loader, test_loader, classes, recipe, remarks)
 
 
 def _image_size(model: str, recipe: DatasetRecipe) -> int:
