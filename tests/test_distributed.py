@@ -31,7 +31,7 @@ from tests import ranks
 from tests.runs import few_digits
 
 on_ranks = pytest.mark.parametrize("size", [2, pytest.param(4, marks=pytest.mark.slow)])
-linux_only = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs process descriptors (Linux)")
+with_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
 
 
 class Mirror(Communicator):
@@ -542,8 +542,6 @@ def checkpoints(folder):
 def test_one_rank_fails_and_all_end(what, size, tmp_path):
     """Within seconds, with an error that names the rank; the last checkpoint is whole, and training goes on from it."""
     rank = size - 1
-    if what == "kill" and not hasattr(os, "pidfd_open"):
-        pytest.skip("needs process descriptors (Linux)")
     output = ranks.run(
         size, "fault", True, folder=str(tmp_path / "run"), rank=rank, what=what, options=["--checkpoint-steps", "5"]
     )
@@ -628,22 +626,38 @@ def test_an_error_that_all_make_is_told_once(tmp_path):
 # The witness
 
 
-@linux_only
+@with_pipes
 def test_the_witness_names_the_first_that_ends_and_ends_the_others():
-    sleepers = [subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) for _ in range(3)]
-    watched = [f"{rank + 4}:{each.pid}" for rank, each in enumerate(sleepers)]
+    """One that has said that it goes is not missed."""
+    program = (
+        "import os, sys, time; end = int(sys.argv[1]); sys.argv[2:] and os.write(end, b'.'); "
+        "print('ready', flush=True); time.sleep(60)"
+    )
+    ends, sleepers, watched = [], [], []
+    for rank, orderly in ((4, []), (5, []), (6, ["orderly"]), (7, [])):
+        reads, writes = os.pipe()
+        command = [sys.executable, "-c", program, str(writes), *orderly]
+        sleepers.append(subprocess.Popen(command, pass_fds=[writes], stdout=subprocess.PIPE, text=True))
+        os.close(writes)
+        ends.append(reads)
+        watched.append(f"{reads}:{rank}:{sleepers[-1].pid}")
     command = [sys.executable, "-I", "-S", witness.__file__, "8", "there", *watched]
-    watching = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    watching = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, pass_fds=ends)
     try:
-        time.sleep(0.5)
-        sleepers[1].kill()
-        sleepers[1].wait()
+        assert [each.stdout.readline() for each in sleepers] == ["ready\n"] * 4
+        for place in (2, 1):
+            sleepers[place].kill()
+            sleepers[place].wait()
         _, said = watching.communicate(timeout=60)
         assert said == (
             f"gpunet: error: rank 5 of 8 (process {sleepers[1].pid} on there) was killed, or ended before the others\n"
         )
-        assert [each.wait(10) for each in sleepers] == [-signal.SIGKILL] * 3
+        assert [each.wait(10) for each in sleepers] == [-signal.SIGKILL] * 4
     finally:
+        for each in ends:
+            os.close(each)
         for each in [*sleepers, watching]:
             each.kill()
             each.wait()
+            for stream in filter(None, (each.stdout, each.stderr)):
+                stream.close()

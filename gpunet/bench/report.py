@@ -128,7 +128,7 @@ def ranks_text(result: RanksResult) -> str:
         [str(result.ranks), _seconds(result.together.median), f"{several:,.1f}"],
     ]
     return (
-        f"{result.workload}, on each rank; {result.threads} thread(s) each\n{aligned(rows)}\n"
+        f"{result.workload}, on each rank; {result.threads} thread(s) each\n{table(rows)}\n"
         f"{result.speedup:.2f} times as many images/s ({low:.2f} to {high:.2f}), {result.speedup / result.ranks:.0%} "
         f"of {result.ranks}"
     )

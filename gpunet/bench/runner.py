@@ -415,19 +415,12 @@ def ranks(workload: Workload, count: int, settings: Settings) -> RanksResult:
         "backend": settings.backend,
         "turns": WARMUPS + settings.repeats,
     }
-    hidden = None if settings.show_progress else True
     turns: dict[str, list[float]] = {"alone": [], "together": []}
     lines = rank_lines(count, job, settings.environment)
+    total, title = 2 * (WARMUPS + settings.repeats), f"{workload}, {count} ranks"
     with (
         contextlib.closing(lines),
-        tqdm(
-            total=2 * (settings.repeats + WARMUPS),
-            desc=f"{workload}, {count} ranks",
-            unit="turn",
-            leave=False,
-            disable=hidden,
-            file=sys.stderr,
-        ) as progress,
+        progress_bar(desc=title, unit="turns", total=total, shown=settings.show_progress) as progress,
     ):
         about = next(lines)
         for line in lines:

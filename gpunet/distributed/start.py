@@ -16,7 +16,7 @@ from gpunet.distributed.launch import Launch, launched
 from gpunet.distributed.mpi import MpiCommunicator
 from gpunet.distributed.nccl import join_gpus
 from gpunet.distributed.same import check_same
-from gpunet.distributed.witness import call_witness, dismiss_witness, remember_witness
+from gpunet.distributed.witness import call_witness, dismiss_witness, watched_by
 from gpunet.errors import ArgumentError, GpunetError, ProcessError
 from gpunet.ranks import LEAVING, Communicator, communicator, use_communicator
 from gpunet.version import __version__
@@ -100,8 +100,10 @@ def _call_witness(ranks: Communicator) -> None:
     everyone = list(enumerate(zip(ranks.hosts, ranks.gather(os.getpid()), strict=True)))
     host = ranks.hosts[ranks.rank]
     pids = {rank: pid for rank, (where, pid) in everyone if where == host}
-    called = call_witness(pids, ranks.size, host) if ranks.local_rank == 0 else None
-    remember_witness(ranks.gather(called)[min(pids)])
+    calls = ranks.local_rank == 0
+    with call_witness(pids, ranks.size, host) if calls else contextlib.nullcontext() as folder:
+        watched_by(ranks.gather(folder)[min(pids)], ranks.rank)
+        ranks.barrier()
 
 
 def _divide_cores(ranks: Communicator) -> None:
