@@ -6,6 +6,7 @@ Programs that run on ranks are in tests/ranks.py. None may hang: each has a time
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from gpunet.distributed import DataParallel, check_same, launched, predict_scali
 from gpunet.distributed.faults import together
 from gpunet.errors import ArgumentError, DataError, GradientError, ProcessError, ShapeError
 from gpunet.functional import cross_entropy
+from gpunet.models import resnet50
 from gpunet.ranks import Communicator, alone, communicator, use_communicator
 from gpunet.tensor import tensor
 from gpunet.train import RunFolder, Trainer, evaluate_run
@@ -129,6 +131,29 @@ def test_predicted_scaling_is_the_formula():
     assert (alone.bytes_per_step, alone.efficiency) == (0, 1)
     with pytest.raises(ArgumentError, match="bandwidth"):
         predict_scaling(8, 1, 32, 100.0, 0, 1e-5)
+
+
+PAGE = (Path(__file__).parent.parent / "docs/distributed.md").read_text(encoding="utf-8")
+
+
+def test_the_code_on_the_page_runs_and_its_table_is_what_it_prints(numpy_backend, capsys):
+    loop, table = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
+    exec(compile(loop, "docs/distributed.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("1 rank(s), loss of the last batch ")
+    exec(compile(table, "docs/distributed.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert len(printed.splitlines()) == 7
+    assert printed in PAGE
+    assert sum(each.numel() for each in resnet50().parameters()) == 25_557_032
+
+
+def test_the_formula_on_the_page_is_that_of_the_function():
+    formula = re.search(r"^    bytes +=.*?efficiency[^\n]*", PAGE, flags=re.MULTILINE | re.DOTALL)[0]
+    names = {"N": 24, "P": 1e8, "b": 4, "B": 32, "v": 800.0, "w": 2e9, "l": 1e-5, "k": 96, "o": 0.5}
+    exec("\n".join(line.strip().replace("2 (", "2 * (") for line in formula.splitlines()), names)
+    found = predict_scaling(24, 10**8, 32, 800.0, 2e9, 1e-5, 0.5)
+    assert names["efficiency"] == pytest.approx(found.efficiency)
+    assert names["communication"] == pytest.approx(found.communication_seconds)
 
 
 # Samplers, loaders, random numbers
@@ -627,6 +652,21 @@ def test_an_error_that_all_make_is_told_once(tmp_path):
 
 
 @with_pipes
+def test_the_witness_does_not_outlive_a_rank_that_never_opened_its_pipe(tmp_path):
+    """Whoever waits for the end of what is written to stderr would wait for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    reads = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    command = [sys.executable, "-I", "-S", witness.__file__, "2", "there", f"{reads}:1:{gone.pid}"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, pass_fds=[reads], timeout=60)
+    finally:
+        os.close(reads)
+    assert f"rank 1 of 2 (process {gone.pid} on there) was killed" in done.stderr
+
+
+@with_pipes
 def test_the_witness_names_the_first_that_ends_and_ends_the_others():
     """One that has said that it goes is not missed."""
     program = (
@@ -648,6 +688,7 @@ def test_the_witness_names_the_first_that_ends_and_ends_the_others():
         for place in (2, 1):
             sleepers[place].kill()
             sleepers[place].wait()
+            time.sleep(0.1)
         _, said = watching.communicate(timeout=60)
         assert said == (
             f"gpunet: error: rank 5 of 8 (process {sleepers[1].pid} on there) was killed, or ended before the others\n"

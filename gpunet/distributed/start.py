@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -79,7 +80,8 @@ def _joined(launch: Launch | None) -> Communicator:
         ProcessError: if there is no MPI, or it knows others than the launcher.
     """
     try:
-        mpi: Any = importlib.import_module("mpi4py.MPI")
+        with _uninterrupted():
+            mpi: Any = importlib.import_module("mpi4py.MPI")
     except (ImportError, RuntimeError) as error:  # RuntimeError: there is mpi4py, but no library of MPI
         started = f"{launch.by} has started {launch.size} processes" if launch else "MPI was asked for"
         raise ProcessError(
@@ -93,6 +95,19 @@ def _joined(launch: Launch | None) -> Communicator:
             f"{library}, and needs its own mpiexec, mostly {os.path.join(sys.exec_prefix, 'bin', 'mpiexec')}"
         )
     return MpiCommunicator(mpi, world)
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait until MPI has begun: in between, its library does not survive it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _call_witness(ranks: Communicator) -> None:

@@ -23,6 +23,7 @@ from pathlib import Path
 __all__ = ["call_witness", "dismiss_witness", "watched_by"]
 
 GRACE = 5.0  # seconds until what the launcher has left is ended, too
+PAUSE = 0.5
 _ORDERLY = b"."
 
 _pipe: int | None = None  # of this rank
@@ -82,8 +83,9 @@ def _watch(size: str, host: str, watched: Sequence[str]) -> None:
         pipes.register(int(each.partition(":")[0]), selectors.EVENT_READ, each)
     deadline = None
     while pipes.get_map() and (deadline is None or time.monotonic() < deadline):
-        for key, _ in pipes.select(timeout=None if deadline is None else 0.1):
-            said = os.read(key.fd, 1)
+        ready = [key for key, _ in pipes.select(timeout=PAUSE)]
+        for key in ready or [each for each in pipes.get_map().values() if _is_gone(each.data)]:
+            said = os.read(key.fd, 1) if ready else b""
             pipes.unregister(key.fd)
             if not said and deadline is None:
                 _, rank, pid = key.data.split(":")
@@ -93,6 +95,15 @@ def _watch(size: str, host: str, watched: Sequence[str]) -> None:
     for key in pipes.get_map().values():
         with contextlib.suppress(OSError):
             os.kill(int(key.data.rpartition(":")[2]), signal.SIGKILL)
+
+
+def _is_gone(watched: str) -> bool:
+    """Whether the process is: one that ends before it has opened its pipe cannot close it."""
+    try:
+        os.kill(int(watched.rpartition(":")[2]), 0)
+    except ProcessLookupError:
+        return True
+    return False
 
 
 if __name__ == "__main__":
