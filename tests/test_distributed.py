@@ -6,6 +6,7 @@ Programs that run on ranks are in tests/ranks.py. None may hang: each has a time
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from gpunet.distributed import DataParallel, check_same, launched, predict_scali
 from gpunet.distributed.faults import together
 from gpunet.errors import ArgumentError, DataError, GradientError, ProcessError, ShapeError
 from gpunet.functional import cross_entropy
+from gpunet.models import resnet50
 from gpunet.ranks import Communicator, alone, communicator, use_communicator
 from gpunet.tensor import tensor
 from gpunet.train import RunFolder, Trainer, evaluate_run
@@ -31,7 +33,7 @@ from tests import ranks
 from tests.runs import few_digits
 
 on_ranks = pytest.mark.parametrize("size", [2, pytest.param(4, marks=pytest.mark.slow)])
-linux_only = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs process descriptors (Linux)")
+with_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with names")
 
 
 class Mirror(Communicator):
@@ -129,6 +131,29 @@ def test_predicted_scaling_is_the_formula():
     assert (alone.bytes_per_step, alone.efficiency) == (0, 1)
     with pytest.raises(ArgumentError, match="bandwidth"):
         predict_scaling(8, 1, 32, 100.0, 0, 1e-5)
+
+
+PAGE = (Path(__file__).parent.parent / "docs/distributed.md").read_text(encoding="utf-8")
+
+
+def test_the_code_on_the_page_runs_and_its_table_is_what_it_prints(numpy_backend, capsys):
+    loop, table = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
+    exec(compile(loop, "docs/distributed.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("1 rank(s), loss of the last batch ")
+    exec(compile(table, "docs/distributed.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert len(printed.splitlines()) == 7
+    assert printed in PAGE
+    assert sum(each.numel() for each in resnet50().parameters()) == 25_557_032
+
+
+def test_the_formula_on_the_page_is_that_of_the_function():
+    formula = re.search(r"^    bytes +=.*?efficiency[^\n]*", PAGE, flags=re.MULTILINE | re.DOTALL)[0]
+    names = {"N": 24, "P": 1e8, "b": 4, "B": 32, "v": 800.0, "w": 2e9, "l": 1e-5, "k": 96, "o": 0.5}
+    exec("\n".join(line.strip().replace("2 (", "2 * (") for line in formula.splitlines()), names)
+    found = predict_scaling(24, 10**8, 32, 800.0, 2e9, 1e-5, 0.5)
+    assert names["efficiency"] == pytest.approx(found.efficiency)
+    assert names["communication"] == pytest.approx(found.communication_seconds)
 
 
 # Samplers, loaders, random numbers
@@ -542,8 +567,6 @@ def checkpoints(folder):
 def test_one_rank_fails_and_all_end(what, size, tmp_path):
     """Within seconds, with an error that names the rank; the last checkpoint is whole, and training goes on from it."""
     rank = size - 1
-    if what == "kill" and not hasattr(os, "pidfd_open"):
-        pytest.skip("needs process descriptors (Linux)")
     output = ranks.run(
         size, "fault", True, folder=str(tmp_path / "run"), rank=rank, what=what, options=["--checkpoint-steps", "5"]
     )
@@ -628,22 +651,54 @@ def test_an_error_that_all_make_is_told_once(tmp_path):
 # The witness
 
 
-@linux_only
-def test_the_witness_names_the_first_that_ends_and_ends_the_others():
-    sleepers = [subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) for _ in range(3)]
-    watched = [f"{rank + 4}:{each.pid}" for rank, each in enumerate(sleepers)]
-    command = [sys.executable, "-I", "-S", witness.__file__, "8", "there", *watched]
-    watching = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+@with_pipes
+def test_the_witness_does_not_outlive_a_rank_that_never_opened_its_pipe(tmp_path):
+    """Whoever waits for the end of what is written to stderr would wait for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    reads = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    command = [sys.executable, "-I", "-S", witness.__file__, "2", "there", f"{reads}:1:{gone.pid}"]
     try:
-        time.sleep(0.5)
-        sleepers[1].kill()
-        sleepers[1].wait()
+        done = subprocess.run(command, capture_output=True, text=True, pass_fds=[reads], timeout=60)
+    finally:
+        os.close(reads)
+    assert f"rank 1 of 2 (process {gone.pid} on there) was killed" in done.stderr
+
+
+@with_pipes
+def test_the_witness_names_the_first_that_ends_and_ends_the_others():
+    """One that has said that it goes is not missed."""
+    program = (
+        "import os, sys, time; end = int(sys.argv[1]); sys.argv[2:] and os.write(end, b'.'); "
+        "print('ready', flush=True); time.sleep(60)"
+    )
+    ends, sleepers, watched = [], [], []
+    for rank, orderly in ((4, []), (5, []), (6, ["orderly"]), (7, [])):
+        reads, writes = os.pipe()
+        command = [sys.executable, "-c", program, str(writes), *orderly]
+        sleepers.append(subprocess.Popen(command, pass_fds=[writes], stdout=subprocess.PIPE, text=True))
+        os.close(writes)
+        ends.append(reads)
+        watched.append(f"{reads}:{rank}:{sleepers[-1].pid}")
+    command = [sys.executable, "-I", "-S", witness.__file__, "8", "there", *watched]
+    watching = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, pass_fds=ends)
+    try:
+        assert [each.stdout.readline() for each in sleepers] == ["ready\n"] * 4
+        for place in (2, 1):
+            sleepers[place].kill()
+            sleepers[place].wait()
+            time.sleep(0.1)
         _, said = watching.communicate(timeout=60)
         assert said == (
             f"gpunet: error: rank 5 of 8 (process {sleepers[1].pid} on there) was killed, or ended before the others\n"
         )
-        assert [each.wait(10) for each in sleepers] == [-signal.SIGKILL] * 3
+        assert [each.wait(10) for each in sleepers] == [-signal.SIGKILL] * 4
     finally:
+        for each in ends:
+            os.close(each)
         for each in [*sleepers, watching]:
             each.kill()
             each.wait()
+            for stream in filter(None, (each.stdout, each.stderr)):
+                stream.close()

@@ -418,14 +418,10 @@ def ranks(workload: Workload, count: int, settings: Settings) -> RanksResult:
     }
     turns: dict[str, list[float]] = {"alone": [], "together": []}
     lines = rank_lines(count, job, settings.environment)
+    total, title = 2 * (WARMUPS + settings.repeats), f"{workload}, {count} ranks"
     with (
         contextlib.closing(lines),
-        progress_bar(
-            desc=f"{workload}, {count} ranks",
-            unit="turns",
-            total=2 * (settings.repeats + WARMUPS),
-            shown=settings.show_progress,
-        ) as progress,
+        progress_bar(desc=title, unit="turns", total=total, shown=settings.show_progress) as progress,
     ):
         about = next(lines)
         for line in lines:

@@ -10,7 +10,7 @@ from types import TracebackType
 
 from gpunet import errors
 from gpunet.distributed.witness import dismiss_witness
-from gpunet.errors import GpunetError
+from gpunet.errors import GpunetError, ProcessError
 from gpunet.printable import printable
 from gpunet.ranks import communicator
 
@@ -40,8 +40,10 @@ def together() -> Iterator[None]:
         return
     kind, message = said[failed[0]]
     alike = [rank for rank in failed if said[rank] == said[failed[0]]]
-    who = "" if len(alike) == ranks.size else f"rank{'s' * (len(alike) > 1)} {', '.join(map(str, alike))}: "
-    raise getattr(errors, kind)(f"{who}{message}").everywhere() from error
+    if error is not None and len(alike) == ranks.size:
+        raise error.everywhere()
+    who = f"rank{'s' * (len(alike) > 1)} {', '.join(map(str, alike))}"
+    raise getattr(errors, kind, ProcessError)(f"{who}: {message}").everywhere() from error
 
 
 def ends_all(error: BaseException) -> int:

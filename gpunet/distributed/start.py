@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +17,7 @@ from gpunet.distributed.launch import Launch, launched
 from gpunet.distributed.mpi import MpiCommunicator
 from gpunet.distributed.nccl import join_gpus
 from gpunet.distributed.same import check_same
-from gpunet.distributed.witness import call_witness, dismiss_witness, remember_witness
+from gpunet.distributed.witness import call_witness, dismiss_witness, watched_by
 from gpunet.errors import ArgumentError, GpunetError, ProcessError
 from gpunet.ranks import LEAVING, Communicator, communicator, use_communicator
 from gpunet.version import __version__
@@ -79,7 +80,8 @@ def _joined(launch: Launch | None) -> Communicator:
         ProcessError: if there is no MPI, or it knows others than the launcher.
     """
     try:
-        mpi: Any = importlib.import_module("mpi4py.MPI")
+        with _uninterrupted():
+            mpi: Any = importlib.import_module("mpi4py.MPI")
     except (ImportError, RuntimeError) as error:  # RuntimeError: there is mpi4py, but no library of MPI
         started = f"{launch.by} has started {launch.size} processes" if launch else "MPI was asked for"
         raise ProcessError(
@@ -95,13 +97,28 @@ def _joined(launch: Launch | None) -> Communicator:
     return MpiCommunicator(mpi, world)
 
 
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait until MPI has begun: in between, its library does not survive it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _call_witness(ranks: Communicator) -> None:
     """One for each machine, which all of its ranks know."""
     everyone = list(enumerate(zip(ranks.hosts, ranks.gather(os.getpid()), strict=True)))
     host = ranks.hosts[ranks.rank]
     pids = {rank: pid for rank, (where, pid) in everyone if where == host}
-    called = call_witness(pids, ranks.size, host) if ranks.local_rank == 0 else None
-    remember_witness(ranks.gather(called)[min(pids)])
+    calls = ranks.local_rank == 0
+    with call_witness(pids, ranks.size, host) if calls else contextlib.nullcontext() as folder:
+        watched_by(ranks.gather(folder)[min(pids)], ranks.rank)
+        ranks.barrier()
 
 
 def _divide_cores(ranks: Communicator) -> None:

@@ -193,7 +193,7 @@ class Trainer:
         self._check_place(train)
         for callback in self.callbacks:
             callback.on_fit_begin(self)
-        while not self._ends() and self.progress.epoch <= epochs:
+        while not any(self._asked_to_end()) and self.progress.epoch <= epochs:
             started = time.perf_counter() - self.progress.seconds
             if self._train_epoch(train, epochs):
                 break
@@ -208,11 +208,18 @@ class Trainer:
         for callback in self.callbacks:
             callback.on_fit_end(self)
 
-    def _ends(self) -> bool:
-        """Whether any rank is to stop, or has finished: all ask at the same places, so that all do the same."""
+    def _asked_to_end(self) -> tuple[bool, bool]:
+        """Whether any rank is to stop, or has finished: all ask at the same places, so that all do the same.
+
+        A signal may ask for it while this is found out, and must not be forgotten: nothing is set back.
+        """
         asked = communicator().gather([self.stop_requested, self.finished])
-        self.stop_requested, self.finished = (any(flags) for flags in zip(*asked, strict=True))
-        return self.stop_requested or self.finished
+        stops, finished = (any(flags) for flags in zip(*asked, strict=True))
+        if stops:
+            self.stop_requested = True
+        if finished:
+            self.finished = True
+        return stops, finished
 
     def _check_place(self, train: DataLoader) -> None:
         if communicator().size > 1 and train.shard is None:
@@ -298,7 +305,8 @@ class Trainer:
                     progress.gradient_norms = self._gradient_norms()
                 for callback in self.callbacks:
                     callback.on_step_end(self)
-                if self._ends() and self.stop_requested:
+                stops, _ = self._asked_to_end()
+                if stops:
                     return True
         return False
 
