@@ -5,6 +5,7 @@ Jupyter asks an object for `_repr_html_`, and each of those methods asks this mo
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from gpunet.markup import Markup, joined, lines, tag
 from gpunet.png import data_uri
 
-__all__ = ["as_pictures", "numbers", "table", "titled"]
+__all__ = ["as_pictures", "framed", "numbers", "table", "titled"]
 
 PICTURES = 8  # of a batch, at most
 PICTURE = "height: 96px; min-width: 32px; margin: 0 4px 4px 0; image-rendering: pixelated; display: inline-block"
@@ -22,6 +23,13 @@ PICTURE = "height: 96px; min-width: 32px; margin: 0 4px 4px 0; image-rendering: 
 def titled(title: str, more: str, *content: Markup) -> str:
     """What something is, in bold, more about it, and below it what is in it."""
     return str(tag("div", tag("div", tag("b", title), f" {more}"), *content))
+
+
+def framed(title: str, page: str) -> str:
+    """A whole page in a frame of its own, where its style and the notebook's leave each other alone."""
+    style = "width: 100%; height: 44rem; border: 1px solid #8888; border-radius: .4rem"
+    named = f'title="{html.escape(title)}" style="{style}" sandbox="allow-scripts"'
+    return f'<iframe {named} srcdoc="{html.escape(page)}"></iframe>'
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], text: int = 1) -> Markup:

@@ -11,7 +11,12 @@ import numpy as np
 import pytest
 
 import gpunet
+from gpunet import explain
 from gpunet.data import DataLoader, TensorDataset
+from gpunet.errors import ArgumentError
+from gpunet.explain.page.build import operation_page
+from gpunet.explain.terminal import terminal_text
+from gpunet.explain.words import LANGUAGES, words
 from gpunet.models import lenet5, resnet8, summary
 from gpunet.nn import Parameter
 from gpunet.notebook import as_pictures, numbers
@@ -28,7 +33,7 @@ class Cells(HTMLParser):
 
     def __init__(self, html):
         super().__init__()
-        self.rows, self.open, self.images = [], [], []
+        self.rows, self.open, self.images, self.frames = [], [], [], []
         self.feed(html)
         self.close()
 
@@ -37,6 +42,8 @@ class Cells(HTMLParser):
             self.images.append(dict(attributes)["src"])
             return
         self.open.append(tag)
+        if tag == "iframe":
+            self.frames.append(attributes)
         if tag == "tr":
             self.rows.append([])
         elif tag in ("td", "th"):
@@ -207,3 +214,25 @@ def test_a_bar_in_a_notebook(monkeypatch, capsys):
     assert "work" in capsys.readouterr().err
     assert list(progress_bar(range(3), "work", shown=False)) == [0, 1, 2]
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_an_explanation_is_its_page(language):
+    made = explain.explain("max_pool2d", language, kernel_size=3, stride=1)
+    frame = Cells(made._repr_html_())
+    assert frame.open == []
+    page = dict(frame.frames[0])["srcdoc"]
+    assert page == operation_page(explain.exercise("max_pool2d", kernel_size=3, stride=1), language)
+    assert str(made) == terminal_text(made, words(language), lambda text, style: text)
+    assert repr(made) == "<Explanation of max_pool2d; print it, or look at it in a notebook>"
+    same = explain.explain(explain.exercise("max_pool2d", kernel_size=3, stride=1), language)
+    assert same.output.tolist() == made.output.tolist()
+
+
+def test_what_cannot_be_explained():
+    with pytest.raises(ArgumentError, match="no operation 'pool'"):
+        explain.explain("pool")
+    with pytest.raises(ArgumentError, match="no language 'fr'"):
+        explain.explain("relu", "fr")
+    with pytest.raises(ArgumentError, match="leave out stride"):
+        explain.explain(explain.exercise("max_pool2d"), stride=1)
