@@ -152,11 +152,15 @@ const WRITTEN = [
   [/^([\p{L}]['′]?)\[([^\]]*)\]/u, (name, index) => sub(name, index)],
   [/^e\^x\[(\w)\]/, (index) => power("e", sub("x", index))],
   [/^√\(([^)]*)\)/, (inside) => root(inside)],
-  [/^((?:\p{L}{2,}[ ,;]*)+)/u, (words) => math("mtext", ` ${words.trim()} `)],
+  [/^((?:\p{L}{2,}[ ,;]*)+)/u, (words) => math("mtext", `\u00a0${words.trim()}\u00a0`)],
 ];
 
-/** A formula of text as MathML. */
+/** A formula of text as MathML, which may be broken behind a comma. */
 function mathText(text) {
+  return formula`${between(text.split(/(?<=,) (?![^\[]*\])/).map(mathPieces), BREAK).flat()}`;
+}
+
+function mathPieces(text) {
   const pieces = [];
   let left = text, plain = "";
   while (left) {
@@ -171,5 +175,5 @@ function mathText(text) {
     plain = "";
     left = left.slice(found[0].length);
   }
-  return formula`${[...pieces, plain].filter((piece) => piece !== "")}`;
+  return [...pieces, plain].filter((piece) => piece !== "");
 }

@@ -14,6 +14,7 @@ class Workbench {
     this.#buildButtons();
     this.#buildSettings();
     this.im2col = part("product") && new Im2col();
+    part("controls").open = !window.matchMedia("(max-width: 46rem), (max-height: 30rem)").matches;
     document.addEventListener("keydown", (event) => this.#keys(event));
     window.addEventListener("resize", () => this.#fitStage());
     this.compute();
@@ -86,7 +87,7 @@ class Workbench {
     part("stage").style.setProperty("--total", total(widths.map((each) => Math.max(...each))));
     const [desk, stage] = [part("desk"), part("stage")];
     desk.classList.remove("wide");
-    const isNarrow = window.matchMedia("(max-width: 62rem)").matches;
+    const isNarrow = window.matchMedia("(max-width: 46rem)").matches;
     desk.classList.toggle("wide", isNarrow || stage.scrollWidth > stage.clientWidth + 1);
   }
 
