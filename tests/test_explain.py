@@ -352,6 +352,55 @@ def test_the_shortcut_passes_the_gradient_on_whole():
     close(explanation.gradients["input"], sum_of_both)
 
 
+def test_the_network_knows_digits_that_it_has_not_seen():
+    """Its weights, in NumPy alone."""
+    data = Digits(train=False)
+    weights = lecture_exercise("network")
+    x = data.images / 16
+    for filters in (weights.weight, weights.second_weight):
+        x = convolved(x, filters)
+        n, c, h, w = x.shape
+        x = x.reshape(n, c, h // 2, 2, w // 2, 2).max(axis=(3, 5))
+    logits = x.reshape(len(x), -1) @ weights.matrix.T + weights.bias
+    assert (logits.argmax(axis=1) == data.labels).mean() > 0.95
+    explanation = explain(lecture_exercise("network"))
+    place = next(k for k, image in enumerate(data.images) if np.array_equal(image, explanation.exercise.input))
+    close(explanation.products.values["logits"].ravel(), logits[place])
+
+
+def convolved(x, filters):
+    """conv2d with a padding of 1 and its ReLU, as a sum over the nine elements of the filters."""
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    h, w = x.shape[2:]
+    parts = (
+        np.einsum("nchw,oc->nohw", padded[:, :, i : i + h, j : j + w], filters[:, :, i, j]) for i, j in np.ndindex(3, 3)
+    )
+    return np.maximum(sum(parts), 0)
+
+
+@pytest.mark.slow
+def test_the_network_can_be_trained_again(numpy_backend):
+    from tools.make_network import SCALE, trained
+
+    data = Digits(train=False)
+    logits = trained()(tensor(data.images.astype(np.float32) / SCALE)).numpy()
+    assert (logits.argmax(axis=1) == data.labels).mean() > 0.93
+
+
+def test_the_gradient_of_the_network_by_finite_differences():
+    chosen = exercise("network", input="digit 8", target=3)
+    explanation = explain(chosen)
+
+    def loss(image):
+        return float(explain(exercise("network", input=image.tolist(), target=3)).output)
+
+    for place in ((0, 2, 3), (0, 5, 4)):
+        step = np.zeros((1, 8, 8))
+        step[place] = 1e-4
+        more, less = loss(chosen.input + step), loss(chosen.input - step)
+        close(explanation.gradients["input"][place], (more - less) / 2e-4, 1e-4, 1e-7)
+
+
 def test_the_product_of_the_factors_of_a_chain():
     factors = [0.5, -0.25, 0.5]
     values = explain(exercise("residual_block", factors=factors)).products.values
@@ -457,6 +506,17 @@ def launched(monkeypatch):
         yield noted
 
 
+def small_network(x, chosen):
+    """As tools/make_network.py has trained it."""
+    first, second, matrix, bias = (
+        tensor(getattr(chosen, name).astype(np.float32), requires_grad=True)
+        for name in ("weight", "second_weight", "matrix", "bias")
+    )
+    x = F.max_pool2d(F.relu(F.conv2d(x / 16, first, padding=1)), 2)
+    x = F.max_pool2d(F.relu(F.conv2d(x, second, padding=1)), 2)
+    return F.cross_entropy(F.linear(x.flatten(1), matrix, bias), tensor([chosen.label]))
+
+
 def on_device(chosen):
     """Run an exercise in float32 on the active backend, forward; what is to be run backward."""
     x = tensor((chosen.input[None] if chosen.input.ndim == 3 else chosen.input).astype(np.float32), requires_grad=True)
@@ -481,6 +541,7 @@ def on_device(chosen):
         "cross_entropy": lambda: F.cross_entropy(x.unsqueeze(0), target.unsqueeze(0)),
         "relu": lambda: F.relu(x),
         "linear": lambda: F.linear(x, weight, bias),
+        "network": lambda: small_network(x, chosen),
         "residual_block": lambda: F.relu(
             F.conv2d(F.relu(F.conv2d(x, weight, None, stride, padding)), second, None, stride, padding) + x
         ),
@@ -907,14 +968,14 @@ def test_extremes_are_told_in_finite_numbers(operation, settings):
 def test_settings_are_those_that_makers_know():
     """Every setting of every operation changes something."""
     others = {
-        "input": dict.fromkeys(IMAGE_OPERATIONS, (5, 5))
+        "input": {**dict.fromkeys(IMAGE_OPERATIONS, (5, 5)), "network": "digit 5"}
         | {"binary_cross_entropy": [0.5, 0.1, 0.7], "linear": [0, 1, 1]},
         "weight": {"conv2d": [[1, 1], [1, 1]], "batch_norm": [2], "linear": [[1, 1, 1], [2, 2, 2]]}
         | {"residual_block": np.ones((3, 3))},
         "second_weight": {"residual_block": np.ones((3, 3))},
         "factors": {"residual_block": [0.1, 0.2]},
         "bias": {"batch_norm": [2], "linear": [2, 2]},
-        "target": {"kl_div": [0, 0, 1, 0], "binary_cross_entropy": [0, 0, 0], "cross_entropy": 1},
+        "target": {"kl_div": [0, 0, 1, 0], "binary_cross_entropy": [0, 0, 0], "cross_entropy": 1, "network": 1},
         "gradient": {},
     }
     single = {"kernel_size": 3, "out_channels": 2, "stride": 3, "padding": 1, "dilation": 2, "output_size": 2, "p": 0.1}

@@ -100,7 +100,8 @@ def exercise(operation: str, chosen: Sequence[int] | None = None, **settings: An
             f"{given.where}: the output is {shape[1]}x{shape[2]}, but at most {MOST_PIXELS}x{MOST_PIXELS} can be shown"
         )
     first = 0 if made.target is None else int(made.target.argmax())
-    place = _chosen(given.where, chosen, shape or made.input.shape, first)
+    looked_at = shape if made.target is None else made.target.shape
+    place = _chosen(given.where, chosen, looked_at, first)
     return dataclasses.replace(made, chosen=place, gradient=_gradient(given, made, shape, place))
 
 
@@ -123,7 +124,9 @@ def _output_shape(exercise: Exercise) -> tuple[int, ...]:
 
 def leaves_of(exercise: Exercise, dtype: Any = np.float64) -> dict[str, Tensor]:
     """What an operation is run on, by name: Tensors of the active backend; an image as a batch of one."""
-    arrays = {name: getattr(exercise, name) for name in ("input", "weight", "second_weight", "bias", "target")}
+    arrays = {
+        name: getattr(exercise, name) for name in ("input", "weight", "second_weight", "matrix", "bias", "target")
+    }
     found = {
         name: tensor(values.astype(dtype), requires_grad=name != "target")
         for name, values in arrays.items()

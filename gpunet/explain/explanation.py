@@ -147,7 +147,7 @@ def _run(exercise: Exercise) -> tuple[Values, dict[str, Values]]:
     }
     if is_image:
         gradients["input"] = gradients["input"][0]
-    return output.numpy()[0] if is_image else output.numpy(), gradients
+    return output.numpy()[0] if is_image and output.ndim else output.numpy(), gradients
 
 
 def _sizes(exercise: Exercise) -> tuple[Size, Size] | None:

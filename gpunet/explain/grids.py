@@ -10,13 +10,14 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-__all__ = ["Block", "Paint", "beside", "bracketed", "grid", "matrix", "number", "padded", "titled"]
+__all__ = ["Block", "Paint", "beside", "bracketed", "grid", "matrix", "number", "padded", "shades", "titled"]
 
 Paint: TypeAlias = Callable[[str, str], str]
 """Gives a text a colour, by its name; a text keeps its width."""
 
 DIGITS = 4
 SMALLEST, LARGEST, LARGEST_WHOLE = 1e-3, 1e6, 1e9  # beyond these a number is written with its power of ten
+SHADES = " ░▒▓█"
 MOST_ROWS = 20  # of a matrix that is shown
 MOST_COLUMNS = 8
 
@@ -77,6 +78,16 @@ def grid(
                 line += paint(f" {text:>{cell}} ", "dim") if text == "·" else f" {text:>{cell}} "
         lines.append(line)
     return Block(lines, len(texts[0]) * (cell + 2))
+
+
+def shades(rows: Sequence[Sequence[float]], paint: Paint) -> Block:
+    """Numbers as a picture, two letters each: the larger, the darker; of negative ones nothing but a dot is seen."""
+    largest = max(max(abs(value) for value in row) for row in rows) or 1.0
+    lines = []
+    for row in rows:
+        steps = [math.ceil(value / largest * (len(SHADES) - 1)) for value in row]
+        lines.append("".join(2 * SHADES[step] if step >= 0 else paint(" ·", "dim") for step in steps))
+    return Block(lines, 2 * len(rows[0]))
 
 
 def matrix(values: np.ndarray[Any, Any], paint: Paint, marked_row: int = -1) -> Block:

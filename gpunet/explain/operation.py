@@ -74,6 +74,7 @@ class Exercise:
             loss the index of one of its terms.
         weight: the filters (O, C, kh, kw) of a convolution, gamma (C,) of batch_norm, the matrix (O, K) of linear.
         second_weight: the filters of the second convolution of residual_block.
+        matrix: the weight (O, K) of the last layer of network.
         bias: beta (C,) of batch_norm, the bias (O,) of linear.
         factors: the slope of each layer of the chain that residual_block is compared with.
         uniform: what dropout draws for each element.
@@ -92,6 +93,7 @@ class Exercise:
     chosen: tuple[int, ...] = ()
     weight: Values | None = None
     second_weight: Values | None = None
+    matrix: Values | None = None
     bias: Values | None = None
     factors: Values | None = None
     uniform: Values | None = None
@@ -133,6 +135,7 @@ class Operation:
         views: what can be stepped through; the first is the way forward.
         chosen: of what an element is looked at: the output, or the terms of a loss.
         spread: whether a gradient of 1 everywhere says nothing, so that it is 1 for the chosen element alone.
+        small: whether a page shows numbers as coloured cells alone, as there are too many to be read.
         flags: what the command line calls a setting, where it is not its own name.
         picture: what is drawn: its kind, names and hues.
         problem: a formula that is not 0 where nothing can be computed.
@@ -153,6 +156,7 @@ class Operation:
     views: tuple[str, ...] = ("output", "input_gradient")
     chosen: str = "output"
     spread: bool = True
+    small: bool = False
     flags: Mapping[str, str] = field(default_factory=dict)
     picture: Mapping[str, Any] | None = None
     problem: str | None = None
@@ -163,7 +167,7 @@ class Operation:
     @property
     def is_loss(self) -> bool:
         """Whether its output is a single number."""
-        return self.group == "losses"
+        return "gradient" not in self.grids
 
     @property
     def is_image(self) -> bool:

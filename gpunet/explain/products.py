@@ -5,8 +5,9 @@ the filter's; in average pooling each is 1 over the size of the window; in max p
 the others. The factors are also what each gradient is made of, so that the way back needs nothing more.
 
 The trees are those of `gpunet.explain.formula`: ["conv2d", "input", "weight"], ["linear", "input", "weight", "bias"],
-["max_pool2d", "input"] and the other poolings; ["by_input", STEP, GRADIENT] and ["by_weight", STEP, GRADIENT] are the
-gradients by what such a step was made of.
+["max_pool2d", "input"] and the other poolings. Their window is that of the exercise, or a number behind them says what
+it is: the padding of a convolution, the size of a pooling's. ["by_input", STEP, GRADIENT] and ["by_weight", STEP,
+GRADIENT] are the gradients by what such a step was made of.
 """
 
 from __future__ import annotations
@@ -91,26 +92,33 @@ class Products:
     def compute(self, tree: Tree) -> Planes:
         """All elements, as gpunet computes them; a gradient through the tape."""
         if tree[0] not in _BACKWARD:
-            return self._run(tree, [tensor(self.values[name]) for name in tree[1:]]).numpy()
+            return self._run(tree, [tensor(self.values[name]) for name in tree[1:] if isinstance(name, str)]).numpy()
         forward = self.trees[tree[1]]
-        leaves = [tensor(self.values[name], requires_grad=True) for name in forward[1:]]
+        leaves = [tensor(self.values[name], requires_grad=True) for name in forward[1:] if isinstance(name, str)]
         self._run(forward, leaves).backward(tensor(self.values[tree[2]]))
         gradient = leaves[_BACKWARD.index(tree[0])].grad
         return np.zeros(leaves[0].shape) if gradient is None else gradient.numpy() + 0.0
 
     def _run(self, tree: Tree, arrays: Sequence[Tensor]) -> Tensor:
-        name, image = tree[0], arrays[0].unsqueeze(0)
+        name, image, window = tree[0], arrays[0].unsqueeze(0), self._window(tree)
         if name == "linear":
-            rows = F.linear(arrays[0].squeeze(0), arrays[1].squeeze(0), arrays[2].flatten())
-            return rows.unsqueeze(0)
+            return F.linear(arrays[0].flatten(), arrays[1].squeeze(0), arrays[2].flatten()).reshape(1, 1, -1)
         if name == "adaptive_avg_pool2d":
             return F.adaptive_avg_pool2d(image, self.output_size or 1).squeeze(0)
         if name == "conv2d":
             filters = arrays[1].reshape(-1, image.shape[1], *arrays[1].shape[1:])
-            return F.conv2d(image, filters, **window_settings(self.window, "stride", "padding", "dilation")).squeeze(0)
+            return F.conv2d(image, filters, **window_settings(window, "stride", "padding", "dilation")).squeeze(0)
         names = ("kernel_size", "stride", "padding", *(["dilation"] if name == "max_pool2d" else []))
         function = F.max_pool2d if name == "max_pool2d" else F.avg_pool2d
-        return function(image, **window_settings(self.window, *names)).squeeze(0)
+        return function(image, **window_settings(window, *names)).squeeze(0)
+
+    def _window(self, tree: Tree) -> Window:
+        if not isinstance(tree[-1], float):
+            return self.window or Window((1, 1))
+        size = int(tree[-1])
+        if tree[0] == "conv2d":
+            return Window(self.values[tree[2]].shape[1:], padding=((size, size), (size, size)))
+        return Window((size, size), (size, size))
 
     def covered(self, tree: Tree, place: Place) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """The rows and columns of the image that the window meets for an element; those outside of it are padding."""
@@ -119,7 +127,7 @@ class Products:
             slices = [list(spans(size[axis], cells[axis]))[place[1 + axis]] for axis in range(2)]
             rows, columns = (tuple(range(each.start, each.stop)) for each in slices)
         else:
-            window = self.window or Window((1, 1))
+            window = self._window(tree)
             rows, columns = (tuple(window.covered(axis, place[1 + axis])) for axis in range(2))
         return rows, columns
 
@@ -129,8 +137,8 @@ class Products:
             return tuple(self.gradient_terms(tree, [place])[place])
         image = self.values[tree[1]]
         if tree[0] == "linear":
-            row = self.values[tree[2]][0, place[2]]
-            return tuple(Term((0, 0, k), float(image[0, 0, k]), float(factor)) for k, factor in enumerate(row))
+            row = self.values[tree[2]][0, place[2]].tolist()
+            return tuple(map(Term, np.ndindex(image.shape), image.ravel().tolist(), row))
         channels = range(len(image)) if tree[0] == "conv2d" else [place[0]]
         places = list(itertools.product(channels, *self.covered(tree, place)))
         inside = [all(0 <= at < size for at, size in zip(each, image.shape, strict=True)) for each in places]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from gpunet.explain.explanation import Explanation
 from gpunet.explain.formula import written
 from gpunet.explain.grids import bracketed, number
@@ -37,9 +39,9 @@ def name_of(explanation: Explanation, name: str, place: Place) -> str:
     """An element by its indices: those of PyTorch's shape, without those of axes that are one element long."""
     shape = explanation.products.values[name].shape
     symbol = LECTURE[explanation.exercise.operation].symbol(name)
-    if _are_filters(explanation, name):
-        counts = (shape[0] // len(explanation.exercise.input), len(explanation.exercise.input))
-        return element(symbol, (place[0] // counts[1], place[0] % counts[1], *place[1:]), (*counts, *shape[1:]))
+    if channels := _channels_of_filters(explanation, name):
+        counts = (shape[0] // channels, channels)
+        return element(symbol, (*divmod(place[0], channels), *place[1:]), (*counts, *shape[1:]))
     if explanation.exercise.input.ndim == 1:
         shown = [at for at, size in zip(place, shape, strict=True) if size > 1]
     elif shape[1:] == (1, 1) and name not in ("input", "output"):
@@ -58,14 +60,17 @@ def plane_names(explanation: Explanation, name: str) -> list[str]:
     symbol = LECTURE[explanation.exercise.operation].symbol(name)
     if len(planes) == 1:
         return [symbol]
-    channels = len(explanation.exercise.input) if _are_filters(explanation, name) else 0
+    channels = _channels_of_filters(explanation, name)
     places = [f"{p // channels},{p % channels}" if channels else str(p) for p in range(len(planes))]
     return [f"{symbol}[{place}]" for place in places]
 
 
 def place_in(explanation: Explanation, name: str) -> Place:
     """The element of a step that belongs to the chosen one; of what has another size the first, of a chain the last."""
-    shape, chosen = explanation.products.values[name].shape, explanation.exercise.chosen
+    values, chosen = explanation.products.values[name], explanation.exercise.chosen
+    shape = values.shape
+    if len(chosen) == 1 and shape[1] > 1:  # of the maps of a network the largest element, which goes on
+        return tuple(int(at) for at in np.unravel_index(np.abs(values).argmax(), shape))
     place = (0,) * (3 - len(chosen)) + chosen
     if shape[1:] == (1, 1):
         return (min(place[0], shape[0] - 1), 0, 0)
@@ -79,6 +84,11 @@ def _kind(explanation: Explanation, name: str) -> str:
     return tree[0] if isinstance(tree, list) else ""
 
 
-def _are_filters(explanation: Explanation, name: str) -> bool:
+def _channels_of_filters(explanation: Explanation, name: str) -> int:
+    """How many channels the filters of a grid, or of a gradient, have; 0 where it holds no filters."""
     grid = LECTURE[explanation.exercise.operation].grids.get(name.removesuffix("_gradient"))
-    return grid is not None and "filters" in grid.shape
+    if grid is None or isinstance(grid.shape, str):
+        return 0
+    if len(grid.shape) == 4:
+        return int(grid.shape[1])
+    return len(explanation.exercise.input) if "filters" in grid.shape else 0

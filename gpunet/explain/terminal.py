@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from gpunet.explain import terminal_windows
 from gpunet.explain.coalescing import COALESCING
 from gpunet.explain.explanation import Explanation, Quantity
-from gpunet.explain.grids import Block, Paint, grid, number, padded, titled
+from gpunet.explain.grids import Block, Paint, grid, number, padded, shades, titled
 from gpunet.explain.launches import BESIDE, Launch
 from gpunet.explain.operations import LECTURE
 from gpunet.explain.spelling import place_in, plane_names, spelled
@@ -65,9 +66,11 @@ def _head(explanation: Explanation, writer: Writer) -> list[str]:
         f"{paint(texts['title'], 'bold')}  {operation.name}",
         *writer.wrapped(texts["summary"]),
     ]
-    lines += ["", f"{INDENT}{paint(texts['formula'], 'cyan')}", *writer.wrapped(texts["where"])]
+    formulas = [f"{INDENT}{paint(formula, 'cyan')}" for formula in texts["formula"].split("\n")]
+    lines += ["", *formulas, *writer.wrapped(texts["where"])]
     if operation.is_image or operation.name == "linear":
-        shown = [name for name in operation.grids if name not in ("gradient", *_quantity_names(explanation))]
+        hidden = ("gradient", "target", *_quantity_names(explanation))
+        shown = [name for name in operation.grids if name not in hidden]
         lines += [
             "",
             *writer.blocks([block for name in [*shown, "output"] for block in _planes(explanation, name, paint)]),
@@ -82,6 +85,9 @@ def _quantity_names(explanation: Explanation) -> list[str]:
 def _planes(explanation: Explanation, name: str, paint: Paint) -> list[Block]:
     """All planes of an array side by side; one number for each channel is a row. Of the output one is marked."""
     planes = explanation.products.values[name]
+    if LECTURE[explanation.exercise.operation].small:
+        names = plane_names(explanation, name)
+        return [_shaded(title, plane, paint) for title, plane in zip(names, planes, strict=True)]
     if planes.shape[1:] == (1, 1) and len(planes) > 1:
         return [
             titled(plane_names(explanation, name)[0].partition("[")[0], grid([planes.ravel().tolist()], paint), paint)
@@ -92,6 +98,14 @@ def _planes(explanation: Explanation, name: str, paint: Paint) -> list[Block]:
         titled(title, grid(plane, paint, {marked[1:]} if marked and marked[0] == place else (), "green"), paint)
         for place, (title, plane) in enumerate(zip(plane_names(explanation, name), planes.tolist(), strict=True))
     ]
+
+
+def _shaded(title: str, plane: np.ndarray[Any, Any], paint: Paint) -> Block:
+    """A plane as a picture, with its least and its largest number."""
+    if plane.size == 1:
+        return titled(title, grid(plane.tolist(), paint), paint)
+    block = shades(plane.tolist(), paint)
+    return titled(f"{title} {number(plane.min())} .. {number(plane.max())}", block, paint)
 
 
 # -------------------------------------------------------------------------------------------------------- step by step
@@ -113,15 +127,22 @@ def _values(explanation: Explanation, writer: Writer, backward: bool) -> list[st
     """The intermediate values: a table for numbers, grids for images, and what each of them is."""
     found = [quantity for quantity in explanation.quantities if quantity.backward == backward]
     exercise = explanation.exercise
-    images = [each for each in found if each.values.ndim == 3 and exercise.input.ndim == 3 and each.values[0].size > 1]
-    channel = exercise.chosen[0]
-    blocks = [
-        titled(each.symbol, grid(each.values[min(channel, len(each.values) - 1)], writer.paint), writer.paint)
-        for each in images
-    ]
+    planes = [each for each in found if each.values.ndim == 3 and each.values[0].size > 1]
+    images = [each for each in planes if len(each.values[0]) > 1 or each.values.shape[1:] == exercise.input.shape[1:]]
+    if LECTURE[exercise.operation].small:
+        blocks = [block for each in images for block in _planes(explanation, each.name, writer.paint)]
+    else:
+        channel = exercise.chosen[0]
+        blocks = [titled(each.symbol, grid(each.values[channel], writer.paint), writer.paint) for each in images]
     lines = writer.blocks(blocks) if blocks else []
+    rows = [(each.symbol, each.values.ravel()) for each in planes if each not in images]
     if exercise.input.ndim == 1 and found:
-        lines += _table(explanation, [each for each in found if each.values.ndim == 1], writer, backward)
+        rows = _columns(explanation, [each for each in found if each.values.ndim == 1], backward)
+    for length in dict.fromkeys(len(values) for _, values in rows):
+        lines += [
+            *([""] if lines else []),
+            *_table([row for row in rows if len(row[1]) == length], explanation, writer),
+        ]
     meanings = LECTURE[exercise.operation].texts[writer.words.language]
     told = [(each, meaning) for each in found if (meaning := meanings.get(each.name))]
     symbols = max((len(each.symbol) for each, _ in told), default=0)
@@ -144,22 +165,30 @@ def _single(explanation: Explanation, quantity: Quantity) -> float | None:
     return float(quantity.values[explanation.exercise.chosen[0]]) if is_per_channel else None
 
 
-def _table(explanation: Explanation, found: Sequence[Quantity], writer: Writer, backward: bool) -> list[str]:
-    """A row for each number of the input, a column for each quantity; what the input and output are, too."""
-    exercise, operation = explanation.exercise, LECTURE[explanation.exercise.operation]
+def _columns(
+    explanation: Explanation, found: Sequence[Quantity], backward: bool
+) -> list[tuple[str, np.ndarray[Any, Any]]]:
+    """What stands beside each number of the input: the quantities, and what input and output are, too."""
+    operation = LECTURE[explanation.exercise.operation]
     names = ["input_gradient"] if backward else [name for name in operation.grids if name != "gradient"]
     columns = [(operation.symbol(name), explanation.products.values[name].ravel()) for name in names]
     quantities = [(each.symbol, each.values) for each in found]
     columns = [*quantities, *columns] if backward else [*columns, *quantities]
     if explanation.output.ndim == 1 and not backward:
         columns.append((operation.symbol("output"), explanation.output))
+    return columns
+
+
+def _table(columns: Sequence[tuple[str, np.ndarray[Any, Any]]], explanation: Explanation, writer: Writer) -> list[str]:
+    """A row for each number, with the chosen one marked."""
+    chosen = explanation.exercise.chosen if len(explanation.exercise.chosen) == 1 else (-1,)
     texts = [[title, *map(number, array)] for title, array in columns]
     widths = [max(map(len, column)) for column in texts]
     lines = []
-    for row in range(len(exercise.input) + 1):
+    for row in range(len(texts[0])):
         cells = "  ".join(f"{column[row]:>{width}}" for column, width in zip(texts, widths, strict=True))
         index = f"{row - 1:2}" if row else "  "
-        marked = row - 1 == exercise.chosen[0]
+        marked = row - 1 == chosen[0] and row > 0
         style = "bold" if row == 0 else "green" if marked else ""
         line = f"{'>' if marked else ' '}{index}  {cells}"
         lines.append(f"{INDENT}{writer.paint(line, style) if style else line}")
@@ -178,7 +207,7 @@ def _backward(explanation: Explanation, writer: Writer) -> list[str]:
     by_output = "" if operation.is_loss else operation.symbol("gradient")
     lines += writer.sentence(f"backward.{_kind_of_gradient(explanation)}", gradient=by_output)
     if operation.is_image or operation.name == "linear":
-        given = [] if _is_ones(explanation) else ["gradient"]
+        given = [] if operation.is_loss or _is_ones(explanation) else ["gradient"]
         results = [step.name for step in operation.back if step.name.removesuffix("_gradient") in operation.grids]
         blocks = [block for name in [*given, *results] for block in _planes(explanation, name, paint)]
         lines += ["", *writer.blocks(blocks)]

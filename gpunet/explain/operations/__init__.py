@@ -11,6 +11,7 @@ from gpunet.explain.operations.dropout import DROPOUT
 from gpunet.explain.operations.kl_div import KL_DIV
 from gpunet.explain.operations.linear import LINEAR
 from gpunet.explain.operations.max_pool2d import MAX_POOL2D
+from gpunet.explain.operations.network import NETWORK
 from gpunet.explain.operations.relu import RELU
 from gpunet.explain.operations.residual_block import RESIDUAL_BLOCK
 from gpunet.explain.operations.sigmoid import SIGMOID
@@ -29,6 +30,7 @@ LECTURE: dict[str, Operation] = {
         BATCH_NORM,
         RELU,
         RESIDUAL_BLOCK,
+        NETWORK,
         LINEAR,
         SIGMOID,
         SOFTMAX,

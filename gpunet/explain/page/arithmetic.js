@@ -97,24 +97,34 @@ function windowsSeePixels(window, size, axis) {
 const WINDOWED = ["conv2d", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d"];
 const isProduct = (tree) => [...WINDOWED, "linear", "by_input", "by_weight"].includes(tree[0]);
 
+/** The window of a tree: that of the page, or one that a number at its end stands for. */
+function windowOf(tree, values, settings) {
+  const size = tree.at(-1), isConv = tree[0] === "conv2d";
+  if (typeof size !== "number") return settings;
+  const [, ...kernel] = isConv ? shapeOf(values[tree[2]]) : [0, size, size];
+  return { kernel, stride: isConv ? [1, 1] : kernel, padding: isConv ? [size, size] : [0, 0], dilation: [1, 1] };
+}
+
 /** The shape of what a window, or a matrix, makes. */
-function productShape([name, input, weight], values, settings) {
-  const [channels, ...size] = shapeOf(values[input]);
+function productShape(tree, values, settings) {
+  const [name, input, weight] = tree, [channels, ...size] = shapeOf(values[input]);
   if (name === "linear") return [1, 1, values[weight][0].length];
   if (name === "adaptive_avg_pool2d") return [channels, ...settings.output_size];
-  return [name === "conv2d" ? values[weight].length / channels : channels, ...outputSize(settings, size)];
+  const outputs = name === "conv2d" ? values[weight].length / channels : channels;
+  return [outputs, ...outputSize(windowOf(tree, values, settings), size)];
 }
 
 /** What is added up to an element, in the order of the filter; max pooling has nothing for the padding. */
-function termsOf([name, input, weight], values, settings, [p, k, l]) {
-  const planes = values[input], [channels, height, width] = shapeOf(planes);
+function termsOf(tree, values, settings, [p, k, l]) {
+  const [name, input, weight] = tree, planes = values[input], [channels, height, width] = shapeOf(planes);
   if (name === "linear") {
-    return planes[0][0].map((value, column) =>
-      ({ from: [0, 0, column], value, by: [0, l, column], factor: values[weight][0][l][column], inside: true }));
+    return placesOf(planes).map((from, column) =>
+      ({ from, value: at(planes, from), by: [0, l, column], factor: values[weight][0][l][column], inside: true }));
   }
+  const window = windowOf(tree, values, settings);
   const [rows, columns] = [[k, height], [l, width]].map(([position, size], axis) =>
     name === "adaptive_avg_pool2d" ? adaptiveSpan(position, size, settings.output_size[axis])
-      : covered(settings, axis, position));
+      : covered(window, axis, position));
   const cells = (name === "conv2d" ? range(channels) : [p]).flatMap((c) => rows.flatMap((row, i) =>
     columns.map((column, j) => {
       const inside = row >= 0 && row < height && column >= 0 && column < width;
@@ -147,7 +157,7 @@ const samePlace = (one, other) => String(one) === String(other);
 function computeProduct(tree, trees, values, settings) {
   const [kind, step, upstream] = tree;
   if (kind !== "by_input" && kind !== "by_weight") {
-    const bias = tree[3] ? (l) => values[tree[3]][0][0][l] : () => 0;
+    const bias = kind === "linear" ? (l) => values[tree[3]][0][0][l] : () => 0;
     return makePlanes(productShape(tree, values, settings), (place) =>
       sumOfProducts(termsOf(tree, values, settings, place)) + bias(place[2]));
   }

@@ -17,6 +17,7 @@ class Workbench {
     part("controls").open = !window.matchMedia("(max-width: 46rem), (max-height: 30rem)").matches;
     document.addEventListener("keydown", (event) => this.#keys(event));
     window.addEventListener("resize", () => this.#fitStage());
+    document.body.classList.toggle("small", program.small);
     this.compute();
     this.choosePlace(this.view, page.chosen);
   }
@@ -123,8 +124,9 @@ class Workbench {
   /** What is computed can be chosen, what is given can be edited; to enter it shows the gradient by it, on that way. */
   #gridOptions(name) {
     const { program } = this, { hue, rule } = program.named[name];
-    const options = { symbol: program.symbol(name), hue };
+    const options = { symbol: program.symbol(name), hue, small: program.small }, gradient = `${name}_gradient`;
     if (name in program.trees) return { ...options, choose: (place) => this.choosePlace(name, place) };
+    if (program.small) return gradient in program.trees ? { ...options, choose: (at) => this.choosePlace(gradient, at) } : options;
     return {
       ...options, rule,
       edit: ([plane, row, column], number) => {
@@ -157,8 +159,8 @@ class Workbench {
     const button = (name, act) => makeButton({ "data-do": name }, word(name), () => after(act));
     part("buttons").append(
       button("reset", () => { this.state = structuredClone(page.state); }),
-      button("random", () => this.program.shuffle(this.state)),
-      ...this.program.actions().map(({ name, act }) => button(name, () => act(this.state))));
+      ...(this.program.small ? [] : [button("random", () => this.program.shuffle(this.state))]),
+      ...(this.program.small ? [] : this.program.actions()).map(({ name, act }) => button(name, () => act(this.state))));
     if (!page.digits.length) return;
     const choices = [word("digit"), ...range(10)].map((name, place) => make("option", { value: place - 1 }, String(name)));
     const select = make("select", { "aria-label": word("digit"), "data-do": "digit" }, ...choices);

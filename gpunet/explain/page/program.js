@@ -66,8 +66,9 @@ class Program {
   #fitTarget(state) {
     if (!this.label) return;
     const { grids, settings } = state, isNew = settings.label !== (state.label ?? settings.label);
-    if (isNew && settings.label < settings.count) grids[this.label] = oneHot(settings.count, settings.label);
-    const target = grids[this.label][0][0].slice(0, settings.count);
+    const count = settings.count ?? grids[this.label][0][0].length;
+    if (isNew && settings.label < count) grids[this.label] = oneHot(count, settings.label);
+    const target = grids[this.label][0][0].slice(0, count);
     settings.label = target.indexOf(Math.max(...target));
     state.label = settings.label;
   }
@@ -125,9 +126,9 @@ class Program {
     }
   }
 
-  /** A handwritten digit as the image, in all its channels. */
+  /** A handwritten digit as the image, in all its channels; it is also what is right. */
   showDigit(state, digit) {
-    Object.assign(state.settings, { height: 8, width: 8 });
+    Object.assign(state.settings, { height: 8, width: 8, ...(this.label ? { label: digit } : {}) });
     state.grids.input = state.grids.input.map(() => this.digits[digit]);
   }
 
@@ -148,13 +149,20 @@ class Program {
   /** What stands over and beside the planes of a grid: indices as those of PyTorch's shape. */
   look(name, state) {
     const { settings } = state, planes = state.grids[name] ?? [];
-    const isFilters = this.grids[name.replace(/_gradient$/, "")]?.shape.includes?.("filters");
-    const look = isFilters ? { counts: [settings.filters, settings.channels], down: settings.channels } : {};
+    const channels = this.channelsOfFilters(name, state);
+    const look = channels ? { channels, down: channels } : {};
     if (!settings.height) Object.assign(look, { rowNames: settings.outputs && /^weight/.test(name) ? null : [""] });
     if (this.isWindowed && name === "input" && settings.padding) {
       Object.assign(look, { frame: settings.padding, frameText: this.main[0] === "max_pool2d" ? "−∞" : "0" });
     }
     return { ...look, shaded: Math.max(...planes.flat(2)) > 9 && planes[0]?.length === 8 };
+  }
+
+  /** How many channels the filters of a grid, or of a gradient, have; 0 where it holds no filters. */
+  channelsOfFilters(name, { settings }) {
+    const shape = this.grids[name.replace(/_gradient$/, "")]?.shape;
+    if (!Array.isArray(shape)) return 0;
+    return shape.length === 4 ? shape[1] : shape.includes("filters") ? settings.channels : 0;
   }
 
   /** The general formulas of the way forward or back. */

@@ -8,7 +8,7 @@ const STRENGTH = { "<": 0, ">": 0, "+": 1, "-": 1, negative: 1, "*": 2, "/": 3 }
 
 /** {sum: nodes, touched: [{grid, place, note}]} of an element of a step. */
 function spellStep(program, state, values, name, place) {
-  const tree = program.trees[name], title = named(nameOf(program, values, name, place));
+  const tree = program.trees[name], title = named(nameOf(program, state, values, name, place));
   const result = at(values[name], place);
   if (isProduct(tree)) return spellProduct(program, state, values, tree, title, place, result);
   const nodes = writeTree(program, values, tree, place, 0), touched = touchedBy(program, values, tree, place);
@@ -32,7 +32,7 @@ function spellProduct(program, { settings }, values, tree, title, place, result)
   if (kind === "by_input" || kind === "by_weight") {
     const forward = program.trees[step], isInput = kind === "by_input", upstream = tree[2];
     const terms = gradientTerms(tree, program.trees, values, settings, place);
-    const other = isInput ? forward[2] ?? forward[1] : forward[1];
+    const other = isInput && forward[2] in program.named ? forward[2] : forward[1];
     const options = { nothing: forward[0] === "conv2d" ? "feeds_nothing" : "in_no_window" };
     const touched = terms.flatMap(({ output, from, by, value, factor }) => [
       { grid: upstream, place: output, note: isInput ? `×${share(factor)}` : undefined },
@@ -44,7 +44,8 @@ function spellProduct(program, { settings }, values, tree, title, place, result)
       touched: [...touched, { grid: forward[isInput ? 1 : 2], place }],
     };
   }
-  const terms = termsOf(tree, values, settings, place), [, input, weight, bias] = tree;
+  const terms = termsOf(tree, values, settings, place), [, input, weight] = tree;
+  const bias = kind === "linear" ? tree[3] : null;
   const touched = terms.flatMap(({ from, by, factor }) => [
     { grid: input, place: from, note: kind === "max_pool2d" ? (factor ? "max" : "") : `×${share(factor)}` },
     ...(by ? [{ grid: weight, place: by }] : []),
@@ -84,12 +85,11 @@ function spelledSum(title, terms, write, result, { before = "", after = "", sepa
 }
 
 /** An element by its indices, as PyTorch's shape has them, without those of axes that are one element long. */
-function nameOf(program, values, name, place) {
+function nameOf(program, state, values, name, place) {
   const [planes, rows] = shapeOf(values[name]), symbol = program.symbol(name);
-  const grid = program.grids[name.replace(/_gradient$/, "")], isFilters = grid?.shape.includes?.("filters");
-  const channels = program.grids.input.shape[0] === "channels" ? values.input.length : 0;
+  const filters = program.channelsOfFilters(name, state), channels = state.settings.height ? values.input.length : 0;
   let shown = place.slice(planes > 1 ? 0 : 1);
-  if (isFilters && planes > 1) shown = [Math.floor(place[0] / channels), place[0] % channels, ...place.slice(1)];
+  if (filters && planes > 1) shown = [Math.floor(place[0] / filters), place[0] % filters, ...place.slice(1)];
   else if (rows === 1 && (!channels || shapeOf(values[name])[2] !== shapeOf(values.input)[2])) {
     shown = channels && planes > 1 ? place.slice(0, 1) : shapeOf(values[name])[2] > 1 ? place.slice(2) : [];
   }

@@ -39,6 +39,7 @@ def page_data(exercise: Exercise, labels: Words) -> dict[str, Any]:
         "grids": {name: each._asdict() for name, each in operation.grids.items()},
         "steps": [_step(each, operation) for each in operation.all_steps],
         "texts": texts,
+        "small": operation.small,
         "columns": operation.columns,
         "signs": operation.signs,
         "below": operation.below,
@@ -83,6 +84,7 @@ def _fields(exercise: Exercise, operation: Operation) -> list[str]:
         "factors": "layers",
     }
     found = ["height", "width", "channels"] if operation.is_image else ["count"]
+    found = [] if operation.small else found
     found += ["outputs"] if exercise.weight is not None and exercise.weight.ndim == 2 else []
     found += [field for setting, field in taken.items() if setting in operation.settings]
     found += ["count_padding"] if operation.trees["output"][0] == "avg_pool2d" else []
