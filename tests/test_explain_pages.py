@@ -237,7 +237,7 @@ def images(function, image, *others, gradient=None):
     """As `run`, for one image (C, H, W)."""
     upstream = None if gradient is None else np.asarray(gradient, np.float64)[None]
     output, (by_image, *by_others) = run(function, np.asarray(image, np.float64)[None], *others, gradient=upstream)
-    return output[0], [by_image[0], *by_others]
+    return output[0] if output.ndim else output, [by_image[0], *by_others]
 
 
 def with_draws(draws):
@@ -259,6 +259,12 @@ def loss(function, case):
 
 def window_settings(case, *names):
     return [tuple(case["window"][name]) for name in names]
+
+
+def loss_of_network(x, first, second, matrix, bias, label):
+    x = F.max_pool2d(F.relu(F.conv2d(x / 16, first, padding=1)), 2)
+    x = F.max_pool2d(F.relu(F.conv2d(x, second, padding=1)), 2)
+    return F.cross_entropy(F.linear(x.flatten(1), matrix, bias), tensor([label]))
 
 
 REFERENCES = {
@@ -292,6 +298,10 @@ REFERENCES = {
     "residual_block": lambda c: images(
         lambda x, w, v: F.relu(F.conv2d(F.relu(F.conv2d(x, w, padding=1)), v, padding=1) + x),
         c["image"], c["filters"], c["second"], gradient=c["gradient"],
+    ),
+    "network": lambda c: images(
+        lambda x, w, v, m, b: loss_of_network(x, w, v, m, b, int(np.argmax(c["target"]))),
+        c["image"], c["filters"], c["second"], c["matrix"], c["bias"],
     ),
     "linear": lambda c: run(F.linear, c["x"], c["weight"], c["bias"], gradient=c["gradient"]),
     "cross_entropy": lambda c: loss(lambda x, t: F.cross_entropy(x.unsqueeze(0), t.unsqueeze(0)), c),
@@ -332,6 +342,8 @@ def as_state(operation, case):
         grids = {name: [[row]] for name, row in rows.items()} | {"weight": [case.get("weight", [[0]])]}
         return {"grids": grids, "settings": {"count": len(case["x"])}}
     grids = {"input": case["image"], "gradient": case["gradient"], "uniform": case.get("draws")}
+    if operation == "network":
+        grids |= {"matrix": [case["matrix"]], "bias": [[case["bias"]]], "target": [[case["target"]]]}
     for name, filters in (("weight", case.get("filters")), ("second_weight", case.get("second"))):
         if filters is not None:
             grids[name] = np.reshape(filters, (-1, *np.shape(filters)[2:])).tolist()
@@ -376,6 +388,10 @@ def image_case(rng, operation):
     case = {"image": rng.normal(1, 3, shape).tolist(), "gradient": rng.standard_normal(shape).tolist()}
     if operation == "relu":
         return case
+    if operation == "network":
+        case = {"image": rng.integers(0, 17, (1, 8, 8)).tolist(), "target": np.eye(10)[rng.integers(10)].tolist()}
+        shapes = {"filters": (4, 1, 3, 3), "second": (4, 4, 3, 3), "matrix": (10, 16), "bias": 10}
+        return case | {name: rng.standard_normal(shape).tolist() for name, shape in shapes.items()} | {"gradient": None}
     if operation == "residual_block":
         case |= {name: rng.standard_normal((shape[0], shape[0], 3, 3)).tolist() for name in ("filters", "second")}
         case["window"] = {"kernel": [3, 3], "stride": [1, 1], "padding": [1, 1], "dilation": [1, 1]}
@@ -409,7 +425,8 @@ def vector_case(rng, operation):
 def cases_of(rng, operation):
     if operation in WINDOWS:
         return [window_case(rng, operation) for _ in range(60)]
-    return [(image_case if operation in IMAGES else vector_case)(rng, operation) for _ in range(30)]
+    count = {"network": 1, "residual_block": 8}.get(operation, 30)
+    return [(image_case if operation in IMAGES else vector_case)(rng, operation) for _ in range(count)]
 
 
 CASES = {name: cases_of(np.random.default_rng(place), name) for place, name in enumerate(OPERATIONS)}
@@ -454,7 +471,7 @@ def test_the_arithmetic_of_the_page_is_gpunets(in_page, operation):
             near(summed, values[name], (name, case))
 
 
-BY = ("input", "weight", "second_weight", "bias")  # in this order the references give their gradients
+BY = ("input", "weight", "second_weight", "matrix", "bias")  # in this order the references give their gradients
 
 
 @pytest.mark.slow
@@ -512,7 +529,7 @@ function numbers(figure) {
 function look(d) {
   const all = (selector) => [...d.querySelectorAll(selector)];
   const text = (selector) => d.querySelector(selector)?.textContent;
-  const cells = (selector) => all(`#stage ${selector}`).map((cell) =>
+  const cells = (selector) => all(`:is(#stage, #below) ${selector}`).map((cell) =>
     [cell.closest("[data-grid]").dataset.grid, cell.dataset.place]);
   const settings = {};
   for (const each of all("[data-field]")) {
@@ -543,6 +560,11 @@ function set(d, name, text) {
 function press(d, key, selector = "body") {
   d.querySelector(selector).dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
 }
+function pick(d, selector, value) {
+  const select = d.querySelector(selector);
+  select.value = value;
+  select.dispatchEvent(new Event("change"));
+}
 const click = (d, selector) => d.querySelector(selector).click();
 const wait = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
@@ -555,10 +577,11 @@ onload = async () => {
 """
 
 
-def drive(browse, folder, texts, script, width=1280, **options):
+def drive(browse, folder, texts, script, width=1280, height=900, **options):
     """Open pages in frames, as they are and with their policy, and run a script; `d.NAME` are their documents."""
+    size = f"width:{width}px; height:{height}px"
     frames = "".join(
-        f'<iframe name="{name}" style="border:0; width:{width}px; height:900px" srcdoc="{html.escape(text)}"></iframe>'
+        f'<iframe name="{name}" style="border:0; {size}" srcdoc="{html.escape(text)}"></iframe>'
         for name, text in texts.items()
     )
     path = folder / "driver.html"
@@ -582,6 +605,7 @@ SOME_EXERCISES = {
     "dropout": [{"input": (2, 3, 5), "p": 0.3, "seed": 3}],
     "relu": [{"input": [[[-1, 2]], [[0, -3]]]}],
     "residual_block": [{"input": (2, 3, 5), "chosen": (1, 2, 3)}],
+    "network": [{"input": "digit 8", "target": 2}],
     "linear": [{"input": [1, -2], "weight": [[1, 2], [3, 4], [5, 6]], "bias": [0, 1, -1], "chosen": (2,)}],
     "batch_norm": [{"input": (3, 2, 4), "weight": [1, -2, 0.5], "bias": [0, 3, -1], "eps": 0.5, "gradient": "normal"}],
     "softmax": [{"input": [0.5, -3, 2, 7, 7], "chosen": (3,)}],
@@ -639,13 +663,14 @@ WALKS = {
     "conv2d": f"input 0,1,2 1,5; weight 0,1,0 -2.25; padding 1; stride 2; gradient 0,1,1 {MINUS}3; kernel 3; "
     "channels 2; filters 3; weight 5,0,1 4; dilation 2; height 9; width 3; kernel 5; padding 6; padding 3; random; "
     "channels 1; dilation 1; kernel 1; padding 0; stride 1; reset",
-    "max_pool2d": "input 0,0,0 3; input 0,0,1 3.0; stride 1; gradient 0,0,1 .5; padding 1; padding 2; kernel 4; "
-    "dilation 2; padding 3; height 1; height 12; padding 2; random; width 11; channels 3",
+    "max_pool2d": "digit=5; reset; input 0,0,0 3; input 0,0,1 3.0; stride 1; gradient 0,0,1 .5; padding 1; padding 2; "
+    "kernel 4; dilation 2; padding 3; height 1; height 12; padding 2; random; width 11; channels 3",
     "avg_pool2d": "stride 1; padding 1; count_padding; gradient 0,2,0 7; kernel 3; random; kernel 9; reset",
     "adaptive_avg_pool2d": "output_size 2; width 7; gradient 0,1,1 -1; output_size 12; random; channels 2",
     "relu": "input 0,0,0 -4; gradient 0,1,1 5; channels 2; random; height 6",
     "residual_block": "input 0,0,0 -4; weight 0,1,1 2; second_weight 0,0,0 -3; gradient 0,1,1 5; factors 0,0,1 0.7; "
     "layers 3; channels 2; width 6; random; height 1; reset",
+    "network": "label 0; digit=9; digit=4; label 7; reset",
     "linear": "input 0,0,1 -4; weight 0,1,1 2.5; bias 0,0,1 3; gradient 0,0,1 5; count 5; outputs 4; random; outputs 1",
     "dropout": "p 0.25; uniform 0,0,3 0.25; gradient 0,0,3 8; p 0; p 1; p 0,5; draw; height 6; random",
     "batch_norm": "weight 0,0,0 2; bias 0,0,0 -1; eps 0.5; channels 2; weight 1,0,0 3; random; height 1; "
@@ -662,6 +687,8 @@ WALKS = {operation: walk.split("; ") for operation, walk in WALKS.items()}
 def action(page, step):
     """A step as JavaScript."""
     words = step.split(" ")
+    if step.startswith("digit="):
+        return f"pick({page}, '[data-do=digit]', '{step.removeprefix('digit=')}')"
     if len(words) == 3:
         return f"type({page}, control('{words[0]}', '{words[1]}'), '{words[2]}')"
     if len(words) == 2:
@@ -687,6 +714,10 @@ def case_of(operation, seen):
     """What the page shows as its input, as a case for the references."""
     grids, settings = seen["grids"], {name: values[0] for name, values in seen["settings"].items()}
     case = {"image": grids["input"], "gradient": grids.get("gradient"), **settings}
+    if operation == "network":
+        made = lecture_exercise("network")
+        case |= {"filters": made.weight, "second": made.second_weight, "matrix": made.matrix, "bias": made.bias}
+        return case | {"target": np.ravel(grids["target"])}
     if operation not in IMAGES:
         row = {name: grids[name][0][0] for name in ("input", "target", "gradient", "bias") if name in grids}
         return {"x": row["input"], **row, "weight": grids.get("weight", [None])[0]}
@@ -805,7 +836,7 @@ def test_filters_and_channels_are_counted_apart():
       {SCRIPTS["arithmetic.js"]}{grid}
       const weight = makePlanes([6, 3, 3], () => 1);
       const shown = new Grid("weight", {{ symbol: "F", hue: "two", choose: () => null }});
-      const layout = {{ down: 3, counts: [2, 3] }};
+      const layout = {{ down: 3, channels: 3 }};
       shown.update(weight, layout);
       const labels = made.filter(({{ name }}) => name === "button").map(({{ attributes }}) => attributes["aria-label"]);
       console.log(JSON.stringify([shown.size.textContent, labels]));"""
@@ -848,7 +879,7 @@ def test_the_curve_of_binary_cross_entropy_has_no_ends_that_are_not_there(browse
     script = """return Object.values(d).map((page) => ({
       paths: [...page.querySelectorAll("#picture path")].map((each) => each.getAttribute("d")),
       dots: [...page.querySelectorAll("#picture circle")].map((each) => Number(each.getAttribute("cy"))) }));"""
-    left, right, top, bottom = 44, 404, 16, 186
+    left, right, top, bottom = 54, 404, 16, 186
     for drawn, one, largest in zip(drive(browse, tmp_path, texts, script), made, (4, 22), strict=True):
         assert len(drawn["paths"]) == 2
         for path, right_class in zip(drawn["paths"], (1, 0), strict=True):
@@ -998,7 +1029,8 @@ def test_pages_fit_and_speak_one_language(browse, lecture, tmp_path, language, w
     const measure = (page) => {
       const width = page.defaultView.innerWidth, style = page.defaultView.getComputedStyle(page.body);
       const all = (selector) => [...page.querySelectorAll(selector)];
-      const free = all("body *").filter((each) => !each.closest(".scroll, #stage, svg, script, style, pre"));
+      const own = ".scroll, #stage, #views, nav, svg, script, style, pre"; // these scroll by themselves
+      const free = all("body *").filter((each) => !each.closest(own));
       const beyond = free.filter((each) => each.getBoundingClientRect().right > width + 0.5);
       return {
         width, scroll: page.documentElement.scrollWidth, beyond: beyond.map((each) => each.outerHTML.slice(0, 80)),
@@ -1016,3 +1048,76 @@ def test_pages_fit_and_speak_one_language(browse, lecture, tmp_path, language, w
         assert not set(re.findall(r"[\w.]+", seen["text"])) & {key for key in page_words(language) if "_" in key}, name
         other = {"en": "Por qué importa", "es": "Why it matters"}[language]
         assert other not in seen["text"], name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("width", "height"), [(390, 844), (844, 390), (1280, 900)], ids=["phone", "landscape", "desktop"]
+)
+def test_the_numbers_come_first_and_letters_are_large_enough(browse, lecture, tmp_path, width, height):
+    """On the first screen stands a whole grid; a phone has the settings folded, and a player that is small."""
+    names = [path.stem for path in (lecture / "en").glob("*.html") if path.stem not in ("index", "coalescing")]
+    texts = {name: (lecture / "en" / f"{name}.html").read_text("utf-8") for name in names}
+    script = """
+    const measure = (page) => {
+      const view = page.defaultView, small = [], walk = page.createTreeWalker(page.body, NodeFilter.SHOW_TEXT);
+      while (walk.nextNode()) {
+        const text = walk.currentNode, element = text.parentElement;
+        if (!text.textContent.trim() || element.closest("script, style, .unseen, noscript")) continue;
+        let size = parseFloat(view.getComputedStyle(element).fontSize);
+        const picture = element.closest("svg");
+        if (picture) size *= picture.getBoundingClientRect().width / picture.viewBox.baseVal.width;
+        if (size > 0 && size < 12) small.push(`${size} ${text.textContent}`);
+      }
+      const box = (selector) => page.querySelector(selector).getBoundingClientRect();
+      return { small, grid: box("#stage .cells").bottom, open: page.querySelector("#controls").open,
+        player: box("#player").height, settings: box("#settings").top, stage: box("#stage").top };
+    };
+    return Object.fromEntries(Object.entries(d).map(([name, page]) => [name, measure(page)]));
+    """
+    seen = drive(browse, tmp_path, texts, script, width, height=height)
+    for name, found in seen.items():
+        assert found["small"] == [], name
+        assert found["grid"] < height, name
+        assert found["open"] == (width == 1280), name
+        if width != 1280:
+            assert found["player"] < 50, name
+
+
+@pytest.mark.slow
+def test_a_digit_is_shown_as_a_picture(browse, tmp_path):
+    texts = {"page": operation_page(lecture_exercise("conv2d"), "en")}
+    script = """pick(d.page, "[data-do=digit]", "7");
+    const shades = [...d.page.querySelectorAll("[data-grid=input] .shaded")].map((each) =>
+      parseInt(each.style.getPropertyValue("--share")));
+    return [look(d.page), shades[0], Math.max(...shades)];"""
+    seen, corner, darkest = drive(browse, tmp_path, texts, script)
+    image = exercise("conv2d", input="digit 7").input
+    assert seen["grids"]["input"] == image.tolist()
+    assert np.shape(seen["grids"]["output"]) == (1, 7, 7)
+    assert (corner, darkest) == (0, 45)
+
+
+@pytest.mark.slow
+def test_every_number_of_the_network_can_be_chosen(browse, tmp_path):
+    """From the probability down to a pixel and a weight; the sum says what it is made of, and the places are marked."""
+    texts = {"page": operation_page(lecture_exercise("network"), "en")}
+    script = """
+    const p = d.page, seen = {};
+    const choose = (grid, place) => { click(p, control(grid, place)); seen[grid] = look(p); };
+    choose("probabilities", "0,0,3"); choose("logits", "0,0,3"); choose("second_pool", "3,1,1");
+    choose("second", "2,1,3"); choose("first_relu", "1,4,4"); choose("first", "1,4,4");
+    choose("weight_gradient", "1,2,0"); choose("input", "0,4,4");
+    return seen;"""
+    seen = drive(browse, tmp_path, texts, script)
+    values = explain(lecture_exercise("network")).products.values
+    for grid, found in seen.items():
+        view = "input_gradient" if grid == "input" else grid  # a pixel leads to the gradient by it
+        assert found.get("view") in (view, None), grid
+        ((chosen_grid, place),) = found["chosen"]
+        assert chosen_grid == view
+        near(found["result"], values[view][tuple(map(int, place.split(",")))], grid)
+    assert len([place for name, place in seen["second"]["touched"] if name == "first_pool"]) == 4 * 6  # at the edge
+    assert ["second_pool", "3,1,1"] in seen["logits"]["touched"]
+    assert ["first_gradient", "1,0,0"] in seen["weight_gradient"]["touched"]
+    assert seen["first"]["sum"].startswith("a₁[1,4,4] = ")

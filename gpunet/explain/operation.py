@@ -131,7 +131,7 @@ class Operation:
         back: the way back.
         columns: the grids of a page from left to right; beside each other where there is a tuple within one.
         signs: between the columns.
-        below: further grids, below the columns.
+        below: further grids, in rows below the columns.
         views: what can be stepped through; the first is the way forward.
         chosen: of what an element is looked at: the output, or the terms of a loss.
         spread: whether a gradient of 1 everywhere says nothing, so that it is 1 for the chosen element alone.
@@ -152,7 +152,7 @@ class Operation:
     back: tuple[Step, ...]
     columns: tuple[tuple[str | tuple[str, ...], ...], ...]
     signs: tuple[str, ...] = ()
-    below: tuple[str, ...] = ()
+    below: tuple[tuple[str, ...], ...] = ()
     views: tuple[str, ...] = ("output", "input_gradient")
     chosen: str = "output"
     spread: bool = True

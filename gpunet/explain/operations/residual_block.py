@@ -101,7 +101,7 @@ RESIDUAL_BLOCK = Operation(
         ("output", "gradient"),
     ),
     signs=("W₁", "→", "W₂", "+ x", "→"),
-    below=("weight", "second_weight", "weight_gradient", "second_weight_gradient", "factors", "plain", "residual"),
+    below=(("weight", "second_weight", "weight_gradient", "second_weight_gradient"), ("factors", "plain", "residual")),
     views=("output", "total", "input_gradient", "residual"),
     picture={"kind": "bars", "series": (("two", "plain"), ("three", "residual"))},
     english="""

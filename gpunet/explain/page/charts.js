@@ -3,7 +3,7 @@
 /* Charts: bars, curves with points on them, and number lines. Each function returns the marks of an SVG. */
 
 const WIDTH = 420;
-const AREA = { left: 44, right: 404, top: 16, bottom: 186 };
+const AREA = { left: 54, right: 404, top: 16, bottom: 186 };
 
 /** The picture of a page: bars, curves or number lines, of what its data say. */
 function drawPicture(program, state, values, view, place) {

@@ -8,7 +8,8 @@
 const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], Enter: [1, 0] };
 
 class Grid {
-  /** options: symbol, hue; small for cells that show a number by their colour alone; choose(place) makes cells buttons; edit(place, number) makes them fields for numbers that
+  /** options: symbol, hue; small for cells that show a number by their colour alone, upright for a row that stands as a
+      column; choose(place) makes cells buttons; edit(place, number) makes them fields for numbers that
       obey `rule`, and visit(place) is told which of them is entered. */
   constructor(name, options) {
     Object.assign(this, options);
@@ -21,7 +22,8 @@ class Grid {
     const region = this.edit || this.choose ? {} : { tabindex: "0", role: "region", "aria-label": this.symbol };
     this.scroll = make("div", { class: "scroll", ...region }, this.body);
     const caption = make("figcaption", {}, named(this.symbol), " ", this.size);
-    const look = { class: `numbers hue-${this.hue}${this.small ? " small" : ""}`, "data-grid": name };
+    const kind = this.small ? " small" : this.upright ? " upright" : "";
+    const look = { class: `numbers hue-${this.hue}${kind}`, "data-grid": name };
     this.element = make("figure", look, caption, this.scroll, this.message);
     this.element.addEventListener("keydown", (event) => this.#move(event));
   }
@@ -83,7 +85,7 @@ class Grid {
     const head = make("tr", {}, make("td"), ...columns.map((column) => heading(columnNames, column, "col")));
     const body = rows.map((row) => make("tr", {}, heading(rowNames, row, "row"),
       ...columns.map((column) => this.#cell(plane, [p, row, column], frameText))));
-    const caption = this.isNamed ? [make("caption", {}, `${this.symbol}[${this.#planeOf(p)}]`)] : [];
+    const caption = this.isNamed ? [make("caption", {}, `${this.small ? "" : this.symbol}[${this.#planeOf(p)}]`)] : [];
     return make("table", { class: "cells" }, ...caption, make("thead", {}, head), make("tbody", {}, ...body));
   }
 

@@ -7,6 +7,7 @@ class Workbench {
     this.program = program;
     this.state = structuredClone(page.state);
     this.view = program.views[0]; // the name of the grid that is stepped through
+    this.compute();
     this.player = new Player((step) => this.choose(this.view, step));
     part("player").append(this.player.element);
     this.#buildStage();
@@ -18,7 +19,6 @@ class Workbench {
     document.addEventListener("keydown", (event) => this.#keys(event));
     window.addEventListener("resize", () => this.#fitStage());
     document.body.classList.toggle("small", program.small);
-    this.compute();
     this.choosePlace(this.view, page.chosen);
   }
 
@@ -118,15 +118,17 @@ class Workbench {
         put(Array.isArray(name) ? make("div", { class: "beside" }, ...name.map(grid)) : grid(name), row, 2 * place);
       }
     }
-    part("below").append(...this.program.below.map(grid));
+    part("below").append(...this.program.below.map((names) => make("div", {}, ...names.map(grid))));
   }
 
   /** What is computed can be chosen, what is given can be edited; to enter it shows the gradient by it, on that way. */
   #gridOptions(name) {
     const { program } = this, { hue, rule } = program.named[name];
-    const options = { symbol: program.symbol(name), hue, small: program.small }, gradient = `${name}_gradient`;
+    const isRow = this.values?.[name]?.[0].length === 1, gradient = `${name}_gradient`;
+    const options = { symbol: program.symbol(name), hue, small: program.small && !isRow, upright: program.small && isRow };
     if (name in program.trees) return { ...options, choose: (place) => this.choosePlace(name, place) };
-    if (program.small) return gradient in program.trees ? { ...options, choose: (at) => this.choosePlace(gradient, at) } : options;
+    if (program.small && gradient in program.trees) options.choose = (place) => this.choosePlace(gradient, place);
+    if (program.small) return options;
     return {
       ...options, rule,
       edit: ([plane, row, column], number) => {

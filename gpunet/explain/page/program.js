@@ -155,6 +155,7 @@ class Program {
     if (this.isWindowed && name === "input" && settings.padding) {
       Object.assign(look, { frame: settings.padding, frameText: this.main[0] === "max_pool2d" ? "−∞" : "0" });
     }
+    if (this.small && !channels && window.matchMedia("(max-width: 46rem)").matches) look.down = 2;
     return { ...look, shaded: Math.max(...planes.flat(2)) > 9 && planes[0]?.length === 8 };
   }
 
@@ -176,6 +177,7 @@ class Program {
     const { remark, ...meanings } = this.texts;
     for (const { name, backward, tree } of this.steps) {
       if (backward !== this.isBackward(view) || name === view || isProduct(tree)) continue;
+      if (this.small && String(shapeOf(values[name])) !== String(shapeOf(values[view]))) continue; // another layer
       const where = shapeOf(values[name]).map((size, axis) => Math.min(place[axis] ?? 0, size - 1));
       const told = spellStep(this, state, values, name, where).sum;
       lines.push(make("p", { class: "step" }, ...told, make("small", { class: "soft" }, meanings[name] ?? "")));
