@@ -1,7 +1,7 @@
 "use strict";
 
-/* What a page can be asked about its operation. All of it follows from the data of the page: what is given, the formulas
-   of the steps, and which grids stand where.
+/* What a page can be asked about its operation. All of it follows from the data of the page: what is given, the
+   formulas of the steps, and which grids stand where.
 
    The state is {grids: {name: planes}, settings: {name: number or [rows, columns]}}. */
 
@@ -138,7 +138,9 @@ class Program {
     const draw = ({ grids }) => {
       for (const name of drawn) grids[name] = mapped(grids[name], () => picked(this.grids[name].random));
     };
+    if (this.small) return []; // a network of weights that chance gives would know nothing
     return [
+      { name: "random", act: (state) => this.shuffle(state) },
       ...(drawn.length ? [{ name: "draw", act: draw }] : []),
       ...(this.distributions.length ? [{ name: "normalise", act: (state) => this.normalise(state) }] : []),
     ];
@@ -177,7 +179,7 @@ class Program {
     const { remark, ...meanings } = this.texts;
     for (const { name, backward, tree } of this.steps) {
       if (backward !== this.isBackward(view) || name === view || isProduct(tree)) continue;
-      if (this.small && String(shapeOf(values[name])) !== String(shapeOf(values[view]))) continue; // another layer
+      if (this.small && shapeOf(values[name])[1] !== shapeOf(values[view])[1]) continue; // of another layer
       const where = shapeOf(values[name]).map((size, axis) => Math.min(place[axis] ?? 0, size - 1));
       const told = spellStep(this, state, values, name, where).sum;
       lines.push(make("p", { class: "step" }, ...told, make("small", { class: "soft" }, meanings[name] ?? "")));
@@ -244,7 +246,8 @@ function sizeLines(kind, { settings }, [, k, l], view) {
     return formula`${names} = ⌊${general}⌋ + 1 ${BREAK} = ⌊${particular}⌋ + 1 = ${outputSize(settings, size)[axis]}`;
   };
   const pairs = [size, ...["kernel", "stride", "padding", "dilation"].map((name) => settings[name])];
-  const lines = pairs.every(([rows, columns]) => rows === columns) ? [line("H′ = W′", 0)] : [line("H′", 0), line("W′", 1)];
+  const isSquare = pairs.every(([rows, columns]) => rows === columns);
+  const lines = isSquare ? [line("H′ = W′", 0)] : [line("H′", 0), line("W′", 1)];
   if (view !== "output") return lines;
   const begin = (letter, axis, position, name) => {
     const [S, P] = [settings.stride[axis], settings.padding[axis]];
