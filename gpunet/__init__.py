@@ -97,7 +97,7 @@ def is_tensor(obj: _Any) -> _TypeGuard[Tensor]:
 
 def __getattr__(name: str) -> _Any:
     """Import what trains networks and looks at them only when somebody asks for it: `import gpunet` stays light."""
-    if name in ("onnx", "report", "train", "visualize"):
+    if name in ("distributed", "onnx", "report", "train", "visualize"):
         return _importlib.import_module(f"gpunet.{name}")
     if name == "save":
         return _importlib.import_module("gpunet.train.objects").save
@@ -140,6 +140,7 @@ __all__ = [
     "cuda_graph",
     "data",
     "device",
+    "distributed",
     "double",
     "dropout",
     "dtype",

@@ -7,7 +7,7 @@ An error raised inside a model also says in which layer: `Module.__call__` fills
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 __all__ = [
     "ArgumentError",
@@ -22,10 +22,14 @@ __all__ = [
     "LabelError",
     "NonFiniteError",
     "OutOfMemoryError",
+    "ProcessError",
     "ShapeError",
     "StateDictError",
     "UnsupportedError",
 ]
+
+
+_Error = TypeVar("_Error", bound="GpunetError")
 
 
 class GpunetError(Exception):
@@ -36,6 +40,12 @@ class GpunetError(Exception):
         self.message = message
         self.layer = ""
         self.origin: object | None = None
+        self.is_everywhere = False
+
+    def everywhere(self: _Error) -> _Error:
+        """Note that every rank raises it, so that it need be told once; see `gpunet.distributed`."""
+        self.is_everywhere = True
+        return self
 
     def __str__(self) -> str:
         return f"in layer {self.layer}: {self.message}" if self.layer else self.message
@@ -110,3 +120,7 @@ class OutOfMemoryError(GpunetError, MemoryError):
 
 class NonFiniteError(GpunetError, ArithmeticError):
     """The loss became NaN or infinite during training."""
+
+
+class ProcessError(GpunetError, RuntimeError):
+    """Processes cannot compute together: they are not the same, do not come, or there is no MPI between them."""

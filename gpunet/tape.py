@@ -7,8 +7,9 @@ What nothing refers to any more is gone, and the activations with it, by referen
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable
-from typing import Any
+import threading
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, ClassVar
 
 from gpunet.backend import Array, quiet, xp
 from gpunet.errors import GradientError, OutOfMemoryError
@@ -31,17 +32,22 @@ __all__ = [
     "is_grad_enabled",
     "no_grad",
     "set_grad_enabled",
+    "when_backward_ends",
 ]
 
 
 class Leaf:
     """The start of a path: a Tensor that the user made with requires_grad, such as a weight. Collects its gradient."""
 
-    __slots__ = ("dtype", "grad", "hooks", "shape")
+    __slots__ = ("after", "dtype", "grad", "hooks", "shape")
+
+    any_watched: ClassVar[bool] = False
+    """Whether any has functions in `after`: only then `backward` counts who still has a part to deliver."""
 
     def __init__(self, array: Array) -> None:
         self.grad: Array | None = None
         self.hooks: Hooks | None = None
+        self.after: Hooks | None = None  # called when backward has added to the gradient, while it still goes on
         self.describe(array)
 
     def describe(self, array: Array) -> None:
@@ -171,16 +177,70 @@ def backward(root: Node | Leaf, grad: Array, keep: bool = False) -> None:
     backward_from([(root, grad)], keep)
 
 
+class _Walk(threading.local):
+    """The backward that is under way in this thread: within how many others, and what is to be done at its end."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.endings: list[Callable[[], object]] = []
+
+
+_walk = _Walk()
+
+
+def when_backward_ends(ending: Callable[[], object]) -> None:
+    """Call a function when the backward that is under way has added all gradients; one that fails calls none."""
+    _walk.endings.append(ending)
+
+
 def backward_from(roots: Iterable[tuple[Node | Leaf, Array]], keep: bool = False) -> None:
     """`backward` from several roots at once, each with the gradient by it."""
-    with quiet():
-        for leaf, total in gradients_of(roots, keep=keep).items():
-            if isinstance(leaf, Leaf):
-                leaf.grad = total if leaf.grad is None else xp.add(leaf.grad, total, out=total)
+    roots = list(roots)
+    _walk.depth += 1
+    try:
+        with quiet():
+            for leaf, total in gradients_of(roots, keep=keep, waited_for=_parts_to_come(roots)).items():
+                if isinstance(leaf, Leaf):
+                    _collect(leaf, total)
+        if _walk.depth == 1:
+            for ending in _walk.endings:
+                ending()
+    finally:
+        _walk.depth -= 1
+        if not _walk.depth:
+            _walk.endings = []
+
+
+def _collect(leaf: Leaf, total: Array) -> None:
+    """Add to the gradient of a leaf, and tell whoever has asked to be told."""
+    leaf.grad = total if leaf.grad is None else xp.add(leaf.grad, total, out=total)
+    for after in tuple((leaf.after or {}).values()):
+        after()
+
+
+def _parts_to_come(roots: Sequence[tuple[Node | Leaf, Array]]) -> dict[Leaf, int]:
+    """How many parts the gradient of each watched leaf is the sum of."""
+    parts: dict[Leaf, int] = {}
+    if not Leaf.any_watched:
+        return parts
+    seen = {root for root, _ in roots if isinstance(root, Node)}
+    stack = list(seen)
+    while stack:
+        for target in stack.pop().inputs:
+            if isinstance(target, Leaf):
+                if target.after:
+                    parts[target] = parts.get(target, 0) + 1
+            elif target is not None and target not in seen:
+                seen.add(target)
+                stack.append(target)
+    return parts
 
 
 def gradients_of(
-    roots: Iterable[tuple[Node | Leaf, Array]], by: Collection[Node | Leaf] = (), keep: bool = False
+    roots: Iterable[tuple[Node | Leaf, Array]],
+    by: Collection[Node | Leaf] = (),
+    keep: bool = False,
+    waited_for: dict[Leaf, int] | None = None,
 ) -> dict[Node | Leaf, Array]:
     """The gradients by every Leaf that is reached walking back from some roots, and by the nodes `by`.
 
@@ -189,6 +249,7 @@ def gradients_of(
 
     Args:
         roots: each with the gradient of the loss by it.
+        waited_for: leaves with how many parts their gradient is the sum of; it is added to theirs with the last.
 
     Raises:
         GradientError: if a gradient is not of the shape of what it is the gradient by.
@@ -236,10 +297,21 @@ def gradients_of(
                 elif not new:
                     part = part.copy(order="K")  # a leaf keeps its gradient, and clipping writes into it
                 gradients[target] = part
+            if waited_for:
+                for target in node.inputs:
+                    if isinstance(target, Leaf) and target in waited_for:
+                        waited_for[target] -= 1
+                        if not waited_for[target] and target in gradients:
+                            _collect(target, _finished(target, gradients.pop(target)))
         for leaf, total in gradients.items():
             if isinstance(leaf, Leaf):  # as are all that are left
-                wanted[leaf] = _through_hooks(leaf, xp.asarray(total, dtype=leaf.dtype))
+                wanted[leaf] = _finished(leaf, total)
     return wanted
+
+
+def _finished(leaf: Leaf, total: Array) -> Array:
+    """The gradient by a leaf, of whose parts none is missing."""
+    return _through_hooks(leaf, xp.asarray(total, dtype=leaf.dtype))
 
 
 def _through_hooks(place: Node | Leaf, grad: Array) -> Array:

@@ -54,6 +54,7 @@ from gpunet.errors import (
     ShapeError,
 )
 from gpunet.hooks import Hooks, RemovableHandle
+from gpunet.notebook import as_pictures, numbers, titled
 from gpunet.ops.arithmetic import (
     Abs,
     Add,
@@ -241,6 +242,14 @@ class Tensor:
         grad = ", requires_grad=True" if self.requires_grad else ""
         return f"tensor({values}{dtype}{grad})"
 
+    def _repr_html_(self) -> str:
+        """How a notebook shows it: as pictures where it holds images, or filters, of one or three channels."""
+        gradient = ", requires_grad" if self.requires_grad else ""
+        values = to_cpu(self.array)
+        images = values.ndim == 4 and values.shape[1] in (1, 3) and values.size
+        content = as_pictures(values) if images else numbers(values)
+        return titled("Tensor", f"{self.shape}, {self.dtype}, {self.device}{gradient}", content)
+
     def note_range(self, host: np.ndarray[Any, Any]) -> None:
         """Remember the range of the numbers on the host that this Tensor was made of: labels, or rows of floats."""
         rows = host.dtype.kind == "f" and host.ndim <= 2 and active_backend() != "numpy"  # there nobody asks
@@ -353,6 +362,18 @@ class Tensor:
 
         self._node.hooks = Hooks() if self._node.hooks is None else self._node.hooks
         return self._node.hooks.add(on_arrays)
+
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], object]) -> RemovableHandle:
+        """Call `hook(self)` as soon as `backward` has added to `self.grad`, while it goes on with what comes before.
+
+        Raises:
+            GradientError: if this Tensor collects no gradient.
+        """
+        if not isinstance(self._node, tape.Leaf):
+            raise GradientError("register_post_accumulate_grad_hook expects a leaf that requires grad")
+        self._node.after = Hooks() if self._node.after is None else self._node.after
+        tape.Leaf.any_watched = True
+        return self._node.after.add(lambda: hook(self))
 
     def backward(
         self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False

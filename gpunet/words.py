@@ -1,6 +1,7 @@
 """Words for people, in English and in Spanish, the language of the lecture: everything that is not a number or a name.
 
-A language is a file of JSON, words/en.json or words/es.json. A text may have places for numbers and names, in braces.
+A package that says something to people has a words.json: for each key a text in each of LANGUAGES. A text may have
+places for numbers and names, in braces.
 """
 
 from __future__ import annotations
@@ -45,26 +46,26 @@ def words(language: str, package: str) -> Words:
 
     Args:
         language: one of LANGUAGES.
-        package: in which the folder `words` lies.
+        package: in which words.json lies.
 
     Raises:
         ArgumentError: if there is no such language.
         FileError: if the file is damaged.
 
     Example:
-        >>> words("es", "gpunet.report")("calibration.confidence")
-        'confianza'
+        >>> words("es", "gpunet.explain")("heading.why")
+        'Por qué importa'
     """
     if language not in LANGUAGES:
         raise ArgumentError(f"there is no language {language!r}; there are {', '.join(LANGUAGES)}")
-    file = importlib.resources.files(package) / "words" / f"{language}.json"
+    file = importlib.resources.files(package) / "words.json"
     try:
         texts = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise FileError(f"{file} cannot be read: {error}") from error
-    if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
-        raise FileError(f"{file} is damaged: it must hold a JSON object of texts")
-    return Words(language, texts)
+    if not isinstance(texts, dict) or not all(isinstance(text, list) and len(text) == 2 for text in texts.values()):
+        raise FileError(f"{file} is damaged: it must hold a JSON object of texts in {len(LANGUAGES)} languages")
+    return Words(language, {key: each[LANGUAGES.index(language)] for key, each in texts.items()})
 
 
 def places_in(text: str) -> set[str]:

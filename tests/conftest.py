@@ -7,7 +7,9 @@ import importlib
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -107,6 +109,15 @@ def counters() -> Iterator[Any]:
 
         counters.reset()
         yield counters
+
+
+@pytest.fixture
+def torchvision(torch: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """torchvision, where it is installed. What its compiled part would register, for detectors alone, is left out:
+    that part is not made for a PyTorch without CUDA."""
+    name = "torchvision._meta_registrations"
+    monkeypatch.setitem(sys.modules, name, sys.modules.get(name, ModuleType(name)))
+    return pytest.importorskip("torchvision")
 
 
 @pytest.fixture

@@ -580,13 +580,27 @@ def test_the_table(monkeypatch, capsys):
         (["--overhead", "--layers"], "--layers goes with"),
         (["--kernels", "--against", "torch"], "leave out --against"),
         (["--kernels", "--no-kernels"], "leave out --no-kernels"),
+    ],
+)
+def test_options_that_do_not_go_together(arguments, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["bench", *arguments])
+    assert caught.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("usage: gpunet bench")
+    assert message in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         (["--out", "nowhere/bench.json"], "there is no folder nowhere"),
         (["--kernels", "--backend", "numpy"], "active is numpy"),
     ],
 )
 def test_errors(arguments, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    pytest.importorskip("torch") if "torch" in arguments else None
     assert main(["bench", *arguments]) == 1
     out, err = capsys.readouterr()
     assert out == ""

@@ -1,18 +1,23 @@
 """The command line: through `main`, and in processes of its own where signals, pipes or the installed script matter."""
 
+import argparse
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 import gpunet
-from gpunet.cli import main
+from gpunet.backend.kernels import kernels_in_use
+from gpunet.cli import _parser, main
 from gpunet.models import MODELS
+from gpunet.train import RunOptions, TrainConfig
 from tests.runs import NO_KERNELS
 
 QUICK = ["--model", "lenet5", "--epochs", "1", "--batch-size", "64", "--backend", "numpy"]
@@ -37,10 +42,11 @@ def refused(arguments, capsys):
 def start(processes):
     """Starts processes whose output can be read while they run."""
 
-    def start_process(*arguments, command=(sys.executable, "-m", "gpunet"), **settings):
+    def start_process(*arguments, command=(sys.executable, "-m", "gpunet"), stdin=None, **settings):
         variables = {**os.environ, "GPUNET_BACKEND": "numpy", "PYTHONUNBUFFERED": "", **settings}
         pipe = subprocess.PIPE
-        return processes([*command, *arguments], stdout=pipe, stderr=pipe, text=True, env=variables)
+        streams = {"stdin": pipe if stdin else None, "stdout": pipe, "stderr": pipe}
+        return processes([*command, *arguments], **streams, text=True, env=variables)
 
     return start_process
 
@@ -76,8 +82,9 @@ def test_train_and_evaluate(tmp_path, capsys):
     assert table[0].startswith("class  images  precision  recall")
     summary = json.loads((folder / "summary.json").read_text())
     assert re.fullmatch(
-        rf"test accuracy {summary['test_accuracy']:.2%} \(\d+\.\d s\), written to {re.escape(str(folder))}/", lines[-1]
+        rf"test accuracy {summary['test_accuracy']:.2%} \(\d+\.\d s\), written to {re.escape(str(folder))}/", lines[15]
     )
+    assert lines[16:] == ["", "what next:", f"  gpunet report {folder}", f"  gpunet predict {folder} IMAGE.png"]
 
     assert main(["evaluate", str(folder)]) == 0
     assert capsys.readouterr().out.splitlines() == [*table, "", f"test accuracy {summary['test_accuracy']:.2%}"]
@@ -86,8 +93,9 @@ def test_train_and_evaluate(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert err == ""
     result = json.loads(out)
+    assert result.pop("run") == str(folder)
     assert {name: result[name] for name in result} == {name: summary[name] for name in result}  # repeated exactly
-    assert set(result) == {"test_accuracy", "test_loss", "backend", "classes", "confusion"}
+    assert set(result) == {"data", "test_accuracy", "test_loss", "backend", "classes", "confusion"}
 
 
 def test_json_is_all_that_is_printed(tmp_path, capsys):
@@ -146,6 +154,19 @@ def test_the_command_line_wins_over_the_file(tmp_path, capsys):
     assert [config[name] for name in ("model", "epochs", "batch_size", "lr")] == ["lenet5", 1, 256, 0.03]
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("epoch", "epochs"), ("label-smoothin", "label_smoothing"), ("batch", "batch_size"), ("out", "known are data")],
+)
+def test_settings_in_a_file_are_not_abbreviated(written, meant, tmp_path, capsys):
+    (tmp_path / "run.toml").write_text(f"{written} = 1\n")
+    assert main(["train", "--config", str(tmp_path / "run.toml"), "--out", str(tmp_path / "run")]) == 1
+    err = capsys.readouterr().err
+    assert f"settings that are not known: {written.replace('-', '_')}; " in err
+    assert meant in err
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_folder_in_a_file_is_found_from_the_file(tmp_path, capsys):
     (tmp_path / "run.toml").write_text('data = "folder:pictures"\n')
     assert main(["train", "--config", str(tmp_path / "run.toml"), "--out", str(tmp_path / "run")]) == 1
@@ -198,9 +219,74 @@ def test_help_and_version(arguments, capsys):
     assert caught.value.code == 0
     assert err == ""
     if arguments == ["--version"]:
-        assert out == f"gpunet {gpunet.__version__}\n"
+        assert out == f"gpunet {gpunet.__version__} (backend numpy, kernels {kernels_in_use()})\n"
     else:
         assert out.startswith("usage: gpunet")
+
+
+@pytest.mark.parametrize("command", [[], ["weights"]])
+def test_a_command_that_needs_another_shows_its_help(command, capsys):
+    assert main(command) == 0
+    bare = capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main([*command, "--help"])
+    assert bare == (capsys.readouterr().out, "")
+    assert bare.out.startswith(" ".join(["usage: gpunet", *command, "[options]"]))
+
+
+def parsers(parser):
+    """The parser and those of its commands, and of theirs."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for each in action.choices.values():
+                yield from parsers(each)
+
+
+PARSERS = {each.prog: each for each in parsers(_parser())}
+
+
+@pytest.mark.parametrize("prog", PARSERS)
+def test_every_help_ends_with_examples_that_are_understood(prog):
+    parser = PARSERS[prog]
+    listed = parser.format_help().partition("\nexamples:\n")[2].splitlines()
+    assert listed == [f"  {each}" for each in parser.examples]
+    assert listed
+    for example in listed:
+        name, *arguments = shlex.split(example)
+        assert name == "gpunet"
+        if arguments[-1:] != ["--help"]:
+            assert callable(_parser().parse_args(arguments).run)
+
+
+@pytest.mark.parametrize("prog", PARSERS)
+def test_every_option_says_what_holds_without_it(prog):
+    """All that have a default, but for switches, which are off."""
+    silent = []
+    for action in PARSERS[prog]._actions:
+        has_one = action.default not in (None, argparse.SUPPRESS) and action.nargs != 0
+        if action.option_strings and has_one and "(default: " not in _shown(PARSERS[prog], action):
+            silent.append(action.option_strings)
+    assert silent == []
+
+
+def _shown(parser, action):
+    return parser._get_formatter()._get_help_string(action) or ""
+
+
+def test_defaults_are_those_that_are_used(capsys):
+    """The defaults that the help of `train` writes out are those of the settings."""
+    said = dict(
+        re.findall(
+            r"--([\w-]+) \w+ [^-]*?\(default: ([^)]*)\)", " ".join(PARSERS["gpunet train"].format_help().split())
+        )
+    )
+    settings = {each.name.replace("_", "-"): each.default for each in (*fields(TrainConfig), *fields(RunOptions))}
+    plain = {name: text for name, text in said.items() if settings.get(name) is not None}
+    assert len(plain) >= 9
+    assert plain == {
+        name: f"{settings[name]:g}" if isinstance(settings[name], float) else str(settings[name]) for name in plain
+    }
 
 
 def test_help_names_what_can_be_chosen(capsys):
@@ -218,10 +304,29 @@ def test_help_names_what_can_be_chosen(capsys):
 @pytest.mark.parametrize(
     ("arguments", "listed"),
     [
-        ([], ["COMMAND"]),
-        (["tarin"], ["'tarin'", "train", "evaluate"]),
-        (["train", "--model", "resnet9"], ["'resnet9'", *MODELS]),
+        (["tarin"], ["'tarin'", "did you mean train?"]),
+        (["unheard"], ["'unheard'", "choose one of train, evaluate"]),
+        (["--verson"], ["unknown option --verson", "did you mean --version?"]),
+        (["train", "--modl", "resnet8"], ["unknown option --modl", "did you mean --model?"]),
+        (["train", "--opt", "sgd"], ["unknown option --opt", "did you mean --optimizer?"]),  # no abbreviations
+        (["train", "-epochs=3"], ["unknown option -epochs", "did you mean --epochs?"]),
+        (["explain", "--krnel", "2", "conv2d"], ["unknown option --krnel", "did you mean --kernel?"]),
+        (["evaluate", "--jsno"], ["unknown option --jsno", "did you mean --json?"]),  # and not that DIR is missing
+        (["evaluate", "run", "--Zebra"], ["unknown option --Zebra", "gpunet evaluate --help lists those there are"]),
+        (["weights", "shwo", "f"], ["'shwo'", "choose one of show, convert, compare; did you mean show?"]),
+        (["train", "--model", "resnet9"], ["'resnet9'", "did you mean resnet8?"]),
+        (["train", "--model", "ResNet-18"], ["'ResNet-18'", "did you mean resnet18?"]),
+        (["train", "--model", "zebra"], ["'zebra'", *MODELS]),
+        (
+            ["train", "--data", "mnits"],
+            [
+                "'mnits'",
+                "choose one of digits, shapes, mnist",
+                "; did you mean mnist?",
+            ],
+        ),
         (["train", "--data", "imagenet"], ["'imagenet'", "digits"]),
+        (["train", "--data", "/"], ["unknown data '/'", "did you mean folder:/?"]),
         (["train", "--backend", "torch"], ["'torch'", "auto", "numpy", "cupy"]),
         (["evaluate", "run", "--backend", "torch"], ["'torch'", "auto", "numpy", "cupy"]),
         (["train", "--epochs", "0"], ["--epochs", "must be 1 or more, got 0"]),
@@ -236,20 +341,26 @@ def test_help_names_what_can_be_chosen(capsys):
         (["train", "--speed", "11"], ["--speed"]),
         (["train", "digits"], ["digits"]),
         (["train", "--out"], ["--out"]),
+        (["train", "--optimizer", "adm"], ["'adm'", "choose one of sgd, adam, adamw; did you mean adam?"]),
         (["train", "--optimizer", "lion"], ["'lion'", "sgd", "adam", "adamw"]),
         (["train", "--schedule", "wild"], ["'wild'", "onecycle", "cosine"]),
         (["train", "--ema", "1"], ["--ema", "must be at least 0 and below 1, got 1"]),
         (["train", "--label-smoothing", "2"], ["--label-smoothing", "must be at least 0 and at most 1, got 2"]),
         (["train", "--weight-decay", "nan"], ["--weight-decay", "got nan"]),
         (["train", "--resume", "--overwrite"], ["--overwrite", "not allowed with"]),
+        (["train", "--resume"], ["--resume needs --out"]),
         (["evaluate"], ["DIR"]),
+        (["train", "\x1b[31m"], ["\\x1b[31m"]),
     ],
 )
 def test_commands_that_are_not_understood(arguments, listed, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     err = refused(arguments, capsys)
-    assert err.startswith("usage: gpunet")
-    assert "error:" in err
+    command = arguments[:1] if arguments[0] in ("train", "evaluate", "explain", "weights") else []
+    usage, error = err.splitlines()
+    assert usage.startswith(" ".join(["usage: gpunet", *command, "[options]"]))
+    assert error.startswith(" ".join(["gpunet", *command]) + ": error: ")
+    assert "\x1b" not in err
     assert [word for word in listed if word not in err] == []
     assert list(tmp_path.iterdir()) == []
 
@@ -262,7 +373,6 @@ def test_commands_that_are_not_understood(arguments, listed, capsys, tmp_path, m
         (["train", *QUICK, "--out", "file/run"], "cannot use the folder file/run"),
         (["train", *QUICK, "--out", "x" * 300], "File name too long"),
         (["train", "--image-size", str(2**63), "--out", "new"], "image_size must be at most 9223372036854775807"),
-        (["train", "--resume"], "--resume needs --out"),
         (["train", "--resume", "--out", "strange"], "unknown model 'vgg'"),
         (["train", "--config", "missing.toml"], "cannot read missing.toml"),
         (["train", "--config", "file"], "file is not a TOML file"),
@@ -270,7 +380,7 @@ def test_commands_that_are_not_understood(arguments, listed, capsys, tmp_path, m
         (["evaluate", "file"], "file holds no training run"),
         (["evaluate", "old"], "config.json is not a JSON file"),
         (["evaluate", "x" * 300], "holds no training run"),
-        (["evaluate", "strange"], "unknown model 'vgg'; choose one of lenet5"),
+        (["evaluate", "strange"], "unknown model 'vgg'; did you mean vgg11?"),
     ],
 )
 def test_errors(arguments, message, capsys, tmp_path, monkeypatch):
@@ -323,7 +433,15 @@ def test_the_installed_script(run):
     script = Path(sys.executable).with_name("gpunet")
     if not script.exists():
         pytest.skip("gpunet is not installed beside this Python")
-    assert run("--version", command=[str(script)]) == (0, f"gpunet {gpunet.__version__}\n", "")
+    code, out, err = run("--version", command=[str(script)])
+    assert (code, err) == (0, "")
+    assert re.fullmatch(rf"gpunet {re.escape(gpunet.__version__)} \(backend numpy, kernels .+\)\n", out)
+
+
+def test_the_version_is_said_where_the_backend_does_not_work(run):
+    code, out, err = run("--version", GPUNET_BACKEND="nonsense")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"gpunet {gpunet.__version__} (unknown backend 'nonsense'; choose one of auto, numpy")
 
 
 @pytest.mark.parametrize(("arguments", "code"), [(["evaluate", "missing"], 1), (["train", "--model", "vgg"], 2)])
@@ -350,6 +468,10 @@ def test_a_fallback_to_numpy_is_said_once(run, tmp_path):
     assert code == 0, err
     assert json.loads(out)["backend"] == "numpy"
     assert err == "no GPU in use (CuPy is not installed); running on NumPy\n" + NO_KERNELS
+    for arguments in (["evaluate", tmp_path, "--json"], ["--version"]):  # which train has said already
+        code, out, err = run(*arguments, command=(sys.executable, "-c", block), GPUNET_BACKEND="")
+        assert (code, err) == (0, "")
+        assert "numpy" in out
 
 
 @posix_only
@@ -430,6 +552,29 @@ sys.exit(main())
     assert process.returncode == 130
     assert err == "gpunet: stopped\n"
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+@posix_only
+def test_ctrl_c_while_a_command_waits(start, tmp_path):
+    """For the list of images that `predict` reads from stdin."""
+    assert main(["train", *QUICK, "--quiet", "--out", str(tmp_path)]) == 0
+    waiting = """
+import sys
+from gpunet.cli import main, predict
+
+class Waiting:
+    def read(self):
+        print("waiting", file=sys.stderr, flush=True)
+        return sys.__stdin__.buffer.read()
+
+predict.sys.stdin = type("Stdin", (), {"buffer": Waiting()})
+sys.exit(main())
+"""
+    process = start("predict", tmp_path, "-", command=(sys.executable, "-c", waiting), stdin=True)
+    assert process.stderr.readline() == "waiting\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "gpunet: stopped\n")
 
 
 @posix_only

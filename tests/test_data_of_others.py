@@ -1,5 +1,6 @@
 """Datasets, samplers and loops of other libraries, PyTorch's above all, in gpunet's loader."""
 
+import time
 from collections import Counter, namedtuple
 
 import numpy as np
@@ -15,10 +16,12 @@ from gpunet.data import (
     IterableDataset,
     RandomSampler,
     SequentialSampler,
+    Subset,
     SubsetRandomSampler,
     TensorDataset,
     WeightedRandomSampler,
     default_collate,
+    random_split,
 )
 from gpunet.data.transforms import RandomHorizontalFlip
 from gpunet.errors import ArgumentError, DTypeError
@@ -74,6 +77,57 @@ def test_iterable_datasets(backend):
         theirs = list(map(values, data.DataLoader(Numbers(), batch_size=3, drop_last=drop_last)))
         assert list(map(values, ours)) == theirs
         assert list(map(values, ours)) == theirs  # the second epoch, too
+
+
+def test_datasets_of_torchvision(torchvision, tmp_path, rng, backend):
+    """Made-up images, and a folder of files, with transforms of its own; beside PyTorch's loader."""
+    from PIL import Image
+    from torchvision import datasets
+    from torchvision.transforms import v2
+
+    to_floats = v2.Compose([v2.PILToTensor(), v2.ToDtype(pytest.importorskip("torch").float32, scale=True)])
+    for name in ("cat/1.png", "cat/2.png", "dog/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (6, 5, 3), dtype=np.uint8)).save(tmp_path / name)
+    made_up = datasets.FakeData(size=5, image_size=(3, 6, 5), num_classes=4, transform=to_floats)
+    for dataset in (made_up, datasets.ImageFolder(tmp_path, transform=to_floats)):
+        ours, theirs = DataLoader(dataset, batch_size=2, num_workers=2), torch_data().DataLoader(dataset, batch_size=2)
+        assert list(map(values, ours)) == list(map(values, theirs))
+    with pytest.raises(DTypeError, match="got a picture of Pillow"):
+        next(iter(DataLoader(datasets.ImageFolder(tmp_path))))
+
+
+def test_datasets_of_hugging_face(torch, rng, backend):
+    hugging_face = pytest.importorskip("datasets")
+    pixels = rng.integers(0, 256, (7, 3, 4, 5), dtype=np.uint8)
+    table = hugging_face.Dataset.from_dict({"image": pixels.tolist(), "label": [0, 1, 2, 0, 1, 2, 0]})
+    for form in ("numpy", "torch"):
+        batches = list(DataLoader(table.with_format(form), batch_size=3))
+        assert [batch["label"].tolist() for batch in batches] == [[0, 1, 2], [0, 1, 2], [0]]
+        np.testing.assert_array_equal(np.concatenate([batch["image"].numpy() for batch in batches]), pixels)
+    shuffled = DataLoader(table.with_format("numpy"), batch_size=2, shuffle=True, seed=1)
+    assert sorted(label for batch in shuffled for label in batch["label"].tolist()) == [0, 0, 0, 1, 1, 2, 2]
+    stream = table.with_format("numpy").to_iterable_dataset()
+    for _ in range(2):  # epochs
+        assert [batch["label"].tolist() for batch in DataLoader(stream, batch_size=4)] == [[0, 1, 2, 0], [1, 2, 0]]
+
+
+def test_pictures_of_hugging_face(rng, backend):
+    """Its images are Pillow's; a transform of the dataset's own makes arrays of them."""
+    hugging_face, image = pytest.importorskip("datasets"), pytest.importorskip("PIL.Image")
+    pixels = rng.integers(0, 256, (3, 4, 5, 3), dtype=np.uint8)
+    features = hugging_face.Features({"image": hugging_face.Image(), "label": hugging_face.Value("int64")})
+    rows = {"image": [image.fromarray(each) for each in pixels], "label": [2, 0, 1]}
+    table = hugging_face.Dataset.from_dict(rows, features=features)
+    with pytest.raises(DTypeError, match="got a picture of Pillow"):
+        next(iter(DataLoader(table)))
+
+    def as_arrays(batch):
+        return {**batch, "image": [np.asarray(each).transpose(2, 0, 1) for each in batch["image"]]}
+
+    (batch,) = DataLoader(table.with_transform(as_arrays), batch_size=3)
+    np.testing.assert_array_equal(batch["image"].numpy(), pixels.transpose(0, 3, 1, 2))
+    assert batch["label"].tolist() == [2, 0, 1]
 
 
 class Endless(IterableDataset):
@@ -224,3 +278,70 @@ def test_epochs_go_on_where_they_stopped():
     loader.set_epoch(1, start=2)
     assert list(map(values, loader)) == whole[1][2:]
     assert whole[0] != whole[1]
+
+
+def test_what_a_dataset_draws_from_pytorch_follows_from_the_seed(torch):
+    """With any number of workers; and PyTorch's own generator stays where it was."""
+
+    class Noise:
+        def __len__(self):
+            return 30
+
+        def __getitem__(self, index):
+            return torch.rand(2)
+
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return (torch.rand(2) for _ in range(30))
+
+    before = torch.get_rng_state()
+    for dataset in (Noise(), Stream()):
+        runs = [list(map(values, DataLoader(dataset, 4, seed=1, workers=workers))) for workers in (0, 1, 3)]
+        assert runs[0] == runs[1] == runs[2]
+        assert len({tuple(row) for batch in runs[0] for row in batch}) == 30
+        assert list(map(values, DataLoader(dataset, 4, seed=2))) != runs[0]
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_one_thread_at_a_time_is_in_code_of_others():
+    class Careless:
+        inside = 0
+
+        def __len__(self):
+            return 40
+
+        def __getitem__(self, index):
+            Careless.inside += 1
+            time.sleep(1e-3)
+            alone = Careless.inside == 1
+            Careless.inside -= 1
+            return float(alone)
+
+    assert all(all(batch.tolist()) for batch in DataLoader(Careless(), 4, workers=4))
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_a_loader_within_a_dataset(workers):
+    inner = DataLoader([float(i) for i in range(12)], 2, workers=workers)
+
+    class Pairs(IterableDataset):
+        def __iter__(self):
+            return iter(inner)
+
+    class Numbered:
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, index):
+            return sum(batch.sum().item() for batch in inner) + index
+
+    assert next(iter(DataLoader(Pairs(), 3, workers=1))).tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert [batch.tolist() for batch in DataLoader(Numbered(), 2, workers=2)] == [[66, 67], [68]]
+
+
+def test_a_part_of_a_dataset_of_torch(torch):
+    whole = torch_data().TensorDataset(torch.arange(24.0).reshape(8, 3), torch.arange(8))
+    (images, labels), *_ = DataLoader(Subset(whole, [6, 1, 1]), batch_size=3)
+    assert (labels.tolist(), images[:, 0].tolist()) == ([6, 1, 1], [18, 3, 3])
+    parts = [DataLoader(part, 8, workers=3) for part in random_split(whole, [5, 3], seed=0)]
+    assert sorted(label for part in parts for _, labels in part for label in labels.tolist()) == list(range(8))

@@ -1,8 +1,11 @@
 """`gpunet doctor`, on machines of every kind: what is missing or broken is played by stand-ins."""
 
+import configparser
 import json
+import re
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +20,11 @@ from tests.test_backend import DriverError, fake_cupy
 
 PARTS = [
     "gpunet", "Python", "NumPy", "BLAS", "threads", "CPU kernels", "CuPy", "driver", "devices", "NVRTC", "CUDA headers",
-    "test kernel", "C++ compiler", "cache folder",
+    "test kernel", "C++ compiler", "cache folder", "[full]", "[onnx]", "[tensorboard]",
 ]  # fmt: skip
+
+
+OF_GPU = ["CuPy", "driver", "devices", "NVRTC", "CUDA headers", "test kernel"]
 
 
 class FakeDriver:
@@ -353,13 +359,60 @@ def test_lines(machine, capsys):
     assert "\x1b" not in out
     lines = out.splitlines()
     begun = [line.split()[0] for line in lines if not line.startswith(" ") and line]
-    assert set(begun[:-1]) <= {"ok", "missing", "broken"}
-    assert len(begun) == len(PARTS) + 1
+    assert set(begun[:-1]) <= {"ok", "missing", "broken", "none"}
+    assert len(begun) == len(PARTS) - len(OF_GPU) + 2  # one line for all of the GPU, and the last
+    assert any(line.startswith("none     GPU           no NVIDIA driver") for line in lines)
+    assert lines[-1] == "backend numpy (auto) works"
+
+
+def test_all_about_the_gpu_is_said_where_it_is_asked_for(machine, capsys):
+    assert main(["doctor", "--backend", "cupy"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [part for part in PARTS if not any(line[9:].startswith(part) for line in lines)] == []
     place = lines.index("missing  CuPy          not installed")
     assert lines[place + 1].strip().startswith("to mend it: pip install 'gpunet[cuda13]'")
-    assert lines[-1] == "backend numpy (auto) works"
-    assert main(["doctor", "--backend", "cupy"]) == 1
-    assert capsys.readouterr().out.splitlines()[-1].startswith("backend cupy does not work: ")
+    assert lines[-1].startswith("backend cupy does not work: ")
+
+
+def shown(report):
+    return [finding.part for finding in report.that_matter()]
+
+
+def test_gpu_parts_matter_where_a_driver_is_or_where_they_are_broken(machine):
+    cpu = [part for part in PARTS if part not in OF_GPU]
+    assert shown(examine("numpy")) == [*cpu[:6], "GPU", *cpu[6:]]
+    machine.working_cupy()
+    machine.wheels("cupy-cuda12x", "cupy-cuda13x")
+    assert shown(examine("numpy")) == [*cpu[:6], "GPU", "CuPy", *cpu[6:]]
+    machine.driver(FakeDriver())
+    assert shown(examine("numpy")) == PARTS
+
+
+def test_extras_that_are_missing_are_named(machine, monkeypatch):
+    there = {"pooch": "1.8.2", "onnx": "1.17.0"}
+
+    def version(package):
+        if package not in there:
+            raise findings.importlib.metadata.PackageNotFoundError(package)
+        return there[package]
+
+    monkeypatch.setattr(findings.importlib.metadata, "version", version)
+    full = machine.finding("[full]")
+    assert full.state == "missing"
+    assert full.detail.startswith("Pillow, for image files; matplotlib, for ")
+    assert "pooch" not in full.detail
+    assert full.mend == "pip install 'gpunet[full]'"
+    assert machine.finding("[onnx]")[1:] == ("ok", "onnx 1.17.0", "")
+    assert machine.finding("[tensorboard]").mend == "pip install 'gpunet[tensorboard]'"
+    assert examine("numpy").problem == ""
+
+
+def test_extras_are_those_of_the_package():
+    written = configparser.ConfigParser()
+    written.read(Path(__file__).parents[1] / "setup.cfg")
+    for name, packages in findings.EXTRAS.items():
+        wanted = re.findall(r"^([\w-]+)", written["options.extras_require"][name], re.MULTILINE)
+        assert sorted(map(str.lower, packages)) == sorted(map(str.lower, wanted))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """`gpunet explain`: its numbers against the lecture, loops and the emulator's launches; its words and its options."""
 
 import dataclasses
+import importlib
 import json
 import os
 import re
@@ -16,11 +17,13 @@ import gpunet.emulator.module
 from gpunet import functional as F
 from gpunet.backend import active_backend, random_state, use_backend
 from gpunet.cli import main
+from gpunet.data.digits import Digits
 from gpunet.doctor.nvrtc import compile_instances, find_nvrtc
 from gpunet.errors import ArgumentError, BackendError, LabelError, ShapeError
 from gpunet.explain import OPERATIONS, as_json, exercise, explain, lecture_exercise, lecture_exercises
 from gpunet.explain.exercise import IMAGE_OPERATIONS, LOSSES, SETTINGS
-from gpunet.explain.launches import on_gpu
+from gpunet.explain.launches import BESIDE, on_gpu
+from gpunet.explain.operations import LECTURE
 from gpunet.explain.terminal import terminal_text
 from gpunet.explain.words import LANGUAGES, places_in, words
 from gpunet.ops.activation import Sigmoid
@@ -69,6 +72,16 @@ def test_the_products_of_the_first_slides():
     first, second, *_ = explain(lecture_exercise("conv2d")).steps
     assert [(term.value, term.factor) for term in first.sum.terms] == [(1, 1), (2, 0), (2, 2), (3, 1)]
     assert [(term.value, term.factor) for term in second.sum.terms] == [(2, 1), (1, 0), (3, 2), (1, 1)]
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_the_steps_come_to_what_gpunet_computes(operation):
+    """The formulas that text and page are made of, against the function and the tape."""
+    explanation = explain(lecture_exercise(operation))
+    values = explanation.products.values
+    close(values["output"].reshape(explanation.output.shape), explanation.output)
+    for name, gradient in explanation.gradients.items():
+        close(values[f"{name}_gradient"].reshape(gradient.shape), gradient)
 
 
 def test_dropout_draws_what_the_slide_says():
@@ -287,6 +300,114 @@ def test_what_works_on_numbers_is_its_formula(operation, settings):
     close(explanation.gradients["input"], differences(formula, chosen.input), 1e-6, 1e-8)
 
 
+def test_linear_is_the_loop():
+    weight, bias = [[1, -2, 0.5, 3], [0, 4, 1, 1], [2, 2, -1, 0]], [1, 0, -2]
+    explanation = explain(exercise("linear", input=[2, 1, 0, -3], weight=weight, bias=bias, gradient=[1, 0.5, -2]))
+    rows = [sum(w * x for w, x in zip(row, [2, 1, 0, -3], strict=True)) for row in weight]
+    close(explanation.output, [row + b for row, b in zip(rows, bias, strict=True)])
+    close(explanation.gradients["input"], [1 - 4, -2 + 2 - 4, 0.5 + 0.5 + 2, 3 + 0.5])
+    close(explanation.gradients["weight"], np.outer([1, 0.5, -2], [2, 1, 0, -3]))
+    close(explanation.gradients["bias"], [1, 0.5, -2])
+
+
+def test_relu_lets_through_what_is_positive():
+    explanation = explain(exercise("relu", input=[[-1, 0], [2, 0.5]], gradient=[[3, 4], [5, -6]]))
+    assert explanation.output.tolist() == [[[0, 0], [2, 0.5]]]
+    assert explanation.gradients["input"].tolist() == [[[0, 0], [5, -6]]]
+
+
+def test_the_residual_block_is_its_loops(rng):
+    """With two channels, filters of 3x3 and a gradient of its own; the gradients by finite differences."""
+    x, first, second = (rng.integers(-2, 3, shape).astype(float) for shape in ((2, 4, 5), (2, 2, 3, 3), (2, 2, 3, 3)))
+    upstream = rng.standard_normal((2, 4, 5))
+    settings = {"weight": first, "second_weight": second, "gradient": upstream}
+    explanation = explain(exercise("residual_block", input=x + 0.25, **settings))
+
+    def block(x, first, second):
+        hidden = np.maximum(reference.conv2d(x[None], first, padding=(1, 1)), 0)
+        return np.maximum(reference.conv2d(hidden, second, padding=(1, 1))[0] + x, 0)
+
+    close(explanation.output, block(x + 0.25, first, second))
+    place = (1, 2, 3)
+    for name, array, nudged in (
+        ("input", x + 0.25, lambda each: (each, first, second)),
+        ("weight", first, lambda each: (x + 0.25, each, second)),
+        ("second_weight", second, lambda each: (x + 0.25, first, each)),
+    ):
+        at = place if array.ndim == 3 else (1, 0, 2, 1)
+        step = np.zeros(array.shape)
+        step[at] = 1e-6
+        more, less = (float((block(*nudged(array + sign * step)) * upstream).sum()) for sign in (1, -1))
+        close(explanation.gradients[name][at], (more - less) / 2e-6, 1e-6, 1e-6)
+
+
+def test_the_shortcut_passes_the_gradient_on_whole():
+    """dx is what comes through the convolutions, and ds itself: filters of 0 leave ds alone."""
+    zeros = np.zeros((3, 3))
+    explanation = explain(exercise("residual_block", weight=zeros, second_weight=zeros))
+    assert quantity(explanation, "branch").any() == quantity(explanation, "branch_gradient").any() == False  # noqa: E712
+    close(explanation.gradients["input"], quantity(explanation, "total_gradient"))
+    explanation = explain(lecture_exercise("residual_block"))
+    sum_of_both = quantity(explanation, "branch_gradient") + quantity(explanation, "total_gradient")
+    close(explanation.gradients["input"], sum_of_both)
+
+
+def test_the_network_knows_digits_that_it_has_not_seen():
+    """Its weights, in NumPy alone."""
+    data = Digits(train=False)
+    weights = lecture_exercise("network")
+    x = data.images / 16
+    for filters in (weights.weight, weights.second_weight):
+        x = convolved(x, filters)
+        n, c, h, w = x.shape
+        x = x.reshape(n, c, h // 2, 2, w // 2, 2).max(axis=(3, 5))
+    logits = x.reshape(len(x), -1) @ weights.matrix.T + weights.bias
+    assert (logits.argmax(axis=1) == data.labels).mean() > 0.95
+    explanation = explain(lecture_exercise("network"))
+    place = next(k for k, image in enumerate(data.images) if np.array_equal(image, explanation.exercise.input))
+    close(explanation.products.values["logits"].ravel(), logits[place])
+
+
+def convolved(x, filters):
+    """conv2d with a padding of 1 and its ReLU, as a sum over the nine elements of the filters."""
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    h, w = x.shape[2:]
+    parts = (
+        np.einsum("nchw,oc->nohw", padded[:, :, i : i + h, j : j + w], filters[:, :, i, j]) for i, j in np.ndindex(3, 3)
+    )
+    return np.maximum(sum(parts), 0)
+
+
+@pytest.mark.slow
+def test_the_network_can_be_trained_again(numpy_backend):
+    from tools.make_network import SCALE, trained
+
+    data = Digits(train=False)
+    logits = trained()(tensor(data.images.astype(np.float32) / SCALE)).numpy()
+    assert (logits.argmax(axis=1) == data.labels).mean() > 0.93
+
+
+def test_the_gradient_of_the_network_by_finite_differences():
+    chosen = exercise("network", input="digit 8", target=3)
+    explanation = explain(chosen)
+
+    def loss(image):
+        return float(explain(exercise("network", input=image.tolist(), target=3)).output)
+
+    for place in ((0, 2, 3), (0, 5, 4)):
+        step = np.zeros((1, 8, 8))
+        step[place] = 1e-4
+        more, less = loss(chosen.input + step), loss(chosen.input - step)
+        close(explanation.gradients["input"][place], (more - less) / 2e-4, 1e-4, 1e-7)
+
+
+def test_the_product_of_the_factors_of_a_chain():
+    factors = [0.5, -0.25, 0.5]
+    values = explain(exercise("residual_block", factors=factors)).products.values
+    close(values["plain"], [[[0.5, -0.125, -0.0625]]])
+    close(values["residual"], [[[1.5, 1.125, 1.6875]]])
+
+
 def test_the_entropies_add_up():
     explanation = explain(lecture_exercise("kl_div"))
     close(quantity(explanation, "parts").sum(), explanation.output)
@@ -385,12 +506,24 @@ def launched(monkeypatch):
         yield noted
 
 
+def small_network(x, chosen):
+    """As tools/make_network.py has trained it."""
+    first, second, matrix, bias = (
+        tensor(getattr(chosen, name).astype(np.float32), requires_grad=True)
+        for name in ("weight", "second_weight", "matrix", "bias")
+    )
+    x = F.max_pool2d(F.relu(F.conv2d(x / 16, first, padding=1)), 2)
+    x = F.max_pool2d(F.relu(F.conv2d(x, second, padding=1)), 2)
+    return F.cross_entropy(F.linear(x.flatten(1), matrix, bias), tensor([chosen.label]))
+
+
 def on_device(chosen):
     """Run an exercise in float32 on the active backend, forward; what is to be run backward."""
     x = tensor((chosen.input[None] if chosen.input.ndim == 3 else chosen.input).astype(np.float32), requires_grad=True)
-    weight, bias, target = (
+    weight, second, bias, target = (
         None if values is None else tensor(values.astype(np.float32), requires_grad=name != "target")
-        for name, values in (("weight", chosen.weight), ("bias", chosen.bias), ("target", chosen.target))
+        for name in ("weight", "second_weight", "bias", "target")
+        for values in [getattr(chosen, name)]
     )
     window = chosen.window or Window((1, 1))
     stride, padding, dilation = settings_of(window)
@@ -406,6 +539,12 @@ def on_device(chosen):
         "kl_div": lambda: F.kl_div(x.log(), target, reduction="sum"),
         "binary_cross_entropy": lambda: F.binary_cross_entropy(x, target),
         "cross_entropy": lambda: F.cross_entropy(x.unsqueeze(0), target.unsqueeze(0)),
+        "relu": lambda: F.relu(x),
+        "linear": lambda: F.linear(x, weight, bias),
+        "network": lambda: small_network(x, chosen),
+        "residual_block": lambda: F.relu(
+            F.conv2d(F.relu(F.conv2d(x, weight, None, stride, padding)), second, None, stride, padding) + x
+        ),
     }[chosen.operation]()
 
 
@@ -414,7 +553,7 @@ def test_launches_are_those_of_the_emulator(chosen, launched):
     output = on_device(chosen)
     _ = output.array  # the last pass of batch norm waits until somebody looks
     forward = len(launched)
-    output.sum().backward()
+    output.backward(tensor(np.ones(output.shape, np.float32)) if output.ndim else None)
     with use_backend("numpy"):
         expected = on_gpu(chosen).launches
     told = [(each.instance, (each.grid, 1, 1), (each.block, 1, 1), 0) for each in expected]
@@ -432,6 +571,16 @@ def test_large_exercises_fill_several_blocks():
             name: max((each.grid for each in on_gpu(chosen).launches), default=0) for name, chosen in EXERCISES.items()
         }
     assert all(grid > 1 for name, grid in grids.items() if name not in OPERATIONS and name != "1x1")
+
+
+def test_the_tape_is_recorded():
+    ran = {operation: explain(lecture_exercise(operation)).gpu.operations for operation in OPERATIONS}
+    assert ran["max_pool2d"] == ("gpunet.ops.pooling.MaxPool2d",)
+    assert [name.rpartition(".")[2] for name in ran["residual_block"]] == ["Conv2d", "ReLU", "Add"]
+    for names in ran.values():
+        for name in names:
+            module, _, kind = name.rpartition(".")
+            assert hasattr(importlib.import_module(module), kind)
 
 
 @pytest.mark.parametrize("operation", IMAGE_OPERATIONS)
@@ -495,12 +644,15 @@ def listening(value, called):
 
 DISTRIBUTION = np.array([[0, 0.1, 0.8, 0.1]])
 ONLY_CUPY = {  # operations and targets, and what is done to what is not the input: masks, targets, the last sum
-    "dropout": ([(Dropout(0.5, False),)], {"random.Generator.random", "greater_equal"}),
+    "dropout": ([(Dropout(0.5, False),)], {"random.Generator.random", "greater_equal", "add"}),
     "sigmoid": ([(Sigmoid(),)], set()),
     "softmax": ([(Softmax(1),)], set()),
-    "kl_div": ([(KLDivergence(False), DISTRIBUTION)], {"equal", "log", "sum", "negative"}),
-    "binary_cross_entropy": ([(BinaryCrossEntropy(), DISTRIBUTION)], {"mean"}),
-    "cross_entropy": ([(LogSoftmax(1),), (ExpectedNegativeLog(), DISTRIBUTION)], {"negative"}),
+    "kl_div": ([(KLDivergence(False), DISTRIBUTION)], {"equal", "log", "sum", "negative", "divide"}),
+    "binary_cross_entropy": ([(BinaryCrossEntropy(), DISTRIBUTION)], {"greater", "sum", "divide"}),
+    "cross_entropy": (
+        [(LogSoftmax(1),), (ExpectedNegativeLog(), DISTRIBUTION)],
+        {"arange", "equal", "not_equal", "negative", "divide", "multiply", "where"},
+    ),
 }
 
 
@@ -513,12 +665,12 @@ def test_functions_of_cupy_are_those_that_are_called(operation):
         values = listening(np.array([[0.1, 0.2, 0.3, 0.4]]), called)
         for each, *target in operations:
             values = each.forward(values, *target)
-        assert set(called) <= set(gpu.forward) <= set(called) | beside
+        assert set(called) <= set(gpu.forward) <= set(called) | beside | set(BESIDE)
         called.clear()
         gradient = listening(np.ones(values.shape), called)
         for each, *_ in reversed(operations):
             gradient = each.backward(gradient)[0]
-        assert set(called) <= set(gpu.backward) <= set(called) | beside
+        assert set(called) <= set(gpu.backward) <= set(called) | beside | set(BESIDE)
     assert [each.kernel for each in gpu.launches] == ["uniform"] * (operation == "dropout")
 
 
@@ -542,41 +694,60 @@ def test_nothing_is_left_behind(backend):
 # --------------------------------------------------------------------------------------------------------------- words
 
 
+def texts_of(language):
+    """All that is said, by keys: what everybody says, and what each operation does."""
+    own = {f"{name}.{key}": text for name, each in LECTURE.items() for key, text in each.texts[language].items()}
+    return {**words(language), **own}
+
+
 def test_both_languages_have_the_same_texts():
-    english, spanish = (words(language) for language in LANGUAGES)
+    english, spanish = (texts_of(language) for language in LANGUAGES)
     assert list(english) == list(spanish)
     for key in english:
         assert english[key].strip()
         assert spanish[key].strip()
         assert places_in(english[key]) == places_in(spanish[key]), key
         assert english[key].count("\n") == spanish[key].count("\n"), key
+        assert "  " not in english[key].strip() or key.endswith(".backward"), key
 
 
 def test_spanish_is_not_english():
-    english, spanish = (words(language) for language in LANGUAGES)
+    english, spanish = (texts_of(language) for language in LANGUAGES)
     same = {key for key in english if english[key] == spanish[key]}
     allowed = ("title", "formula", "backward", "paper", "zero")  # names, formulas, numbers
     assert {key for key in same if not key.endswith(allowed)} == set()
 
 
-def test_every_operation_has_its_texts():
-    keys = [
-        f"{name}.{part}" for name in OPERATIONS for part in ("title", "summary", "formula", "where", "backward", "why")
-    ]
-    assert set(keys) | {f"{name}.paper" for name in OPERATIONS} <= set(words("en"))
+def test_every_operation_has_its_texts_and_no_others():
+    """Beyond those of every operation there are those of its quantities, and of what it has besides."""
+    for each in LECTURE.values():
+        texts = set(each.texts["en"])
+        assert texts >= {"title", "summary", "formula", "where", "backward", "why", "paper"}
+        assert ("picture" in texts) == (each.picture is not None)
+        assert ("problem" in texts) == (each.problem is not None)
+        own = texts - {
+            "title",
+            "summary",
+            "formula",
+            "where",
+            "backward",
+            "why",
+            "paper",
+            "picture",
+            "problem",
+            "remark",
+        }
+        assert own <= {step.name for step in each.all_steps} | set(each.grids)
 
 
 def test_no_text_is_left_over():
     """Each key stands in a source, or is put together there from a beginning and an end."""
     sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "gpunet" / "explain").rglob("*.py"))
-    built = {"quantity", "kernel", "backward", "heading", "coalescing", *OPERATIONS}
+    built = {"kernel", "backward", "heading", "coalescing"}
     left = [
         key for key in words("en") if not re.search(f"[\"']{key}[\"']", sources) and key.partition(".")[0] not in built
     ]
     assert [key for key in left if key not in ("gpu.forward", "gpu.backward")] == []
-    headings = {key.removeprefix("heading.") for key in words("en") if key.startswith("heading.")}
-    built_headings = {f"coalescing.{name}" for name in ("nhwc", "nchw", "packs")}
-    assert [name for name in headings - built_headings if f'heading("{name}")' not in sources] == []
 
 
 def test_a_language_that_there_is_not():
@@ -629,14 +800,24 @@ def test_text_of_the_lecture_s_convolution():
         ("avg_pool2d", {}, ["  O[0,0] = (1 + 2 + 2 + 3) / 4 = 2"]),
         ("avg_pool2d", {"input": [[-1, 2], [0, 1]]}, ["  O[0,0] = ((-1) + 2 + 0 + 1) / 4 = 0.5"]),
         ("adaptive_avg_pool2d", {"chosen": (0, 1)}, ["  columns  ⌊1·4/3⌋ .. ⌈2·4/3⌉-1 = 1 .. 2"]),
-        ("dropout", {}, ["  u[0,0] = 0.5692 ≥ 0.5: O[0,0] = 1 / (1 - 0.5) = 2"]),
-        ("dropout", {"chosen": (0, 2)}, ["  u[0,2] = 0.1973 < 0.5: O[0,2] = 0"]),
-        ("batch_norm", {}, ["  O[0,0] = (1 - 1.438) / √(0.9961 + 1e-05) · 1 + 0 = -0.4384"]),
-        ("sigmoid", {}, ["  y[0] = 1 / (1 + 7.389) = 1 / 8.389 = 0.1192"]),
+        ("dropout", {}, ["  m[0,0]: 0.5692 ≥ 0.5 → 1 / (1 - 0.5) = 2", "  O[0,0] = 1 · 2 = 2"]),
+        ("dropout", {"chosen": (0, 2)}, ["  m[0,2]: 0.1973 < 0.5 → 0", "  O[0,2] = 1 · 0 = 0"]),
+        ("batch_norm", {}, ["  x̂[0,0] = (1 - 1.438) / 0.998 = -0.4384", "  O[0,0] = (-0.4384) · 1 + 0 = -0.4384"]),
+        ("relu", {"chosen": (0, 1)}, ["  O[0,1] = max(-2, 0) = 0", "  dI[0,1]: -2 ≤ 0 → 0"]),
+        ("linear", {}, ["  y[0] = 1·1 + 2·0 + 3·(-1) + 1 = 1 + 0 + (-3) + 1 = -1", "  dx[0] = 1·1 + 1·2 = 1 + 2 = 3"]),
+        ("residual_block", {"chosen": (1, 1)}, ["  s[1,1] = (-1) + 3 = 2", "  dx[1,1] = 2 + 1 · 1 = 3"]),
+        ("sigmoid", {}, ["  (1 + e⁻ˣ)[0] = 1 + 7.389 = 8.389", "  y[0] = 1 / 8.389 = 0.1192"]),
         ("softmax", {}, ["  y[0] = 0.1353 / 1.553 = 0.08714"]),
-        ("kl_div", {}, ["  0.8 · log(0.8 / 0.7) = 0.1068", "  KL = 0.9119 - 0.639 = 0.2729"]),
+        (
+            "kl_div",
+            {},
+            [
+                "  (p log(p/q))[2]: 0.8 > 0 → 0.8 · log(0.8 / 0.7) = 0.1068",
+                "  KL = 0 + 0.2303 + 0.1068 + (-0.06419) = 0.2729",
+            ],
+        ),
         ("binary_cross_entropy", {}, ["  L = (0.1054 + 0.2231 + 0.5108) / 3 = 0.2798"]),
-        ("cross_entropy", {}, ["  L = 0 + 0 + 0.4402 + 0 = 0.4402", "  dx[2] = 0.6439 - 1 = -0.3561"]),
+        ("cross_entropy", {}, ["  L = 0 + 0 + 0.4402 + 0 = 0.4402", "  (y - t)[2] = 0.6439 - 1 = -0.3561"]),
     ],
 )
 def test_formulas_have_the_numbers_in_them(operation, settings, lines):
@@ -787,10 +968,14 @@ def test_extremes_are_told_in_finite_numbers(operation, settings):
 def test_settings_are_those_that_makers_know():
     """Every setting of every operation changes something."""
     others = {
-        "input": dict.fromkeys(IMAGE_OPERATIONS, (5, 5)) | {"binary_cross_entropy": [0.5, 0.1, 0.7]},
-        "weight": {"conv2d": [[1, 1], [1, 1]], "batch_norm": [2]},
-        "bias": {"batch_norm": [2]},
-        "target": {"kl_div": [0, 0, 1, 0], "binary_cross_entropy": [0, 0, 0], "cross_entropy": 1},
+        "input": {**dict.fromkeys(IMAGE_OPERATIONS, (5, 5)), "network": "digit 5"}
+        | {"binary_cross_entropy": [0.5, 0.1, 0.7], "linear": [0, 1, 1]},
+        "weight": {"conv2d": [[1, 1], [1, 1]], "batch_norm": [2], "linear": [[1, 1, 1], [2, 2, 2]]}
+        | {"residual_block": np.ones((3, 3))},
+        "second_weight": {"residual_block": np.ones((3, 3))},
+        "factors": {"residual_block": [0.1, 0.2]},
+        "bias": {"batch_norm": [2], "linear": [2, 2]},
+        "target": {"kl_div": [0, 0, 1, 0], "binary_cross_entropy": [0, 0, 0], "cross_entropy": 1, "network": 1},
         "gradient": {},
     }
     single = {"kernel_size": 3, "out_channels": 2, "stride": 3, "padding": 1, "dilation": 2, "output_size": 2, "p": 0.1}
@@ -804,11 +989,8 @@ def test_settings_are_those_that_makers_know():
             else:
                 value = single.get(name) or others[name].get(operation, [0.4, 0.3, 0.2, 0.1])
             changed = explain(exercise(operation, **{name: value}))
-            same = np.array_equal(changed.output, usual.output)
-            assert not same or not np.array_equal(changed.gradients["input"], usual.gradients["input"]), (
-                operation,
-                name,
-            )
+            before, after = (each.products.values for each in (usual, changed))
+            assert not all(np.array_equal(before[each], after[each]) for each in before), (operation, name)
 
 
 # -------------------------------------------------------------------------------------------------------- command line
@@ -861,7 +1043,17 @@ def test_json_is_all_that_is_printed(operation, capsys):
     expected = explain(lecture_exercise(operation))
     close(result["output"], expected.output.tolist(), 0, 0)
     assert result["exercise"]["operation"] == operation
-    assert set(result) == {field.name for field in dataclasses.fields(expected)}
+    assert set(result) == {field.name for field in dataclasses.fields(expected)} - {"products"}
+
+
+def test_a_digit_is_an_image(capsys):
+    result = json.loads(said(capsys, "max_pool2d", "--json", "--input", "digit 3"))
+    image = np.array(result["exercise"]["input"])
+    assert image.shape == (1, 8, 8)
+    assert any(np.array_equal(image, each) for each in Digits(train=False).images)
+    assert np.array(result["output"]).tolist() == [image[0].reshape(4, 2, 4, 2).max(axis=(1, 3)).tolist()]
+    result = json.loads(said(capsys, "linear", "--json", "--input", "1 2", "--weight", "1 0; 2 3", "--bias", "1 1"))
+    assert result["output"] == [2, 9]
 
 
 def test_without_an_operation_they_are_listed(capsys):
@@ -873,7 +1065,7 @@ def test_without_an_operation_they_are_listed(capsys):
 
 def test_all_of_them(capsys):
     out = said(capsys, "--all", "--lang", "es")
-    titles = [words("es")(f"{operation}.title") for operation in OPERATIONS]
+    titles = [LECTURE[operation].texts["es"]["title"] for operation in OPERATIONS]
     assert [
         line.partition("  ")[0] for line in out.splitlines() if line.endswith(tuple(f"  {o}" for o in OPERATIONS))
     ] == titles
@@ -905,6 +1097,10 @@ def test_pages_are_written(capsys, tmp_path):
         (["conv2d", "--gamma", "1"], "conv2d has no --gamma"),
         (["softmax", "--image", "1 2"], "softmax has no --image"),
         (["softmax", "--input", "4x4"], "softmax works on numbers"),
+        (["softmax", "--input", "digit 1"], "softmax works on numbers"),
+        (["linear", "--gamma", "1"], "linear has no --gamma; it takes --input, --weight, --bias, --gradient"),
+        (["linear", "--weight", "1 2"], "a column for each of the 3 numbers"),
+        (["residual_block", "--filter", "1 2; 3 4"], "the sides of weight must be odd"),
         (["conv2d", "--kernel", "7"], "the window is larger than the padded input"),
         (["dropout", "--p", "2"], r"p must lie within [0, 1], got 2.0"),
         (["cross_entropy", "--target", "9"], "target must be a class, 0 .. 3"),

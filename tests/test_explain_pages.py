@@ -23,18 +23,21 @@ from gpunet.backend import asarray, use_backend
 from gpunet.errors import ArgumentError, FileError, GpunetError
 from gpunet.explain import OPERATIONS, exercise, explain, lecture_exercise
 from gpunet.explain import page as pages
+from gpunet.explain.exercise import IMAGE_OPERATIONS, LOSSES
+from gpunet.explain.grids import number
+from gpunet.explain.operations import LECTURE
 from gpunet.explain.page.build import document, operation_page, page_words
+from gpunet.explain.page.state import page_data
 from gpunet.explain.words import LANGUAGES, places_in
-from gpunet.report.markup import tag
+from gpunet.markup import tag
 from gpunet.tensor import tensor
 from tests.browser import Page, browser, contrast
 
 FOLDER = Path(pages.__file__).parent
 SCRIPTS = {path.name: path.read_text("utf-8") for path in FOLDER.glob("*.js")}
 STYLE = (FOLDER / "page.css").read_text("utf-8")
-IMAGES = OPERATIONS[:6]
+IMAGES = IMAGE_OPERATIONS
 WINDOWS = ("conv2d", "max_pool2d", "avg_pool2d")
-LOSSES = ("cross_entropy", "binary_cross_entropy", "kl_div")
 MINUS, TIMES = "\N{MINUS SIGN}", "\N{MULTIPLICATION SIGN}"
 
 
@@ -191,13 +194,17 @@ def test_every_word_is_used_and_exists():
     python = "".join(path.read_text("utf-8") for path in FOLDER.glob("*.py"))
     scripts = "".join(SCRIPTS.values())
     quoted = set(re.findall(r"[\"'`]([\w.]+)[\"'`]", python + scripts))
-    made = {f"picture_{name}" for name in OPERATIONS} | {f"product_{view}" for view in ("forward", "input", "weight")}
-    made |= {f"language.{name}" for name in LANGUAGES} | {"group.images", "group.numbers"}
+    made = {f"product_{view}" for view in ("output", "input_gradient", "weight_gradient")}
+    made |= {f"language.{name}" for name in LANGUAGES} | {f"group.{each.group}" for each in LECTURE.values()}
+    made |= {
+        "group.memory",
+        *(name for each in LECTURE for name in page_data(lecture_exercise(each), page_words("en"))["fields"]),
+    }
     made |= {f"coalescing.{name}" for name in ("requests", "asked", "sectors", "fewest_sectors")}
     made |= {f"gpu.{name}" for name in ("kernel", "direction", "threads", "grid", "block", "shared")}
     assert known - quoted - made == set()
     asked = set(re.findall(r"\bword\(\"(\w+)\"", scripts)) | set(re.findall(r"labels[\[(]\"([\w.]+)\"", python))
-    asked |= set(re.findall(r"key: \"(\w+)\"", scripts)) | set(re.findall(r"\? \"(cell_\w+)\"", scripts))
+    asked |= set(re.findall(r"\? \"((?:cell|problem)_\w+)\"", scripts))
     assert asked - known == set()
 
 
@@ -230,7 +237,7 @@ def images(function, image, *others, gradient=None):
     """As `run`, for one image (C, H, W)."""
     upstream = None if gradient is None else np.asarray(gradient, np.float64)[None]
     output, (by_image, *by_others) = run(function, np.asarray(image, np.float64)[None], *others, gradient=upstream)
-    return output[0], [by_image[0], *by_others]
+    return output[0] if output.ndim else output, [by_image[0], *by_others]
 
 
 def with_draws(draws):
@@ -252,6 +259,12 @@ def loss(function, case):
 
 def window_settings(case, *names):
     return [tuple(case["window"][name]) for name in names]
+
+
+def loss_of_network(x, first, second, matrix, bias, label):
+    x = F.max_pool2d(F.relu(F.conv2d(x / 16, first, padding=1)), 2)
+    x = F.max_pool2d(F.relu(F.conv2d(x, second, padding=1)), 2)
+    return F.cross_entropy(F.linear(x.flatten(1), matrix, bias), tensor([label]))
 
 
 REFERENCES = {
@@ -281,58 +294,66 @@ REFERENCES = {
     ),
     "softmax": lambda c: run(F.softmax, c["x"], gradient=c["gradient"]),
     "sigmoid": lambda c: run(F.sigmoid, c["x"], gradient=c["gradient"]),
+    "relu": lambda c: images(F.relu, c["image"], gradient=c["gradient"]),
+    "residual_block": lambda c: images(
+        lambda x, w, v: F.relu(F.conv2d(F.relu(F.conv2d(x, w, padding=1)), v, padding=1) + x),
+        c["image"], c["filters"], c["second"], gradient=c["gradient"],
+    ),
+    "network": lambda c: images(
+        lambda x, w, v, m, b: loss_of_network(x, w, v, m, b, int(np.argmax(c["target"]))),
+        c["image"], c["filters"], c["second"], c["matrix"], c["bias"],
+    ),
+    "linear": lambda c: run(F.linear, c["x"], c["weight"], c["bias"], gradient=c["gradient"]),
     "cross_entropy": lambda c: loss(lambda x, t: F.cross_entropy(x.unsqueeze(0), t.unsqueeze(0)), c),
     "binary_cross_entropy": lambda c: loss(F.binary_cross_entropy, c),
     "kl_div": lambda c: loss(lambda q, p: F.kl_div(q.log(), p, reduction="sum"), c),
 }  # fmt: skip
 
-# The same cases in JavaScript: {output, gradients}, and by `sums` what the terms that are spelled out add up to.
+# The same cases in JavaScript: all values of the steps, and by `sums` what the terms that are spelled out add up to.
 IN_PAGE = """
-const mean = (numbers) => total(numbers) / numbers.length;
-const byTerms = (image, terms) => image.map((plane, c) => makePlane(sizeOf(plane), (row, column) =>
-  sumOfProducts(terms(plane, c, row, column))));
-const pooled = ({ image, gradient }, size, shares) => ({
-  output: pool(image, size, shares), gradients: [poolInputGradient(image, gradient, shares)],
-  sums: [byTerms(image, (plane, c, row, column) => poolInputTerms(plane, gradient[c], shares, row, column))] });
-const windowed = (shares) => (c) => pooled(c, outputSize(c.window, sizeOf(c.image[0])), shares(c));
-
-const RUN = {
-  conv2d: ({ image, filters, gradient, window }) => {
-    const terms = (plane, ...place) => convInputTerms(gradient, filters, window, sizeOf(plane), place);
-    const byImage = convInputGradient(image, filters, gradient, window);
-    const byFilters = convFilterGradient(image, filters, gradient, window);
-    return {
-      output: conv(image, filters, window), gradients: [byImage, byFilters], sums: [byTerms(image, terms)],
-      pixels: rowsArePixels(window), rows: im2col(image, window) };
-  },
-  max_pool2d: windowed((c) => (plane, position) => maxShares(plane, c.window, position)),
-  avg_pool2d: windowed((c) => (plane, position) => averageShares(plane, c.window, position, c.count_padding)),
-  adaptive_avg_pool2d: (c) => pooled(c, c.size, (plane, position) => adaptiveShares(plane, c.size, position)),
-  dropout: ({ image, draws, p, gradient }) => {
-    const times = (planes) => planes.map((plane, c) => makePlane(sizeOf(plane), (i, j) =>
-      plane[i][j] * dropoutFactor(draws[c][i][j], p)));
-    return { output: times(image), gradients: [times(gradient)] };
-  },
-  batch_norm: ({ image, gamma, beta, eps, gradient }) => {
-    const forth = image.map((plane, c) => batchNorm(plane.flat(), gamma[c], beta[c], eps));
-    const back = image.map((plane, c) => batchNormGradient(plane.flat(), gradient[c].flat(), gamma[c], eps));
-    const gradients = ["input", "gamma", "beta"].map((by) => back.map((c) => c[by]));
-    return { output: forth.map((c) => c.output), gradients };
-  },
-  softmax: ({ x, gradient }) => ({ output: softmax(x).output, gradients: [softmaxGradient(x, gradient).input] }),
-  sigmoid: ({ x, gradient }) => ({
-    output: x.map((each) => sigmoid(each)), gradients: [x.map((each, i) => sigmoidGradient(each, gradient[i]))] }),
-  cross_entropy: ({ x, target }) => ({
-    output: crossEntropy(x, target).loss, gradients: [crossEntropyGradient(x, target, 1)] }),
-  binary_cross_entropy: ({ x, target }) => ({
-    output: mean(x.map((y, i) => binaryCrossEntropy(y, target[i]))),
-    gradients: [x.map((y, i) => binaryCrossEntropyGradient(y, target[i], 1 / x.length))] }),
-  kl_div: ({ x, target }) => ({
-    output: total(divergenceTerms(target, x)), gradients: [divergenceGradient(target, x)] }),
+const runAll = (operation) => ({ grids, settings }) => {
+  const numbers = Object.entries(settings).filter(([, value]) => typeof value === "number");
+  const given = { ...Object.fromEntries(numbers.map(([key, value]) => [key, [[[value]]]])), ...grids };
+  const steps = STEPS[operation], trees = Object.fromEntries(steps.map((step) => [step.name, step.tree]));
+  const values = computeSteps(steps, given, settings), sums = {};
+  for (const { name, tree } of steps) {
+    if (!["by_input", "by_weight"].includes(tree[0])) continue;
+    sums[name] = makePlanes(shapeOf(values[name]), (place) =>
+      sumOfProducts(gradientTerms(tree, trees, values, settings, place)));
+  }
+  const rows = operation === "conv2d" && im2col(grids.input, settings), pixels = rows && rowsArePixels(settings);
+  return { values, sums, rows, pixels };
 };
-const answers = Object.fromEntries(Object.entries(CASES).map(([name, cases]) => [name, cases.map(RUN[name])]));
+const answers = Object.fromEntries(Object.entries(CASES).map(([name, cases]) => [name, cases.map(runAll(name))]));
 document.documentElement.setAttribute("data-answer", JSON.stringify(answers));
 """
+STEPS = {name: page_data(lecture_exercise(name), page_words("en"))["steps"] for name in OPERATIONS}
+
+
+def as_state(operation, case):
+    """A case as the page holds it: planes and settings."""
+    if "image" not in case:
+        rows = {
+            "input": case["x"],
+            "target": case["target"],
+            "gradient": case["gradient"],
+            "bias": case.get("bias", [0]),
+        }
+        grids = {name: [[row]] for name, row in rows.items()} | {"weight": [case.get("weight", [[0]])]}
+        return {"grids": grids, "settings": {"count": len(case["x"])}}
+    grids = {"input": case["image"], "gradient": case["gradient"], "uniform": case.get("draws")}
+    if operation == "network":
+        grids |= {"matrix": [case["matrix"]], "bias": [[case["bias"]]], "target": [[case["target"]]]}
+    for name, filters in (("weight", case.get("filters")), ("second_weight", case.get("second"))):
+        if filters is not None:
+            grids[name] = np.reshape(filters, (-1, *np.shape(filters)[2:])).tolist()
+    if operation == "batch_norm":
+        grids |= {name: [[[each]] for each in case[of]] for name, of in (("weight", "gamma"), ("bias", "beta"))}
+    if operation == "residual_block":
+        grids["factors"] = [[[0.5, -0.25]]]
+    settings = {"height": len(case["image"][0]), "width": len(case["image"][0][0]), "channels": len(case["image"])}
+    settings |= case.get("window", {}) | {name: case[name] for name in ("p", "eps", "count_padding") if name in case}
+    return {"grids": grids, "settings": settings | {"output_size": case.get("size")}}
 
 
 def pairs(rng, low, high):
@@ -365,7 +386,16 @@ def window_case(rng, operation):
 def image_case(rng, operation):
     shape = (rng.integers(1, 4), *(rng.integers(1, 8, 2) + (operation == "batch_norm")))
     case = {"image": rng.normal(1, 3, shape).tolist(), "gradient": rng.standard_normal(shape).tolist()}
-    if operation == "adaptive_avg_pool2d":
+    if operation == "relu":
+        return case
+    if operation == "network":
+        case = {"image": rng.integers(0, 17, (1, 8, 8)).tolist(), "target": np.eye(10)[rng.integers(10)].tolist()}
+        shapes = {"filters": (4, 1, 3, 3), "second": (4, 4, 3, 3), "matrix": (10, 16), "bias": 10}
+        return case | {name: rng.standard_normal(shape).tolist() for name, shape in shapes.items()} | {"gradient": None}
+    if operation == "residual_block":
+        case |= {name: rng.standard_normal((shape[0], shape[0], 3, 3)).tolist() for name in ("filters", "second")}
+        case["window"] = {"kernel": [3, 3], "stride": [1, 1], "padding": [1, 1], "dilation": [1, 1]}
+    elif operation == "adaptive_avg_pool2d":
         case["size"] = pairs(rng, 1, 9)
         case["gradient"] = rng.standard_normal((shape[0], *case["size"])).tolist()
     elif operation == "dropout":
@@ -384,59 +414,22 @@ def vector_case(rng, operation):
         x = rng.dirichlet(np.ones(count)) + 1e-6
     elif operation == "binary_cross_entropy":
         x, target = rng.uniform(1e-6, 1 - 1e-6, count), rng.choice([0.0, 1.0, 0.3], count)
-    return {"x": x.tolist(), "target": target.tolist(), "gradient": rng.standard_normal(count).tolist()}
+    case = {"x": x.tolist(), "target": target.tolist(), "gradient": rng.standard_normal(count).tolist()}
+    if operation == "linear":
+        outputs = int(rng.integers(1, 6))
+        for name, shape in (("weight", (outputs, count)), ("bias", outputs), ("gradient", outputs)):
+            case[name] = rng.standard_normal(shape).tolist()
+    return case
 
 
 def cases_of(rng, operation):
     if operation in WINDOWS:
         return [window_case(rng, operation) for _ in range(60)]
-    return [(image_case if operation in IMAGES else vector_case)(rng, operation) for _ in range(30)]
+    count = {"network": 1, "residual_block": 8}.get(operation, 30)
+    return [(image_case if operation in IMAGES else vector_case)(rng, operation) for _ in range(count)]
 
 
 CASES = {name: cases_of(np.random.default_rng(place), name) for place, name in enumerate(OPERATIONS)}
-
-
-# The charts, in Node.js
-
-
-CURVE = """
-const show = String, word = String, draw = (name, attributes) => ({ name, ...attributes });
-const text = () => null;
-"""
-
-
-def test_the_curve_of_binary_cross_entropy_has_no_ends_that_are_not_there():
-    """It leaves the picture at the top, where it is infinite, and is not flat there; every point is on its curve."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("there is no Node.js to be found")
-    lesson = re.search(
-        r"  chart\(\{ input \}, \{ terms \}, chosen\) \{.*?\n  \}", SCRIPTS["distributions.js"], re.DOTALL
-    )[0]
-    charts = SCRIPTS["charts.js"].replace("const text =", "const _text =")
-    script = f"""{SCRIPTS["arithmetic.js"]}{charts}{CURVE}
-      const chart = ({{{lesson}}}).chart;
-      const answer = [[[0.9, 0.2], [1, 0]], [[1e-9, 0.5], [1, 1]]].map(([input, target]) => {{
-        const terms = input.map((y, i) => binaryCrossEntropy(y, target[i]));
-        return {{ terms, marks: chart({{ input }}, {{ terms }}, 0).filter((mark) => mark) }};
-      }});
-      console.log(JSON.stringify(answer));"""
-    done = subprocess.run([node, "-e", script], capture_output=True, text=True, check=True)
-    left, right, top, bottom = 44, 404, 16, 186
-    for drawn, largest in zip(json.loads(done.stdout), (4, 22), strict=True):
-        paths = [each["d"] for each in drawn["marks"] if each["name"] == "path"]
-        assert len(paths) == 2
-        for path, right_class in zip(paths, (1, 0), strict=True):
-            places = np.array([list(map(float, each.split())) for each in path[1:].split("L")])
-            share, loss = (places[:, 0] - left) / (right - left), (bottom - places[:, 1]) / (bottom - top) * largest
-            likely = share if right_class else 1 - share
-            for each, height in zip(likely, loss, strict=True):  # to a hundredth of a pixel along either axis
-                low, high = -math.log(min(each + 1e-4, 1)), -math.log(max(each - 1e-4, 1e-12))
-                assert low - 0.01 <= height <= high + 0.01
-            assert loss.max() == pytest.approx(largest, abs=0.01)
-            assert (np.sort(loss)[-2:] < largest - 0.01).any()  # not two points at the top
-        dots = [bottom - each["cy"] for each in drawn["marks"] if each["name"] == "circle"]
-        np.testing.assert_allclose(np.array(dots) / (bottom - top) * largest, drawn["terms"], rtol=1e-9)
 
 
 # In a browser
@@ -457,7 +450,9 @@ def answer_of(shown):
 def in_page(browse, tmp_path_factory):
     """What the page's arithmetic makes of all the cases."""
     path = tmp_path_factory.mktemp("arithmetic") / "page.html"
-    script = f"{SCRIPTS['arithmetic.js']}\nconst CASES = {json.dumps(CASES)};\n{IN_PAGE}"
+    cases = {name: [as_state(name, case) for case in each] for name, each in CASES.items()}
+    data = f"const CASES = {json.dumps(cases)}, STEPS = {json.dumps(STEPS)};"
+    script = f"{SCRIPTS['arithmetic.js']}\n{data}\n{IN_PAGE}"
     path.write_text(f'<!DOCTYPE html><html><meta charset="utf-8"><script>{script}</script></html>', "utf-8")
     return answer_of(browse(path))
 
@@ -467,11 +462,40 @@ def in_page(browse, tmp_path_factory):
 def test_the_arithmetic_of_the_page_is_gpunets(in_page, operation):
     for case, found in zip(CASES[operation], in_page[operation], strict=True):
         output, gradients = REFERENCES[operation](case)
-        near(np.reshape(found["output"], output.shape), output, case)
-        for one, other in zip(found["gradients"], gradients, strict=True):
-            near(np.reshape(one, other.shape), other, case)
-        for one, other in zip(found.get("sums", []), gradients, strict=False):
-            near(one, other, case)
+        values = found["values"]
+        near(np.reshape(values["output"], output.shape), output, case)
+        names = [name for name in BY if f"{name}_gradient" in values]
+        for name, expected in zip(names, gradients, strict=True):
+            near(np.reshape(values[f"{name}_gradient"], expected.shape), expected, (name, case))
+        for name, summed in found["sums"].items():
+            near(summed, values[name], (name, case))
+
+
+BY = ("input", "weight", "second_weight", "matrix", "bias")  # in this order the references give their gradients
+
+
+@pytest.mark.slow
+def test_numbers_are_written_as_on_a_terminal(browse, tmp_path):
+    rng = np.random.default_rng(0)
+    numbers = [
+        *(10.0 ** rng.uniform(-7, 8, 300) * rng.choice([-1, 1], 300)),
+        0,
+        1,
+        -17,
+        123456789,
+        1e9,
+        0.1,
+        1 / 3,
+        0.5,
+    ]
+    numbers += [1.0625, -1.0625, 9.99996, 0.001, 0.00099999, 999999.5, 1e6 + 0.5, 12345.6, 5e-324]
+    path = tmp_path / "numbers.html"
+    show = SCRIPTS["elements.js"][SCRIPTS["elements.js"].index("function show") :].partition("\n}\n")[0] + "\n}"
+    script = f"{show}\nconst shown = {json.dumps(numbers)}.map(show);"
+    script += 'document.documentElement.setAttribute("data-answer", JSON.stringify(shown));'
+    path.write_text(f'<!DOCTYPE html><html><meta charset="utf-8"><script>{script}</script></html>', "utf-8")
+    shown = answer_of(browse(path))
+    assert [text.replace(MINUS, "-") for text in shown] == [number(each) for each in numbers]
 
 
 @pytest.mark.slow
@@ -505,7 +529,7 @@ function numbers(figure) {
 function look(d) {
   const all = (selector) => [...d.querySelectorAll(selector)];
   const text = (selector) => d.querySelector(selector)?.textContent;
-  const cells = (selector) => all(`#stage ${selector}`).map((cell) =>
+  const cells = (selector) => all(`:is(#stage, #below) ${selector}`).map((cell) =>
     [cell.closest("[data-grid]").dataset.grid, cell.dataset.place]);
   const settings = {};
   for (const each of all("[data-field]")) {
@@ -536,6 +560,11 @@ function set(d, name, text) {
 function press(d, key, selector = "body") {
   d.querySelector(selector).dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
 }
+function pick(d, selector, value) {
+  const select = d.querySelector(selector);
+  select.value = value;
+  select.dispatchEvent(new Event("change"));
+}
 const click = (d, selector) => d.querySelector(selector).click();
 const wait = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
 
@@ -548,10 +577,11 @@ onload = async () => {
 """
 
 
-def drive(browse, folder, texts, script, width=1280, **options):
+def drive(browse, folder, texts, script, width=1280, height=900, **options):
     """Open pages in frames, as they are and with their policy, and run a script; `d.NAME` are their documents."""
+    size = f"width:{width}px; height:{height}px"
     frames = "".join(
-        f'<iframe name="{name}" style="border:0; width:{width}px; height:900px" srcdoc="{html.escape(text)}"></iframe>'
+        f'<iframe name="{name}" style="border:0; {size}" srcdoc="{html.escape(text)}"></iframe>'
         for name, text in texts.items()
     )
     path = folder / "driver.html"
@@ -573,6 +603,10 @@ SOME_EXERCISES = {
     "avg_pool2d": [{"input": (2, 7, 5), "kernel_size": (3, 2), "stride": (1, 2), "padding": (1, 1)}],
     "adaptive_avg_pool2d": [{"input": (2, 7, 5), "output_size": (4, 3)}, {"input": (3, 3), "output_size": 5}],
     "dropout": [{"input": (2, 3, 5), "p": 0.3, "seed": 3}],
+    "relu": [{"input": [[[-1, 2]], [[0, -3]]]}],
+    "residual_block": [{"input": (2, 3, 5), "chosen": (1, 2, 3)}],
+    "network": [{"input": "digit 8", "target": 2}],
+    "linear": [{"input": [1, -2], "weight": [[1, 2], [3, 4], [5, 6]], "bias": [0, 1, -1], "chosen": (2,)}],
     "batch_norm": [{"input": (3, 2, 4), "weight": [1, -2, 0.5], "bias": [0, 3, -1], "eps": 0.5, "gradient": "normal"}],
     "softmax": [{"input": [0.5, -3, 2, 7, 7], "chosen": (3,)}],
     "sigmoid": [{"input": [-9, 0.25, 4]}],
@@ -585,11 +619,11 @@ SOME_EXERCISES = {
 def exercises():
     made = {f"lecture_{operation}": lecture_exercise(operation) for operation in OPERATIONS}
     for operation, list_of_settings in SOME_EXERCISES.items():
-        for number, settings in enumerate(list_of_settings):
+        for place, settings in enumerate(list_of_settings):
             if settings.get("gradient") == "normal":
                 shape = settings["input"]
                 settings = {**settings, "gradient": np.random.default_rng(0).standard_normal(shape).tolist()}
-            made[f"{operation}_{number}"] = exercise(operation, **settings)
+            made[f"{operation}_{place}"] = exercise(operation, **settings)
     return made
 
 
@@ -601,20 +635,22 @@ def test_pages_show_what_gpunet_computes(browse, tmp_path):
     for name, shown in drive(browse, tmp_path, texts, script).items():
         one, grids = made[name], shown["grids"]
         explained = explain(one)
-        near(
-            np.reshape(grids["loss" if one.operation in LOSSES else "output"], explained.output.shape), explained.output
-        )
+        near(np.reshape(grids["output"], explained.output.shape), explained.output)
         shape = explained.gradients["input"].shape
         near(np.reshape(grids["input_gradient"], shape), explained.gradients["input"], name)
         near(np.reshape(grids["input"], shape), one.input, name)
-        for key, by in (("weight_gradient", "weight"), ("gamma_gradient", "weight"), ("beta_gradient", "bias")):
-            if key in grids:
-                near(np.reshape(grids[key], explained.gradients[by].shape), explained.gradients[by], name)
+        for by in BY:
+            if f"{by}_gradient" in grids:
+                expected = explained.gradients[by]
+                near(np.reshape(grids[f"{by}_gradient"], expected.shape), expected, (name, by))
+        for key, planes in grids.items():  # all that is shown, step by step
+            if key in {**LECTURE[one.operation].grids, **LECTURE[one.operation].trees}:
+                near(np.array(planes), explained.products.values[key], (name, key))
         if one.operation not in LOSSES:
             near(shown["result"], explained.output[one.chosen], name)
         padded = [0] * (3 - len(one.chosen)) + list(one.chosen)
         assert [place for _, place in shown["chosen"]] == [",".join(map(str, padded))], name
-        if explained.sizes is not None:
+        if explained.steps and explained.sizes is not None:
             for size in explained.sizes:
                 numbers = f"{size.input}+2·{size.padding}{MINUS}"
                 assert numbers in shown["formulas"].replace(" ", ""), name
@@ -627,12 +663,17 @@ WALKS = {
     "conv2d": f"input 0,1,2 1,5; weight 0,1,0 -2.25; padding 1; stride 2; gradient 0,1,1 {MINUS}3; kernel 3; "
     "channels 2; filters 3; weight 5,0,1 4; dilation 2; height 9; width 3; kernel 5; padding 6; padding 3; random; "
     "channels 1; dilation 1; kernel 1; padding 0; stride 1; reset",
-    "max_pool2d": "input 0,0,0 3; input 0,0,1 3.0; stride 1; gradient 0,0,1 .5; padding 1; padding 2; kernel 4; "
-    "dilation 2; padding 3; height 1; height 12; padding 2; random; width 11; channels 3",
+    "max_pool2d": "digit=5; reset; input 0,0,0 3; input 0,0,1 3.0; stride 1; gradient 0,0,1 .5; padding 1; padding 2; "
+    "kernel 4; dilation 2; padding 3; height 1; height 12; padding 2; random; width 11; channels 3",
     "avg_pool2d": "stride 1; padding 1; count_padding; gradient 0,2,0 7; kernel 3; random; kernel 9; reset",
     "adaptive_avg_pool2d": "output_size 2; width 7; gradient 0,1,1 -1; output_size 12; random; channels 2",
-    "dropout": "p 0.25; draws 0,0,3 0.25; gradient 0,0,3 8; p 0; p 1; p 0,5; draw; height 6; random",
-    "batch_norm": "gamma 0,0,0 2; beta 0,0,0 -1; eps 0.5; channels 2; gamma 0,0,1 3; random; height 1; "
+    "relu": "input 0,0,0 -4; gradient 0,1,1 5; channels 2; random; height 6",
+    "residual_block": "input 0,0,0 -4; weight 0,1,1 2; second_weight 0,0,0 -3; gradient 0,1,1 5; factors 0,0,1 0.7; "
+    "layers 3; channels 2; width 6; random; height 1; reset",
+    "network": "label 0; digit=9; digit=4; label 7; reset",
+    "linear": "input 0,0,1 -4; weight 0,1,1 2.5; bias 0,0,1 3; gradient 0,0,1 5; count 5; outputs 4; random; outputs 1",
+    "dropout": "p 0.25; uniform 0,0,3 0.25; gradient 0,0,3 8; p 0; p 1; p 0,5; draw; height 6; random",
+    "batch_norm": "weight 0,0,0 2; bias 0,0,0 -1; eps 0.5; channels 2; weight 1,0,0 3; random; height 1; "
     "width 1; width 3",
     "softmax": "input 0,0,1 2.5; gradient 0,0,2 -4; count 7; random",
     "sigmoid": "input 0,0,1 -30; gradient 0,0,1 2; count 1; random",
@@ -646,6 +687,8 @@ WALKS = {operation: walk.split("; ") for operation, walk in WALKS.items()}
 def action(page, step):
     """A step as JavaScript."""
     words = step.split(" ")
+    if step.startswith("digit="):
+        return f"pick({page}, '[data-do=digit]', '{step.removeprefix('digit=')}')"
     if len(words) == 3:
         return f"type({page}, control('{words[0]}', '{words[1]}'), '{words[2]}')"
     if len(words) == 2:
@@ -671,9 +714,13 @@ def case_of(operation, seen):
     """What the page shows as its input, as a case for the references."""
     grids, settings = seen["grids"], {name: values[0] for name, values in seen["settings"].items()}
     case = {"image": grids["input"], "gradient": grids.get("gradient"), **settings}
+    if operation == "network":
+        made = lecture_exercise("network")
+        case |= {"filters": made.weight, "second": made.second_weight, "matrix": made.matrix, "bias": made.bias}
+        return case | {"target": np.ravel(grids["target"])}
     if operation not in IMAGES:
-        row = {name: grids[name][0][0] for name in ("input", "target", "gradient") if name in grids}
-        return {"x": row["input"], **row}
+        row = {name: grids[name][0][0] for name in ("input", "target", "gradient", "bias") if name in grids}
+        return {"x": row["input"], **row, "weight": grids.get("weight", [None])[0]}
     if operation in WINDOWS:
         names = ("kernel", "stride", "padding", "dilation")
         case["window"] = {name: [settings.get(name, 1)] * 2 for name in names}
@@ -683,9 +730,12 @@ def case_of(operation, seen):
     elif operation == "adaptive_avg_pool2d":
         case["size"] = [settings["output_size"]] * 2
     elif operation == "dropout":
-        case["draws"] = grids["draws"]
+        case["draws"] = grids["uniform"]
+    elif operation == "residual_block":
+        shape = (settings["channels"], settings["channels"], 3, 3)
+        case |= {"filters": np.reshape(grids["weight"], shape), "second": np.reshape(grids["second_weight"], shape)}
     elif operation == "batch_norm":
-        case |= {"gamma": grids["gamma"][0][0], "beta": grids["beta"][0][0]}
+        case |= {"gamma": np.ravel(grids["weight"]), "beta": np.ravel(grids["bias"])}
     return case
 
 
@@ -722,9 +772,9 @@ def test_what_a_reader_changes_changes_output_and_gradient(walks, operation):
             assert seen["grids"].get("output", []) == [], step
             continue
         output, gradients = REFERENCES[operation](case)
-        near(np.reshape(seen["grids"]["loss" if operation in LOSSES else "output"], output.shape), output, step)
-        names = {"conv2d": ["weight_gradient"], "batch_norm": ["gamma_gradient", "beta_gradient"]}.get(operation, [])
-        for name, expected in zip(["input_gradient", *names], gradients, strict=True):
+        near(np.reshape(seen["grids"]["output"], output.shape), output, step)
+        names = [f"{name}_gradient" for name in BY if f"{name}_gradient" in seen["grids"]]
+        for name, expected in zip(names, gradients, strict=True):
             near(np.reshape(seen["grids"][name], expected.shape), expected, (step, name))
     assert refused == {"conv2d": 2, "max_pool2d": 3, "avg_pool2d": 1, "batch_norm": 1, "kl_div": 1}.get(operation, 0)
 
@@ -784,10 +834,9 @@ def test_filters_and_channels_are_counted_apart():
       }};
       const makeButton = (attributes) => make("button", attributes), named = String, show = String, word = String;
       {SCRIPTS["arithmetic.js"]}{grid}
-      const at = (planes, [p, row, column]) => planes[p][row][column];
-      const weight = range(6).map(() => makePlane([3, 3], () => 1));
+      const weight = makePlanes([6, 3, 3], () => 1);
       const shown = new Grid("weight", {{ symbol: "F", hue: "two", choose: () => null }});
-      const layout = {{ down: 3, counts: [2, 3], planeNames: range(6).map(String) }};
+      const layout = {{ down: 3, channels: 3 }};
       shown.update(weight, layout);
       const labels = made.filter(({{ name }}) => name === "button").map(({{ attributes }}) => attributes["aria-label"]);
       console.log(JSON.stringify([shown.size.textContent, labels]));"""
@@ -820,6 +869,33 @@ def test_the_numbers_of_the_start_come_back(browse, tmp_path):
         assert opened != changed
 
 
+@pytest.mark.slow
+def test_the_curve_of_binary_cross_entropy_has_no_ends_that_are_not_there(browse, tmp_path):
+    """It leaves the picture at the top, where it is infinite, and is not flat there; every point is on its curve."""
+    made = [
+        exercise("binary_cross_entropy", input=y, target=t) for y, t in (([0.9, 0.2], [1, 0]), ([1e-9, 0.5], [1, 1]))
+    ]
+    texts = {f"page{place}": operation_page(each, "en") for place, each in enumerate(made)}
+    script = """return Object.values(d).map((page) => ({
+      paths: [...page.querySelectorAll("#picture path")].map((each) => each.getAttribute("d")),
+      dots: [...page.querySelectorAll("#picture circle")].map((each) => Number(each.getAttribute("cy"))) }));"""
+    left, right, top, bottom = 54, 404, 16, 186
+    for drawn, one, largest in zip(drive(browse, tmp_path, texts, script), made, (4, 22), strict=True):
+        assert len(drawn["paths"]) == 2
+        for path, right_class in zip(drawn["paths"], (1, 0), strict=True):
+            places = np.array([list(map(float, each.split())) for each in path[1:].split("L")])
+            share, loss = (places[:, 0] - left) / (right - left), (bottom - places[:, 1]) / (bottom - top) * largest
+            likely = share if right_class else 1 - share
+            for each, height in zip(likely, loss, strict=True):  # to a hundredth of a pixel along either axis
+                low, high = -math.log(min(each + 1e-4, 1)), -math.log(max(each - 1e-4, 1e-12))
+                assert low - 0.01 <= height <= high + 0.01
+            assert loss.max() == pytest.approx(largest, abs=0.01)
+            assert (np.sort(loss)[-2:] < largest - 0.01).any()  # not two points at the top
+        terms = [-t * math.log(y) - (1 - t) * math.log(1 - y) for y, t in zip(one.input, one.target, strict=True)]
+        heights = (bottom - np.array(drawn["dots"])) / (bottom - top) * largest
+        np.testing.assert_allclose(heights, terms, rtol=1e-9)
+
+
 # Stepping, choosing, keys, and what cannot be read
 
 
@@ -840,7 +916,7 @@ def stepped(browse, tmp_path_factory):
     press(p, "ArrowUp", control("output", "0,2,1")); see("up");
     click(p, control("input_gradient", "0,1,2")); see("input");
     click(p, control("weight_gradient", "0,1,0")); see("weight");
-    click(p, "[value=forward]"); see("forward");
+    click(p, "[value=output]"); see("forward");
     p.querySelector(control("input", "0,0,0")).focus();
     press(p, "ArrowRight", control("input", "0,0,0")); seen.moved = look(p).focused;
     press(p, "ArrowDown", control("input", "0,0,1")); seen.moved_down = look(p).focused;
@@ -889,17 +965,17 @@ def test_stepping(stepped):
 @pytest.mark.slow
 def test_the_way_back(stepped):
     seen = stepped["input"]
-    assert seen["view"] == "input"
+    assert seen["view"] == "input_gradient"
     assert seen["sum"] == "∂L/∂I[1,2] = 1·1 + 1·2 + 1·0 + 1·1 = 4"
     fed = {place for grid, place in seen["touched"] if grid == "output"}
     assert fed == {"0,0,1", "0,0,2", "0,1,1", "0,1,2"}  # windows of 2x2 that see pixel (1, 2)
     assert seen["lines"] == 4  # places in im2col
     seen = stepped["weight"]
-    assert seen["view"] == "weight"
+    assert seen["view"] == "weight_gradient"
     assert seen["sum"].endswith("= 13")
     assert seen["sum"].count("·") == 9
     assert seen["lines"] == 9  # a column of im2col
-    assert stepped["forward"]["view"] == "forward"
+    assert stepped["forward"]["view"] == "output"
 
 
 @pytest.mark.slow
@@ -953,7 +1029,8 @@ def test_pages_fit_and_speak_one_language(browse, lecture, tmp_path, language, w
     const measure = (page) => {
       const width = page.defaultView.innerWidth, style = page.defaultView.getComputedStyle(page.body);
       const all = (selector) => [...page.querySelectorAll(selector)];
-      const free = all("body *").filter((each) => !each.closest(".scroll, #stage, svg, script, style, pre"));
+      const own = ".scroll, #stage, #views, nav, svg, script, style, pre"; // these scroll by themselves
+      const free = all("body *").filter((each) => !each.closest(own));
       const beyond = free.filter((each) => each.getBoundingClientRect().right > width + 0.5);
       return {
         width, scroll: page.documentElement.scrollWidth, beyond: beyond.map((each) => each.outerHTML.slice(0, 80)),
@@ -971,3 +1048,76 @@ def test_pages_fit_and_speak_one_language(browse, lecture, tmp_path, language, w
         assert not set(re.findall(r"[\w.]+", seen["text"])) & {key for key in page_words(language) if "_" in key}, name
         other = {"en": "Por qué importa", "es": "Why it matters"}[language]
         assert other not in seen["text"], name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("width", "height"), [(390, 844), (844, 390), (1280, 900)], ids=["phone", "landscape", "desktop"]
+)
+def test_the_numbers_come_first_and_letters_are_large_enough(browse, lecture, tmp_path, width, height):
+    """On the first screen stands a whole grid; a phone has the settings folded, and a player that is small."""
+    names = [path.stem for path in (lecture / "en").glob("*.html") if path.stem not in ("index", "coalescing")]
+    texts = {name: (lecture / "en" / f"{name}.html").read_text("utf-8") for name in names}
+    script = """
+    const measure = (page) => {
+      const view = page.defaultView, small = [], walk = page.createTreeWalker(page.body, NodeFilter.SHOW_TEXT);
+      while (walk.nextNode()) {
+        const text = walk.currentNode, element = text.parentElement;
+        if (!text.textContent.trim() || element.closest("script, style, .unseen, noscript")) continue;
+        let size = parseFloat(view.getComputedStyle(element).fontSize);
+        const picture = element.closest("svg");
+        if (picture) size *= picture.getBoundingClientRect().width / picture.viewBox.baseVal.width;
+        if (size > 0 && size < 12) small.push(`${size} ${text.textContent}`);
+      }
+      const box = (selector) => page.querySelector(selector).getBoundingClientRect();
+      return { small, grid: box("#stage .cells").bottom, open: page.querySelector("#controls").open,
+        player: box("#player").height, settings: box("#settings").top, stage: box("#stage").top };
+    };
+    return Object.fromEntries(Object.entries(d).map(([name, page]) => [name, measure(page)]));
+    """
+    seen = drive(browse, tmp_path, texts, script, width, height=height)
+    for name, found in seen.items():
+        assert found["small"] == [], name
+        assert found["grid"] < height, name
+        assert found["open"] == (width == 1280), name
+        if width != 1280:
+            assert found["player"] < 50, name
+
+
+@pytest.mark.slow
+def test_a_digit_is_shown_as_a_picture(browse, tmp_path):
+    texts = {"page": operation_page(lecture_exercise("conv2d"), "en")}
+    script = """pick(d.page, "[data-do=digit]", "7");
+    const shades = [...d.page.querySelectorAll("[data-grid=input] .shaded")].map((each) =>
+      parseInt(each.style.getPropertyValue("--share")));
+    return [look(d.page), shades[0], Math.max(...shades)];"""
+    seen, corner, darkest = drive(browse, tmp_path, texts, script)
+    image = exercise("conv2d", input="digit 7").input
+    assert seen["grids"]["input"] == image.tolist()
+    assert np.shape(seen["grids"]["output"]) == (1, 7, 7)
+    assert (corner, darkest) == (0, 45)
+
+
+@pytest.mark.slow
+def test_every_number_of_the_network_can_be_chosen(browse, tmp_path):
+    """From the probability down to a pixel and a weight; the sum says what it is made of, and the places are marked."""
+    texts = {"page": operation_page(lecture_exercise("network"), "en")}
+    script = """
+    const p = d.page, seen = {};
+    const choose = (grid, place) => { click(p, control(grid, place)); seen[grid] = look(p); };
+    choose("probabilities", "0,0,3"); choose("logits", "0,0,3"); choose("second_pool", "3,1,1");
+    choose("second", "2,1,3"); choose("first_relu", "1,4,4"); choose("first", "1,4,4");
+    choose("weight_gradient", "1,2,0"); choose("input", "0,4,4");
+    return seen;"""
+    seen = drive(browse, tmp_path, texts, script)
+    values = explain(lecture_exercise("network")).products.values
+    for grid, found in seen.items():
+        view = "input_gradient" if grid == "input" else grid  # a pixel leads to the gradient by it
+        assert found.get("view") in (view, None), grid
+        ((chosen_grid, place),) = found["chosen"]
+        assert chosen_grid == view
+        near(found["result"], values[view][tuple(map(int, place.split(",")))], grid)
+    assert len([place for name, place in seen["second"]["touched"] if name == "first_pool"]) == 4 * 6  # at the edge
+    assert ["second_pool", "3,1,1"] in seen["logits"]["touched"]
+    assert ["first_gradient", "1,0,0"] in seen["weight_gradient"]["touched"]
+    assert seen["first"]["sum"].startswith("a₁[1,4,4] = ")

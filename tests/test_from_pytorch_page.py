@@ -9,6 +9,8 @@ import pytest
 
 import gpunet
 from gpunet import amp, nn, optim
+from gpunet.data import DistributedSampler
+from gpunet.distributed.data_parallel import _weighted
 from gpunet.errors import ArgumentError, BackendError, DTypeError, FileError, ShapeError, StateDictError
 from gpunet.functional import mse_loss
 
@@ -185,6 +187,17 @@ def flattened():
         assert images.tolist() == before
 
 
+def dealt():
+    parts = [list(DistributedSampler(range(5), 2, rank, shuffle=False)) for rank in (0, 1)]
+    assert parts == [[0, 2, 4], [1, 3]]  # in PyTorch rank 1 has item 0, too
+
+
+def weighed():
+    output = gpunet.ones(2, requires_grad=True)
+    _weighted(output, 1.5).backward(gpunet.ones(2))  # of a rank with three images, where the mean of both is two
+    assert output.grad.tolist() == [1.5, 1.5]
+
+
 DIFFERENCES = {
     "`size_average` and `reduce` of losses, long out of use": losses,
     '`device="cuda"` while NumPy is active': other_device,
@@ -206,6 +219,8 @@ DIFFERENCES = {
     "`torch.set_default_dtype`": lambda: raises(
         ArgumentError, "not float64", lambda: gpunet.set_default_dtype("float64")
     ),
+    "`DistributedSampler` where the items do not go round": dealt,
+    "the gradients of ranks with batches of different sizes": weighed,
     "`torch.save(model)`": lambda: raises(DTypeError, "state_dict", lambda: gpunet.save(nn.Linear(1, 1), "x")),
 }
 

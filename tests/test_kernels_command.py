@@ -207,11 +207,14 @@ def test_the_arrays_of_a_table_have_its_name(monkeypatch, capsys):
 
 
 def test_traffic_is_asked_for_alone(counted, capsys):
-    assert main(["kernels", "--shape", "1x3x8x6"]) == 1
-    assert "--shape is for --traffic" in capsys.readouterr().err
-    for arguments in (["--traffic", "--compile", "sm_80"], ["--traffic", "--shape", "3x8x6"], ["--shape", "1x3x8x-6"]):
+    for arguments, message in (
+        (["--shape", "1x3x8x6"], "--shape is for --traffic"),
+        (["--traffic", "--compile", "sm_80"], "not allowed with"),
+        (["--traffic", "--shape", "3x8x6"], "such as 4x64x14x14"),
+        (["--shape", "1x3x8x-6"], "such as 4x64x14x14"),
+    ):
         with pytest.raises(SystemExit) as caught:
             main(["kernels", *arguments])
         assert caught.value.code == 2
-    assert "such as 4x64x14x14" in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     assert counted == []

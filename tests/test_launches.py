@@ -50,5 +50,7 @@ def test_the_command(monkeypatch, capsys, tmp_path):
 
 @pytest.mark.parametrize("option", [["--batch", "4"], ["--layers"]])
 def test_options_that_do_not_go_with_it(option, capsys):
-    assert main(["bench", "--launches", *option]) == 1
+    with pytest.raises(SystemExit) as caught:
+        main(["bench", "--launches", *option])
+    assert caught.value.code == 2
     assert option[0] in capsys.readouterr().err

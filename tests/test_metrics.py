@@ -39,10 +39,10 @@ def test_figures():
 def test_table():
     assert Evaluation(0.5, CONFUSION).table(CLASSES).splitlines() == [
         "class  images  precision  recall  most often mistaken for",
-        "cat         8     50.0%   62.5%  owl (2)",
-        "dog         9     75.0%   66.7%  cat (3)",
-        "fox         3         -    0.0%  cat (2)",
-        "owl         0      0.0%       -  -",
+        "cat         8      50.0%   62.5%  owl (2)",
+        "dog         9      75.0%   66.7%  cat (3)",
+        "fox         3          -    0.0%  cat (2)",
+        "owl         0       0.0%       -  -",
     ]
 
 

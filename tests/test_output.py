@@ -17,8 +17,8 @@ import pytest
 
 from gpunet.cli import main
 from gpunet.cli.output import PrintableFormatter, SteadyStream
+from gpunet.markup import tag
 from gpunet.printable import printable
-from gpunet.report.markup import tag
 from gpunet.train import Evaluation
 from gpunet.visualize import encode_png
 from tests.runs import NO_KERNELS

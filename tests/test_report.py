@@ -16,13 +16,13 @@ import pytest
 import gpunet
 from gpunet.cli import main
 from gpunet.errors import ArgumentError, FileError, GpunetError, ShapeError
+from gpunet.markup import Markup, joined, lines, tag
 from gpunet.report import read_record, reliability
 from gpunet.report import report as report_on
 from gpunet.report.axes import linear, logarithmic, ticks, towards_one
 from gpunet.report.document import _asset, document
 from gpunet.report.layer_chart import layer_chart
 from gpunet.report.line_chart import Series, line_chart
-from gpunet.report.markup import Markup, joined, lines, tag
 from gpunet.report.record import RunRecord
 from gpunet.report.sections.again import command
 from gpunet.report.sections.classes import classes

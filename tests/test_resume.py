@@ -589,6 +589,7 @@ UNUSUAL = RunOptions(
     checkpoint_seconds=1000.0,
     tensorboard=True,
     graph=True,
+    check_ranks=True,
 )
 
 

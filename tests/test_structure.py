@@ -18,14 +18,21 @@ ORDER = [
     "version",
     "mode",
     "hooks",
+    "suggestions",
     "printable",
+    "terminal",
+    "progress_bar",
     "files",
+    "markup",
+    "png",
+    "notebook",
     "words",
     "emulator",  # CUDA on a CPU
     "emulated",  # the stand-in for CuPy
     "backend",
     "device",
     "generator",
+    "ranks",  # processes that compute together
     "ops",
     "tape",
     "views",
@@ -50,6 +57,7 @@ ORDER = [
     "models",
     "weights",
     "onnx",  # files of ONNX
+    "distributed",  # data-parallel training
     "train",
     "classifier",
     "sklearn",
@@ -170,10 +178,11 @@ ALLOWED = {
     "safetensors": {"data", "weights"},
     "tomli": {"train"},  # the standard library's tomllib, for Python 3.10
     "matplotlib": {"visualize", "gradients"},
-    "tqdm": {"train", "bench", "visualize", "gradients"},
-    "torch": {"bench"},
+    "tqdm": {"terminal", "progress_bar"},
+    "torch": {"bench", "data"},
     "sklearn": {"sklearn"},
     "onnx": {"onnx"},
+    "mpi4py": {"distributed"},
 }
 
 
@@ -203,8 +212,8 @@ def test_nothing_runs_what_it_reads():
 
 
 def test_who_starts_programs():
-    """The emulator a C++ compiler, on the project's own kernels; the benchmark Python, on the package's own worker."""
-    may = ("gpunet.emulator", "gpunet.bench.processes")
+    """The emulator a C++ compiler, on our kernels; the benchmark and the ranks Python, on a file of ours."""
+    may = ("gpunet.emulator", "gpunet.bench.processes", "gpunet.distributed.witness")
     wrong = [m for m, names in LIBRARIES.items() if "subprocess" in names and not m.startswith(may)]
     assert wrong == []
 

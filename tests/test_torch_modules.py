@@ -29,6 +29,7 @@ NOT_IN_THE_TABLE = {
     "Fold",
     "MaxUnpool2d",
     "StochasticDepth",
+    "SyncBatchNorm",
     "Unflatten",
     "Unfold",
     "CosineSimilarity",

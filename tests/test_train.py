@@ -256,6 +256,7 @@ def test_a_run_writes_its_files(tmp_path):
         "checkpoint_seconds": None,
         "tensorboard": False,
         "graph": False,
+        "check_ranks": False,
         "classes": list("0123456789"),
         "input": {"channels": 1, "stored_size": 8, "size": 8, "scale": 16, "mean": [0.305], "std": [0.376]},
     }
@@ -397,7 +398,7 @@ def test_config_takes_numbers_of_numpy(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"model": "resnet9"}, "unknown model 'resnet9'; choose one of lenet5, resnet8"),
+        ({"model": "resnet9"}, "unknown model 'resnet9'; did you mean resnet8?"),
         ({"data": "imagenet"}, "unknown data 'imagenet'; choose one of digits"),
     ],
 )
@@ -596,7 +597,7 @@ def test_damaged_config(tmp_path, trained, config, message):
     ("config", "message"),
     [
         (b'{"data": "faces", "model": "resnet8"}', "unknown data 'faces'; choose one of digits"),
-        (b'{"data": "digits", "model": "vgg"}', "unknown model 'vgg'; choose one of"),
+        (b'{"data": "digits", "model": "vgg"}', "unknown model 'vgg'; did you mean vgg11?"),
         (b'{"data": "digits", "model": "__class__"}', "unknown model"),
     ],
 )

@@ -461,7 +461,8 @@ def test_toml(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"epochs = 3\nspeed = 11\n[deep]\nx = 1\n", "settings that are not known: speed, deep; known are data, model"),
+        (b"epochs = 3\nspeed = 11\n[deep]\nx = 1\n", "settings that are not known: speed, deep; did you mean seed"),
+        (b"xyzzy = 1\n", "settings that are not known: xyzzy; known are data, model"),
         (b"epochs = = 3", "is not a TOML file"),
         (b"\xff\xfe", "is not a TOML file"),
         (b"x = " + b"[" * 100_000, "is not a TOML file"),

@@ -18,7 +18,6 @@ UNDER_TORCH_S_NAME = ["nn", "nn.functional", "nn.init", "utils", "utils.checkpoi
 FAMILIES = ("torch", "torchvision", "timm")
 # Default arguments, and bases of classes, for what no classifier of images uses.
 NOT_USED = [(gpunet.nn, "Conv3d"), (gpunet.nn, "BatchNorm3d"), (gpunet.nn.functional, "interpolate")]
-NOT_USED += [(gpunet.nn, "SyncBatchNorm")]
 
 
 class Anything:

@@ -17,7 +17,15 @@ from gpunet.backend.foreign import from_outside, is_array, is_real, native
 from gpunet.backend.layout import address, as_nchw, as_nhwc, elementwise, memory_order, sees_channels_last, to_nhwc
 from gpunet.backend.numerics import quiet
 from gpunet.backend.probe import CupyProbe, probe_cupy
-from gpunet.backend.random import host_generator, manual_seed, random_state, set_random_state, uniform
+from gpunet.backend.random import (
+    draw_for_whole_batch,
+    host_generator,
+    manual_seed,
+    random_state,
+    set_random_state,
+    uniform,
+    uniform_rows,
+)
 from gpunet.backend.scratch import scratch
 from gpunet.backend.tiles import get_num_threads, run_tiles, set_num_threads, sum_over_tiles, tiles
 from gpunet.backend.transfer import HostToBackend
@@ -37,6 +45,7 @@ __all__ = [
     "backend_of",
     "before_switching",
     "check_active",
+    "draw_for_whole_batch",
     "elementwise",
     "from_outside",
     "get_num_threads",
@@ -60,6 +69,7 @@ __all__ = [
     "to_cpu",
     "to_nhwc",
     "uniform",
+    "uniform_rows",
     "use_backend",
     "xp",
 ]

@@ -19,6 +19,7 @@ import numpy as np
 from gpunet.backend.allocator import keep_large_arrays
 from gpunet.backend.probe import probe_cupy
 from gpunet.errors import BackendError
+from gpunet.suggestions import suggestion
 
 __all__ = [
     "BACKENDS",
@@ -29,6 +30,7 @@ __all__ = [
     "before_switching",
     "check_active",
     "resolve",
+    "switch",
     "to_cpu",
     "use_backend",
     "xp",
@@ -94,7 +96,7 @@ def resolve(name: str) -> str:
         BackendError: for an unknown name, or a backend that cannot work here (with the reason and its mend).
     """
     if name not in BACKENDS:
-        raise BackendError(f"unknown backend {name!r}; choose one of {', '.join(BACKENDS)}")
+        raise BackendError(f"unknown backend {name!r}; {suggestion(name, BACKENDS)}")
     if name == "emulated":
         importlib.import_module("gpunet.emulator").compiler_command()  # raises where there is none
     if name not in ("auto", "cupy"):
@@ -139,7 +141,7 @@ class use_backend:
         resolved = _resolve_and_tell(name)  # before anything changes, so that a failure leaves the old backend active
         self._previous = xp._name
         if resolved != xp._name:
-            _switch(resolved)
+            switch(resolved)
 
     def __enter__(self) -> use_backend:
         return self
@@ -147,10 +149,11 @@ class use_backend:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _switch(self._previous)
+        switch(self._previous)
 
 
-def _switch(name: str | None) -> None:
+def switch(name: str | None) -> None:
+    """Make a backend the active one without asking whether it works; None leaves the choice to the next use."""
     try:
         for prepare in before_switching:
             prepare()

@@ -10,6 +10,7 @@ The sources are installed as the package `gpunet.raw_kernels`; the declarations 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.resources
 import math
@@ -21,10 +22,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gpunet.backend.active import Array, active_backend, backend_of, xp
+from gpunet.backend.active import Array, active_backend, backend_of, switch, xp
 from gpunet.backend.cpu_library import build_name, library
 from gpunet.backend.kernel_table import KERNELS, PACK_BYTES, TEMPLATE_DTYPES, Instance, Kernel, Parameter
 from gpunet.errors import ArgumentError, BackendError, DTypeError, FileError, ShapeError
+from gpunet.suggestions import suggestion
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable  # moves to importlib.resources.abc with Python 3.14
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BLOCK",
     "OPTIONS",
+    "Launched",
     "TableLaunch",
     "blocks_of",
     "device",
@@ -40,6 +43,7 @@ __all__ = [
     "kernel_source",
     "kernels_in_use",
     "launch",
+    "noted_launches",
     "vector_width",
 ]
 
@@ -76,7 +80,7 @@ def kernel_source(name: str) -> str:
         FileError: if there is no such file.
     """
     if name not in kernel_names():
-        raise FileError(f"there is no kernel file {name!r}; there are {', '.join(kernel_names())}")
+        raise FileError(f"there is no kernel file {name!r}; {suggestion(name, kernel_names())}")
     return "".join(
         f'#line 1 "{file}"\n{(_folder() / file).read_text(encoding="utf-8")}\n' for file in (_SHARED, f"{name}.cu")
     )
@@ -151,12 +155,44 @@ def launch(kernel: Kernel, *arguments: Any, threads: int, vector: int = 1) -> No
             for parameter, each in zip(kernel.parameters, arrays, strict=False):
                 _check_array(kernel, parameter, each)
     what = (kernel, active_backend(), tuple([array.dtype for array in arrays]), threads, vector, *numbers)
+    if _noted is not None:
+        _noted.append(Launched(Instance(kernel, _in_template(kernel, _bound(kernel, what[2])), vector), threads))
+        return
     try:
         prepared = _prepare(*what)
     except TypeError:  # a number that cannot be hashed is none
         prepared = _prepare.__wrapped__(*what)
     if prepared.blocks:
         prepared.function((prepared.blocks,), (BLOCK,), arrays + prepared.numbers)
+
+
+class Launched(NamedTuple):
+    """A launch that was noted: what would have been compiled, and on how many threads it would have run."""
+
+    instance: Instance
+    threads: int
+
+
+_noted: list[Launched] | None = None
+
+
+@contextlib.contextmanager
+def noted_launches() -> Iterator[list[Launched]]:
+    """Let the stand-in for CuPy be the backend, and note each launch in place of running it.
+
+    So one learns what an operation would ask of a GPU where there is no compiler. Sizes and types are those of a real
+    run; the values of arrays that a kernel would have written mean nothing.
+    """
+    global _noted
+    before, backend = _noted, xp._name
+    noted: list[Launched] = []
+    switch("emulated")
+    _noted = noted
+    try:
+        yield noted
+    finally:
+        _noted = before
+        switch(backend)
 
 
 def _check_array(kernel: Kernel, parameter: Parameter, array: Any) -> None:
@@ -279,9 +315,7 @@ def _prepare(
 
     `typed`: 4.0 is another number than 4 and must not pass for it.
     """
-    bound: dict[str, np.dtype[Any]] = {}
-    for parameter, dtype in zip(kernel.parameters, dtypes, strict=False):
-        _bind(kernel, parameter, dtype, bound)
+    bound = _bound(kernel, dtypes)
     for parameter, dtype in zip(kernel.parameters, dtypes, strict=False):
         if dtype != parameter.dtype(bound):
             raise DTypeError(f"{kernel.name}: {parameter.name} must be {parameter.dtype(bound)}, got {dtype}")
@@ -292,18 +326,26 @@ def _prepare(
     blocks = -(-threads // BLOCK)
     if not 0 <= blocks <= LARGEST_GRID:
         raise ArgumentError(f"{kernel.name}: {blocks} blocks of {BLOCK} threads, but a grid has 0 to {LARGEST_GRID}")
-    stand_for = tuple(bound[name] for name in kernel.template if name in TEMPLATE_DTYPES)
-    return _Prepared(_function(backend, kernel, stand_for, vector) if blocks else None, blocks, scalars)
+    return _Prepared(
+        _function(backend, kernel, _in_template(kernel, bound), vector) if blocks else None, blocks, scalars
+    )
 
 
-def _bind(kernel: Kernel, parameter: Parameter, dtype: np.dtype[Any], bound: dict[str, np.dtype[Any]]) -> None:
-    """If this is the first array declared with a template parameter, that stands for its dtype from now on."""
-    choices = TEMPLATE_DTYPES.get(parameter.type)
-    if choices is not None and parameter.type not in bound:
-        if dtype not in choices:
-            listed = " or ".join(map(str, choices))
-            raise DTypeError(f"{kernel.name}: {parameter.name} must be {listed}, got {dtype}")
-        bound[parameter.type] = dtype
+def _bound(kernel: Kernel, dtypes: tuple[np.dtype[Any], ...]) -> dict[str, np.dtype[Any]]:
+    """The dtype that each template parameter stands for: that of the first array declared with it."""
+    bound: dict[str, np.dtype[Any]] = {}
+    for parameter, dtype in zip(kernel.parameters, dtypes, strict=False):
+        choices = TEMPLATE_DTYPES.get(parameter.type)
+        if choices is not None and parameter.type not in bound:
+            if dtype not in choices:
+                listed = " or ".join(map(str, choices))
+                raise DTypeError(f"{kernel.name}: {parameter.name} must be {listed}, got {dtype}")
+            bound[parameter.type] = dtype
+    return bound
+
+
+def _in_template(kernel: Kernel, bound: dict[str, np.dtype[Any]]) -> tuple[np.dtype[Any], ...]:
+    return tuple(bound[name] for name in kernel.template if name in TEMPLATE_DTYPES)
 
 
 def _to_scalar(kernel: Kernel, parameter: Parameter, number: Any) -> np.generic:

@@ -22,7 +22,15 @@ from gpunet.backend.kernels import enabled, launch
 from gpunet.backend.recording import recording
 from gpunet.errors import ArgumentError, GraphError, StateDictError
 
-__all__ = ["host_generator", "manual_seed", "random_state", "set_random_state", "uniform"]
+__all__ = [
+    "draw_for_whole_batch",
+    "host_generator",
+    "manual_seed",
+    "random_state",
+    "set_random_state",
+    "uniform",
+    "uniform_rows",
+]
 
 _LARGEST_COUNT = 2**53
 _GOLDEN, _FIRST, _SECOND = map(np.uint64, (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
@@ -116,6 +124,32 @@ def uniform(shape: tuple[int, ...]) -> Array:
         u = _mixed(state, count).reshape(shape)
     state[1:] += count
     return u
+
+
+_whole_batch: tuple[int, slice] | None = None
+
+
+def draw_for_whole_batch(images: int | None, rows: slice = slice(None)) -> None:
+    """From now on this process works at some images of a batch that several share; with None at all of its batches.
+
+    What is drawn for each image is then drawn for the whole batch, and the rows of this process are taken: each image
+    gets the numbers that it would get if there were no other process, and all processes draw equally many.
+
+    Args:
+        images: in the whole batch.
+        rows: which of them are those of this process.
+    """
+    global _whole_batch
+    _whole_batch = None if images is None else (images, rows)
+
+
+def uniform_rows(shape: tuple[int, ...]) -> Array:
+    """`uniform` for what has a row for each image of a batch."""
+    if _whole_batch is not None:
+        images, rows = _whole_batch
+        if len(range(images)[rows]) == shape[0]:
+            return xp.ascontiguousarray(uniform((images, *shape[1:]))[rows])
+    return uniform(shape)
 
 
 def _mixed(state: Array, count: int) -> Array:

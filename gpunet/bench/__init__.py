@@ -11,6 +11,7 @@ from gpunet.bench.runner import (
     SCALING_BATCHES,
     Measured,
     Overhead,
+    RanksResult,
     Result,
     ScalingPoint,
     Settings,
@@ -18,6 +19,7 @@ from gpunet.bench.runner import (
     machine,
     measure,
     overhead,
+    ranks,
     scaling,
 )
 from gpunet.bench.timing import Sample
@@ -35,6 +37,7 @@ __all__ = [
     "LayerTime",
     "Measured",
     "Overhead",
+    "RanksResult",
     "Result",
     "Sample",
     "ScalingPoint",
@@ -47,5 +50,6 @@ __all__ = [
     "machine",
     "measure",
     "overhead",
+    "ranks",
     "scaling",
 ]

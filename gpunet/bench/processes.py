@@ -5,20 +5,63 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any
 
 from gpunet.bench.workloads import Workload
-from gpunet.errors import BackendError
+from gpunet.errors import BackendError, ProcessError
 
-__all__ = ["SYSTEMS", "Worker"]
+__all__ = ["SYSTEMS", "Worker", "mpiexec", "rank_lines"]
 
 SYSTEMS = {"gpunet": "gpunet", "torch": "PyTorch", "torch_channels_last": "PyTorch, channels_last"}
 """What can be measured, and how reports call it."""
+
+
+def _environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Of a process of ours: gpunet may run from a checkout that is not installed."""
+    root = str(Path(__file__).parents[2])
+    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, **variables, "PYTHONPATH": path}
+
+
+def mpiexec() -> str:
+    """The program that starts ranks: that of the environment that Python runs in, or else the system's.
+
+    Raises:
+        ProcessError: if there is none.
+    """
+    path = shutil.which("mpiexec", path=os.path.dirname(sys.executable)) or shutil.which("mpiexec")
+    if path is None:
+        raise ProcessError("there is no mpiexec to start ranks with: pip install 'gpunet[mpi]'")
+    return path
+
+
+def rank_lines(
+    ranks: int, job: Mapping[str, Any], environment: Mapping[str, str]
+) -> Generator[dict[str, Any], None, None]:
+    """What `gpunet.bench.ranks` writes, line by line, on so many ranks.
+
+    Raises:
+        ProcessError: if there is no mpiexec, or the ranks fail.
+    """
+    command = [mpiexec(), "-n", str(ranks), sys.executable, "-m", "gpunet.bench.ranks", json.dumps(job)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, encoding="utf-8", env=_environment(environment)
+    )
+    try:
+        yield from map(json.loads, process.stdout or ())
+        if process.wait():
+            raise ProcessError(f"mpiexec ended with code {process.returncode}: the ranks cannot be measured")
+    finally:
+        process.terminate()  # which it hands on to them
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 class Worker:
@@ -45,15 +88,13 @@ class Worker:
         environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.system, self.workload = system, workload
-        root = str(Path(__file__).parents[2])  # gpunet may run from a checkout that is not installed
-        path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
         self._process = subprocess.Popen(
             [sys.executable, "-m", "gpunet.bench.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             encoding="utf-8",
-            env={**os.environ, **environment, "PYTHONPATH": path},
+            env=_environment(environment),
             start_new_session=True,  # Ctrl-C is for the command alone, which then ends its workers
         )
         try:

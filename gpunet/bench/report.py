@@ -9,16 +9,17 @@ from gpunet.bench.bandwidth import KernelSpeed
 from gpunet.bench.launches import STEPS, LaunchCount
 from gpunet.bench.layers import LayerTime, convolution_speed
 from gpunet.bench.processes import SYSTEMS
-from gpunet.bench.runner import Overhead, Result, ScalingPoint
+from gpunet.bench.runner import Overhead, RanksResult, Result, ScalingPoint
 from gpunet.bench.workloads import TableRow
+from gpunet.terminal import table
 
 __all__ = [
-    "aligned",
     "kernels_text",
     "launches_text",
     "layers_text",
     "machine_text",
     "overhead_text",
+    "ranks_text",
     "result_text",
     "scaling_text",
     "table_text",
@@ -27,19 +28,6 @@ __all__ = [
 NOT_KNOWN = "-"
 BUSY = 0.5  # programs a core, before the measurements begin
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"))
-
-
-def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """The rows as a table: the first `left` columns begin, and the others end, at the same place in every row."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(width) if column < left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
 
 
 def machine_text(machine: dict[str, Any], threads: int) -> str:
@@ -82,7 +70,7 @@ def result_text(result: Result) -> str:
         )
     if not result.others:
         rows = [row[:-2] for row in rows]
-    lines = [f"{result.workload}, backend {result.backend}, kernels: {result.kernels}", aligned(rows)]
+    lines = [f"{result.workload}, backend {result.backend}, kernels: {result.kernels}", table(rows)]
     convolutions = convolution_speed(result.layers)
     if convolutions is not None:
         lines.append(
@@ -111,7 +99,7 @@ def layers_text(layers: Sequence[LayerTime], peak: float) -> str:
         )
     rows.append(["total", "", "", _seconds(total), "", "", ""])
     note = "each layer is computed before the next begins: passes that a network joins are done one by one here"
-    return f"{aligned(rows, left=3)}\n{note}"
+    return f"{table(rows, left=(0, 1, 2))}\n{note}"
 
 
 def table_text(rows: Sequence[tuple[TableRow, Result]]) -> str:
@@ -127,7 +115,23 @@ def table_text(rows: Sequence[tuple[TableRow, Result]]) -> str:
         target = "" if wanted.memory is None else f" (<= {wanted.memory})"
         line.append(NOT_KNOWN if memory is None else f"{memory:.2f}{target}")
         cells.append(line)
-    return aligned(cells)
+    return table(cells)
+
+
+def ranks_text(result: RanksResult) -> str:
+    """A row for one rank alone and one for all, and how many times as many images these learn from."""
+    one, several = result.images_per_second
+    low, high = result.speedup_by_round.quartiles
+    rows = [
+        ["ranks", "step", "images/s"],
+        ["1", _seconds(result.alone.median), f"{one:,.1f}"],
+        [str(result.ranks), _seconds(result.together.median), f"{several:,.1f}"],
+    ]
+    return (
+        f"{result.workload}, on each rank; {result.threads} thread(s) each\n{table(rows)}\n"
+        f"{result.speedup:.2f} times as many images/s ({low:.2f} to {high:.2f}), {result.speedup / result.ranks:.0%} "
+        f"of {result.ranks}"
+    )
 
 
 def scaling_text(points: Sequence[ScalingPoint]) -> str:
@@ -154,7 +158,7 @@ def scaling_text(points: Sequence[ScalingPoint]) -> str:
         )
         before = point
     first = points[0].workload
-    return f"{first.model} {first.mode}, {'x'.join(map(str, first.image))}\n{aligned(rows)}"
+    return f"{first.model} {first.mode}, {'x'.join(map(str, first.image))}\n{table(rows)}"
 
 
 def overhead_text(measured: Overhead) -> str:
@@ -169,7 +173,7 @@ def overhead_text(measured: Overhead) -> str:
     for key, words in names.items():
         seconds = [each.get(key) for each in measured.operations.values()]
         rows.append([words, *(NOT_KNOWN if each is None else _seconds(each) for each in seconds)])
-    return f"{result_text(measured.step)}\n\n{aligned(rows)}"
+    return f"{result_text(measured.step)}\n\n{table(rows)}"
 
 
 def kernels_text(kernels: Sequence[KernelSpeed]) -> str:
@@ -186,7 +190,7 @@ def kernels_text(kernels: Sequence[KernelSpeed]) -> str:
         ]
         for kernel in kernels
     ]
-    return aligned(rows)
+    return table(rows)
 
 
 def launches_text(counts: Mapping[str, Mapping[str, LaunchCount]]) -> str:
@@ -196,7 +200,7 @@ def launches_text(counts: Mapping[str, Mapping[str, LaunchCount]]) -> str:
         for step, count in steps.items():
             figures = (count.operations, count.kernels, count.products, count.copies, count.others)
             rows.append([model, STEPS[step], *map(str, (*figures, count.uploads, count.reads))])
-    return aligned(rows, left=2)
+    return table(rows, left=(0, 1))
 
 
 def _seconds(seconds: float) -> str:

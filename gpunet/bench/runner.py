@@ -5,22 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from gpunet.bench.against_torch import check_torch
 from gpunet.bench.bandwidth import KernelSpeed
 from gpunet.bench.layers import LayerTime, convolution_speed
-from gpunet.bench.processes import SYSTEMS, Worker
+from gpunet.bench.processes import SYSTEMS, Worker, rank_lines
 from gpunet.bench.timing import Sample, take_turns
 from gpunet.bench.workloads import TINY, Workload
 from gpunet.errors import ArgumentError
+from gpunet.progress_bar import progress_bar
 from gpunet.train.environment import processor_name
 from gpunet.version import __version__
 
@@ -28,6 +27,7 @@ __all__ = [
     "SCALING_BATCHES",
     "Measured",
     "Overhead",
+    "RanksResult",
     "Result",
     "ScalingPoint",
     "Settings",
@@ -35,6 +35,7 @@ __all__ = [
     "machine",
     "measure",
     "overhead",
+    "ranks",
     "scaling",
 ]
 
@@ -244,9 +245,8 @@ def _workers(jobs: Sequence[tuple[str, Workload]], settings: Settings) -> Iterat
 
 
 def _take_turns(steps: Mapping[str, Callable[[], float]], settings: Settings, title: str) -> dict[str, Sample]:
-    hidden = None if settings.show_progress else True  # None: hidden unless stderr is a terminal
     total = len(steps) * (settings.repeats + WARMUPS)
-    with tqdm(total=total, desc=title, unit="step", leave=False, disable=hidden, file=sys.stderr) as progress:
+    with progress_bar(desc=title, unit="steps", total=total, shown=settings.show_progress) as progress:
 
         def between() -> None:
             progress.update()
@@ -352,6 +352,84 @@ def kernels(settings: Settings) -> list[KernelSpeed]:
     """
     with _workers([("gpunet", TINY)], settings) as (worker,):
         return [KernelSpeed.from_dict(kernel) for kernel in worker.ask("kernels")]
+
+
+@dataclass(frozen=True)
+class RanksResult:
+    """Training steps of one rank alone, and of several that average their gradients; each has a batch of that size.
+
+    Attributes:
+        threads: of each rank.
+        alone, together: seconds of a step.
+    """
+
+    workload: Workload
+    ranks: int
+    backend: str
+    kernels: str
+    threads: int
+    alone: Sample
+    together: Sample
+
+    @property
+    def images_per_second(self) -> tuple[float, float]:
+        """Of one rank alone, and of all together, at the median time of a step."""
+        return self.workload.batch / self.alone.median, self.ranks * self.workload.batch / self.together.median
+
+    @property
+    def speedup(self) -> float:
+        """How many times as many images a second all ranks learn from, by the medians."""
+        one, several = self.images_per_second
+        return several / one
+
+    @property
+    def speedup_by_round(self) -> Sample:
+        """The same, round by round."""
+        pairs = zip(self.alone.values, self.together.values, strict=True)
+        return Sample(tuple(self.ranks * alone / together for alone, together in pairs))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures by name."""
+        one, several = self.images_per_second
+        return {
+            "workload": self.workload.as_dict(),
+            "ranks": self.ranks,
+            "backend": self.backend,
+            "kernels": self.kernels,
+            "threads": self.threads,
+            "alone": {"seconds": self.alone.as_dict(), "images_per_second": one},
+            "together": {"seconds": self.together.as_dict(), "images_per_second": several},
+            "speedup": self.speedup,
+            "speedup_by_round": self.speedup_by_round.as_dict(),
+        }
+
+
+def ranks(workload: Workload, count: int, settings: Settings) -> RanksResult:
+    """Let one rank alone and several together take turns at a workload, within one job of mpiexec.
+
+    Raises:
+        ProcessError: if they cannot be started, or fail.
+    """
+    job = {
+        "workload": workload.as_dict(),
+        "threads": settings.threads,
+        "backend": settings.backend,
+        "turns": WARMUPS + settings.repeats,
+    }
+    turns: dict[str, list[float]] = {"alone": [], "together": []}
+    lines = rank_lines(count, job, settings.environment)
+    total, title = 2 * (WARMUPS + settings.repeats), f"{workload}, {count} ranks"
+    with (
+        contextlib.closing(lines),
+        progress_bar(desc=title, unit="turns", total=total, shown=settings.show_progress) as progress,
+    ):
+        about = next(lines)
+        for line in lines:
+            for name, seconds in line.items():
+                turns[name].append(seconds)
+            progress.update()
+    alone, together = (Sample(tuple(seconds[WARMUPS:])) for seconds in turns.values())
+    return RanksResult(workload, count, about["backend"], about["kernels"], settings.threads, alone, together)
 
 
 def machine() -> dict[str, Any]:

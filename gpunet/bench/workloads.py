@@ -19,6 +19,7 @@ from gpunet.functional import cross_entropy
 from gpunet.functional.checks import check_choice, whole_number
 from gpunet.models import LARGE_MODELS, MODELS, check_image_size, summary
 from gpunet.optim import SGD
+from gpunet.suggestions import suggestion
 from gpunet.tape import no_grad
 from gpunet.tensor import Tensor, tensor
 
@@ -69,7 +70,7 @@ class Workload:
 
     def __post_init__(self) -> None:
         if self.model not in BENCH_MODELS:
-            raise ArgumentError(f"unknown model {self.model!r}; choose one of {', '.join(BENCH_MODELS)}")
+            raise ArgumentError(f"unknown model {self.model!r}; {suggestion(self.model, BENCH_MODELS)}")
         check_choice(self.mode, MODES, "mode", "Workload")
         if self.model == "mobile_block" and self.mode == "train":
             raise ArgumentError("mobile_block has no classes to train for: choose inference")

@@ -10,11 +10,14 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from typing import Any
 
+from gpunet.backend import active_backend
+from gpunet.backend.kernels import kernels_in_use
 from gpunet.cli import bench, doctor, evaluate, explain, export, gradients, kernels, predict, report, train, weights
-from gpunet.cli.output import PrintableFormatter, SteadyStream, steady_output
-from gpunet.errors import ArgumentError, FileError, GpunetError
-from gpunet.printable import printable
+from gpunet.cli.output import PrintableFormatter, SteadyStream, complain, complain_of, say, steady_output
+from gpunet.cli.parser import Parser, UsageError
+from gpunet.errors import BackendError, GpunetError
 from gpunet.version import __version__
 
 __all__ = ["main"]
@@ -29,9 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with steady_output() as output:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(PrintableFormatter("%(message)s"))
+        handler.setLevel(logging.WARNING)
         logging.basicConfig(level=logging.INFO, handlers=[handler])
         try:
-            return _when_printed(output, _run(arguments))
+            return _when_printed(output, _run(arguments, handler))
         except SystemExit as leaving:  # argparse has printed what was asked for, or what it did not understand
             sys.exit(_when_printed(output, int(leaving.code or 0)))
 
@@ -40,41 +44,49 @@ def _when_printed(output: SteadyStream, code: int) -> int:
     """The exit code, unless all went well but for what was to be printed, which has not arrived."""
     output.flush()
     if code == 0 and output.error is not None and not isinstance(output.error, BrokenPipeError):
-        print(f"gpunet: error: the output could not be written: {output.error}", file=sys.stderr)
+        complain(f"error: the output could not be written: {output.error}")
         return 1
     return code
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _run(arguments: Sequence[str] | None, handler: logging.Handler) -> int:
     try:
         parsed = _parser().parse_args(arguments)
-        code: int = parsed.run(parsed)
+        if getattr(parsed, "notices", False):  # of what the machine lacks: long work says so, and `gpunet doctor`
+            handler.setLevel(logging.INFO)
+        try:
+            code: int = parsed.run(parsed)
+        except UsageError as error:
+            parsed.parser.error(error.message)
         return code
     except GpunetError as error:
-        # A newline stands in the name of a file; or, in other errors, in the words of a compiler.
-        newline = "" if isinstance(error, ArgumentError | FileError) else "\n"
-        print(f"gpunet: error: {printable(error, keep=newline)}", file=sys.stderr)
+        complain_of(error)
         return 1
     except KeyboardInterrupt:
-        print("gpunet: stopped", file=sys.stderr)
+        complain("stopped")
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="gpunet", description="Train and evaluate convolutional and residual image classifiers."
+class _Version(argparse.Action):
+    """Looks at the machine only when it is asked to."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *rest: Any) -> None:
+        try:
+            used = f"backend {active_backend()}, kernels {kernels_in_use()}"
+        except BackendError as error:
+            used = str(error)
+        say(f"gpunet {__version__} ({used})")
+        parser.exit()
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="gpunet",
+        description="Train and evaluate convolutional and residual image classifiers.",
+        examples=("gpunet train", "gpunet train --help", "gpunet explain conv2d", "gpunet doctor"),
     )
-    parser.add_argument("--version", action="version", version=f"gpunet {__version__}")
-    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    train.add_command(commands)
-    evaluate.add_command(commands)
-    report.add_command(commands)
-    predict.add_command(commands)
-    explain.add_command(commands)
-    gradients.add_command(commands)
-    export.add_command(commands)
-    weights.add_command(commands)
-    doctor.add_command(commands)
-    kernels.add_command(commands)
-    bench.add_command(commands)
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version, the backend and the kernels")
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
+    for each in (train, evaluate, report, predict, explain, gradients, export, weights, doctor, kernels, bench):
+        each.add_command(commands)
     return parser

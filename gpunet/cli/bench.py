@@ -25,12 +25,14 @@ from gpunet.bench import (
     machine,
     measure,
     overhead,
+    ranks,
     report,
     scaling,
 )
 from gpunet.cli.options import Commands, add_backend, add_json, whole_number_from
-from gpunet.cli.output import say
-from gpunet.errors import ArgumentError, FileError
+from gpunet.cli.output import say, tell
+from gpunet.cli.parser import UsageError
+from gpunet.errors import FileError
 from gpunet.files import write_json
 
 __all__ = ["add_command"]
@@ -48,20 +50,35 @@ def add_command(commands: Commands) -> None:
         help="measure speed and memory",
         description="Measure how fast a network trains and runs here: images/s, memory, and GFLOPS against those that "
         "the cores can do. Systems that are compared run in processes of their own and take turns.",
+        examples=(
+            "gpunet bench --model resnet20 --batch 32",
+            "gpunet bench --table --against torch --out speed.json",
+            "gpunet bench --launches",
+        ),
     )
-    parser.add_argument("--model", choices=BENCH_MODELS, metavar="NAME", help=f"{', '.join(BENCH_MODELS)} (resnet20)")
-    parser.add_argument("--batch", type=whole_number_from(1), metavar="N", help="images in a step (128)")
-    parser.add_argument("--image", type=_image, metavar="CxHxW", help="their size (what the model was made for)")
-    parser.add_argument("--mode", choices=(*MODES, "both"), help="what to do with them (both)")
-    parser.add_argument("--repeats", type=whole_number_from(1), default=10, metavar="N", help="steps that count (10)")
-    parser.add_argument("--threads", type=whole_number_from(1), metavar="N", help="for each system (every core)")
-    parser.add_argument("--against", choices=("torch",), help="compare with PyTorch on the CPU, in both its layouts")
+    parser.add_argument("--model", choices=BENCH_MODELS, metavar="NAME", help="%(choices)s (default: resnet20)")
+    parser.add_argument("--batch", type=whole_number_from(1), metavar="N", help="images in a step (default: 128)")
+    parser.add_argument("--image", type=_image, metavar="CxHxW", help="their size (default: what the model is for)")
+    parser.add_argument("--mode", choices=(*MODES, "both"), metavar="NAME", help="%(choices)s (default: both)")
+    parser.add_argument("--repeats", type=whole_number_from(1), default=10, metavar="N", help="steps that count")
+    parser.add_argument("--threads", type=whole_number_from(1), metavar="N", help="of each system (default: all cores)")
+    parser.add_argument(
+        "--against", choices=("torch",), metavar="torch", help="compare with PyTorch on the CPU, in both its layouts"
+    )
     parser.add_argument("--layers", action="store_true", help="list the layers with time, share and GFLOPS")
     parser.add_argument("--no-kernels", action="store_true", help="what NumPy or CuPy do alone, without our kernels")
-    parser.add_argument("--isa", choices=("avx2",), help="hold both systems to AVX2, where there is AVX-512, too")
+    parser.add_argument(
+        "--isa", choices=("avx2",), metavar="avx2", help="hold both systems to AVX2, where there is AVX-512, too"
+    )
     suite = parser.add_mutually_exclusive_group()
     suite.add_argument("--table", action="store_true", help="the standard comparison, with what is meant to be reached")
     suite.add_argument("--scaling", action="store_true", help="time and memory for batches of 16 to 512")
+    suite.add_argument(
+        "--ranks",
+        type=whole_number_from(2),
+        metavar="N",
+        help="N processes that train together, started with mpiexec, against one of them alone (1 thread each)",
+    )
     suite.add_argument("--overhead", action="store_true", help="a step on tiny images, and one operation of the tape")
     suite.add_argument("--launches", action="store_true", help="count what a step asks of a GPU; needs none")
     suite.add_argument("--kernels", action="store_true", help="GB/s of the CUDA kernels against a copy, on a GPU")
@@ -82,7 +99,7 @@ def _run(options: argparse.Namespace) -> int:
     _check(options)
     if options.launches:
         return _launches(options)
-    threads = options.threads or get_num_threads()
+    threads = options.threads or (1 if options.ranks else get_num_threads())
     settings = Settings(
         threads,
         options.repeats,
@@ -93,9 +110,9 @@ def _run(options: argparse.Namespace) -> int:
         show_progress=not options.json,
     )
     about = machine()
-    tell: Tell = (lambda text: None) if options.json else say
-    figures = _suite(options)(options, settings, tell)
-    tell(report.machine_text(about, threads))
+    show: Tell = (lambda text: None) if options.json else tell
+    figures = _suite(options)(options, settings, show)
+    show(report.machine_text(about, threads))
     document = {"machine": about, "threads": threads, "repeats": options.repeats, **figures}
     if options.out:
         write_json(options.out, document)
@@ -111,15 +128,17 @@ def _check(options: argparse.Namespace) -> None:
     suite = next((name for name in SUITES if getattr(options, name)), None)
     given = [f"--{name}" for name in ("model", "batch", "image", "mode") if getattr(options, name) is not None]
     if suite and given:
-        raise ArgumentError(f"--{suite} has workloads of its own: leave out {', '.join(given)}")
+        raise UsageError(f"--{suite} has workloads of its own: leave out {', '.join(given)}")
     if options.scaling and options.batch is not None:
-        raise ArgumentError("--scaling goes through batches of several sizes: leave out --batch")
-    if options.layers and (options.scaling or options.overhead or options.kernels or options.launches):
-        raise ArgumentError("--layers goes with single workloads and --table")
+        raise UsageError("--scaling goes through batches of several sizes: leave out --batch")
+    if options.ranks and (options.mode == "inference" or options.against):
+        raise UsageError("--ranks measures training steps of gpunet: leave out --mode and --against")
+    if options.layers and (options.ranks or options.scaling or options.overhead or options.kernels or options.launches):
+        raise UsageError("--layers goes with single workloads and --table")
     if options.kernels and options.no_kernels:
-        raise ArgumentError("--kernels measures the kernels: leave out --no-kernels")
+        raise UsageError("--kernels measures the kernels: leave out --no-kernels")
     if options.kernels and options.against:
-        raise ArgumentError("--kernels measures gpunet's own kernels: leave out --against")
+        raise UsageError("--kernels measures gpunet's own kernels: leave out --against")
 
 
 def _launches(options: argparse.Namespace) -> int:
@@ -133,7 +152,7 @@ def _launches(options: argparse.Namespace) -> int:
 
 
 def _suite(options: argparse.Namespace) -> Callable[[argparse.Namespace, Settings, Tell], dict[str, Any]]:
-    suites = {"table": _table, "scaling": _scaling, "overhead": _overhead, "kernels": _kernels}
+    suites = {"table": _table, "scaling": _scaling, "ranks": _ranks, "overhead": _overhead, "kernels": _kernels}
     return next((suite for name, suite in suites.items() if getattr(options, name)), _single_workloads)
 
 
@@ -144,41 +163,49 @@ def _workloads(options: argparse.Namespace) -> list[Workload]:
     return [Workload(model, mode, options.batch or 128, image) for mode in modes]
 
 
-def _single_workloads(options: argparse.Namespace, settings: Settings, tell: Tell) -> dict[str, Any]:
-    results = [_measure(workload, options, settings, tell) for workload in _workloads(options)]
+def _single_workloads(options: argparse.Namespace, settings: Settings, show: Tell) -> dict[str, Any]:
+    results = [_measure(workload, options, settings, show) for workload in _workloads(options)]
     return {"results": [result.as_dict() for result in results]}
 
 
-def _measure(workload: Workload, options: argparse.Namespace, settings: Settings, tell: Tell) -> Result:
+def _measure(workload: Workload, options: argparse.Namespace, settings: Settings, show: Tell) -> Result:
     result = measure(workload, settings)
-    tell(report.result_text(result) + "\n")
+    show(report.result_text(result) + "\n")
     if options.layers:
-        tell(report.layers_text(result.layers, result.peak) + "\n")
+        show(report.layers_text(result.layers, result.peak) + "\n")
     return result
 
 
-def _table(options: argparse.Namespace, settings: Settings, tell: Tell) -> dict[str, Any]:
-    rows = [(row, _measure(row.workload, options, settings, tell)) for row in TABLE]
-    tell(report.table_text(rows) + "\n")
+def _table(options: argparse.Namespace, settings: Settings, show: Tell) -> dict[str, Any]:
+    rows = [(row, _measure(row.workload, options, settings, show)) for row in TABLE]
+    show(report.table_text(rows) + "\n")
     return {"results": [result.as_dict() for _, result in rows]}
 
 
-def _scaling(options: argparse.Namespace, settings: Settings, tell: Tell) -> dict[str, Any]:
+def _scaling(options: argparse.Namespace, settings: Settings, show: Tell) -> dict[str, Any]:
     figures = []
     for workload in _workloads(options):
         points = scaling(workload, settings)
-        tell(report.scaling_text(points) + "\n")
+        show(report.scaling_text(points) + "\n")
         figures += [point.as_dict() for point in points]
     return {"scaling": figures}
 
 
-def _overhead(options: argparse.Namespace, settings: Settings, tell: Tell) -> dict[str, Any]:
+def _ranks(options: argparse.Namespace, settings: Settings, show: Tell) -> dict[str, Any]:
+    model = options.model or "resnet20"
+    workload = Workload(model, "train", options.batch or 128, options.image or default_image(model))
+    result = ranks(workload, options.ranks, settings)
+    show(report.ranks_text(result) + "\n")
+    return {"ranks": result.as_dict()}
+
+
+def _overhead(options: argparse.Namespace, settings: Settings, show: Tell) -> dict[str, Any]:
     measured = overhead(settings)
-    tell(report.overhead_text(measured) + "\n")
+    show(report.overhead_text(measured) + "\n")
     return {"overhead": measured.as_dict()}
 
 
-def _kernels(options: argparse.Namespace, settings: Settings, tell: Tell) -> dict[str, Any]:
+def _kernels(options: argparse.Namespace, settings: Settings, show: Tell) -> dict[str, Any]:
     speeds = kernels(settings)
-    tell(report.kernels_text(speeds) + "\n")
+    show(report.kernels_text(speeds) + "\n")
     return {"kernels": [speed.as_dict() for speed in speeds]}

@@ -6,12 +6,15 @@ import argparse
 import json
 
 from gpunet.cli.options import Commands, add_backend, add_json
-from gpunet.cli.output import in_colour, say
+from gpunet.cli.output import in_colour, say, tell
 from gpunet.doctor import examine
+from gpunet.terminal import WIDEST, columns
 
 __all__ = ["add_command"]
 
-_COLOURS = {"ok": "green", "missing": "yellow", "broken": "red"}
+ROOMY = 60  # columns of a terminal in which details may stand beside what they are about
+
+_COLOURS = {"ok": "green", "missing": "yellow", "broken": "red", "none": "dim"}
 
 
 def add_command(commands: Commands) -> None:
@@ -19,8 +22,9 @@ def add_command(commands: Commands) -> None:
     parser = commands.add_parser(
         "doctor",
         help="say what works on this machine",
-        description="Look at Python, NumPy, CuPy, the GPU and the compilers, say how to mend what is not in order, and "
-        "which backend is used. The exit code is 0 if that one works, otherwise 1.",
+        description="Look at Python, NumPy, compilers, optional packages, CuPy and the GPU, say how to mend what is "
+        "not in order, and which backend is used. The exit code is 0 if that one works, otherwise 1.",
+        examples=("gpunet doctor", "gpunet doctor --backend cupy"),
     )
     add_backend(parser)
     add_json(parser)
@@ -40,17 +44,16 @@ def _run(options: argparse.Namespace) -> int:
         }
         say(json.dumps(result))
         return 0 if works else 1
-    for finding in report.findings:
+    indent = " " * (23 if (columns() or WIDEST) >= ROOMY else 4)
+    for finding in report.that_matter():
         state = in_colour(f"{finding.state:9}", _COLOURS[finding.state])
-        say(f"{state}{finding.part:14}{_indented(finding.detail)}")
+        first, *others = finding.detail.split("\n")  # a compiler's words may be many lines
+        tell(f"{state}{finding.part:14}{first}", indent)
+        for line in others:
+            tell(indent + line)
         if finding.mend:
-            say(f"{'':23}to mend it: {finding.mend}")
+            tell(f"{indent}to mend it: {finding.mend}", indent="  ")
     asked = "" if report.asked == report.backend else f" ({report.asked})"
     verdict = in_colour("works", "green") if works else in_colour(f"does not work: {report.problem}", "red")
-    say(f"\nbackend {report.backend}{asked} {verdict}")
+    tell(f"\nbackend {report.backend}{asked} {verdict}")
     return 0 if works else 1
-
-
-def _indented(text: str) -> str:
-    """A compiler's words may be many lines."""
-    return text.replace("\n", "\n" + " " * 23)

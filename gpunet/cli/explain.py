@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from gpunet.errors import ArgumentError
 from gpunet.explain import OPERATIONS, Exercise, as_json, exercise, explain, lecture_exercises
 from gpunet.explain.coalescing import COALESCING, coalescing_as_json
 from gpunet.explain.exercise import IMAGE_OPERATIONS, SETTINGS
+from gpunet.explain.operations import LECTURE
 from gpunet.explain.page import write_coalescing, write_lecture, write_page
 from gpunet.explain.terminal import list_of_operations, terminal_text
 from gpunet.explain.terminal_coalescing import coalescing_text
@@ -36,30 +37,43 @@ WIDEST = 120  # longer lines are hard to read
 
 
 class _Option(NamedTuple):
-    """An option that gives a setting of an exercise; `only` lists the operations that it is for, if not all with it."""
+    """An option that gives a setting of an exercise; an operation may call a setting by a name of its own."""
 
     setting: str
-    only: tuple[str, ...] = OPERATIONS
+    metavar: str | None
+    help: str
+    type: Callable[[str], Any]
 
 
-_OPTIONS = {
-    "input": _Option("input"),
-    "image": _Option("input", IMAGE_OPERATIONS),
-    "filter": _Option("weight", ("conv2d",)),
-    "kernel": _Option("kernel_size"),
-    "out_channels": _Option("out_channels"),
-    "stride": _Option("stride"),
-    "padding": _Option("padding"),
-    "dilation": _Option("dilation"),
-    "output_size": _Option("output_size"),
-    "p": _Option("p"),
-    "seed": _Option("seed"),
-    "gamma": _Option("weight", ("batch_norm",)),
-    "beta": _Option("bias"),
-    "eps": _Option("eps"),
-    "target": _Option("target"),
-    "gradient": _Option("gradient"),
-}
+def _options() -> dict[str, _Option]:
+    return {
+        "input": _Option(
+            "input",
+            "4x4|NUMBERS|digit 0",
+            "the size of the image, with channels 3x4x4 (an image of another size than 4x4 is drawn), the numbers that "
+            "go in, or a handwritten digit",
+            _size_or_numbers,
+        ),
+        "image": _Option("input", "NUMBERS", "the image itself", _numbers),
+        "filter": _Option("weight", "NUMBERS", "the filter of conv2d, the first one of residual_block", _numbers),
+        "second_filter": _Option("second_weight", "NUMBERS", "the second filter of residual_block", _numbers),
+        "weight": _Option("weight", "NUMBERS", "the matrix of linear, a row for each output", _numbers),
+        "bias": _Option("bias", "NUMBERS", "the bias of linear", _numbers),
+        "kernel": _Option("kernel_size", "2|2x3", "rows and columns of the window", _pair),
+        "out_channels": _Option("out_channels", "N", "how many filters conv2d draws", int),
+        "stride": _Option("stride", "1|1x2", "how far the window moves", _pair),
+        "padding": _Option("padding", "0|0x1", "zeros around the image", _pair),
+        "dilation": _Option("dilation", "1|1x2", "how far apart the elements of the window are", _pair),
+        "output_size": _Option("output_size", "3|3x2", "of adaptive_avg_pool2d", _pair),
+        "p": _Option("p", None, "the probability of dropout", float),
+        "seed": _Option("seed", None, "of what dropout draws (default: one that repeats the lecture's slide)", int),
+        "gamma": _Option("weight", "NUMBERS", "the scale of batch_norm", _numbers),
+        "beta": _Option("bias", "NUMBERS", "the shift of batch_norm", _numbers),
+        "eps": _Option("eps", None, "what batch_norm adds to the variance", float),
+        "factors": _Option("factors", "NUMBERS", "the slopes of the chain beside residual_block", _numbers),
+        "target": _Option("target", "NUMBERS", "what is right: a distribution, or a class for cross_entropy", _numbers),
+        "gradient": _Option("gradient", "NUMBERS", "of the loss by the output (default: ones)", _numbers),
+    }
 
 
 def add_command(commands: Commands) -> None:
@@ -68,7 +82,11 @@ def add_command(commands: Commands) -> None:
         "explain",
         help="work out an operation on a few numbers",
         description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=(
+            "gpunet explain conv2d",
+            "gpunet explain conv2d --input 5x5 --padding 1 --element 0,1",
+            "gpunet explain --all --html lecture",
+        ),
     )
     topics = (*OPERATIONS, COALESCING)
     parser.add_argument("operation", nargs="?", choices=topics, metavar="OP", help=", ".join(topics))
@@ -84,34 +102,13 @@ def add_command(commands: Commands) -> None:
 
 def _add_settings(group: argparse._ArgumentGroup) -> None:
     image = group.add_mutually_exclusive_group()
-    image.add_argument(
-        "--input",
-        type=_size_or_numbers,
-        metavar="4x4|NUMBERS",
-        help="the size of the image, with channels 3x4x4 (an image of another size than 4x4 is drawn), or the numbers "
-        "that go in",
-    )
-    image.add_argument("--image", type=_numbers, metavar="NUMBERS", help="the image itself")
-    group.add_argument("--filter", type=_numbers, metavar="NUMBERS", help="the filter of conv2d")
-    group.add_argument("--kernel", type=_pair, metavar="2|2x3", help="rows and columns of the window")
-    group.add_argument("--out-channels", type=int, metavar="N", help="how many filters conv2d draws")
-    group.add_argument("--stride", type=_pair, metavar="1|1x2", help="how far the window moves")
-    group.add_argument("--padding", type=_pair, metavar="0|0x1", help="zeros around the image")
-    group.add_argument("--dilation", type=_pair, metavar="1|1x2", help="how far apart the elements of the window are")
-    group.add_argument("--output-size", type=_pair, metavar="3|3x2", help="of adaptive_avg_pool2d")
-    group.add_argument("--p", type=float, help="the probability of dropout")
-    group.add_argument("--seed", type=int, help="of what dropout draws (default: one that repeats the lecture's slide)")
-    group.add_argument("--gamma", type=_numbers, metavar="NUMBERS", help="the scale of batch_norm")
-    group.add_argument("--beta", type=_numbers, metavar="NUMBERS", help="the shift of batch_norm")
-    group.add_argument("--eps", type=float, help="what batch_norm adds to the variance")
-    group.add_argument(
-        "--target", type=_numbers, metavar="NUMBERS", help="what is right: a distribution, or a class for cross_entropy"
-    )
-    group.add_argument("--gradient", type=_numbers, metavar="NUMBERS", help="of the loss by the output (default: ones)")
+    for name, option in _options().items():
+        where = image if name in ("input", "image") else group
+        where.add_argument(_flag(name), type=option.type, metavar=option.metavar, help=option.help)
 
 
 def _run(options: argparse.Namespace) -> int:
-    given = {name: value for name in _OPTIONS if (value := getattr(options, name)) is not None}
+    given = {name: value for name in _options() if (value := getattr(options, name)) is not None}
     if options.all and (options.operation or given or options.element):
         raise ArgumentError(
             "explain: --all shows the operations as the lecture has them; name one to change its numbers"
@@ -163,21 +160,28 @@ def _explain_all(options: argparse.Namespace) -> None:
 
 def _settings(operation: str, given: dict[str, Any]) -> dict[str, Any]:
     """The settings of the exercise that the options give; those that it does not have are refused."""
+    options, flags = _options(), LECTURE[operation].flags
     allowed = [
-        name for name, option in _OPTIONS.items() if option.setting in SETTINGS[operation] and operation in option.only
+        name
+        for name, option in options.items()
+        if option.setting in SETTINGS[operation]
+        if name == flags.get(option.setting, option.setting) or name in _OTHER_NAMES.get(option.setting, ())
+        if name != "image" or operation in IMAGE_OPERATIONS
     ]
     foreign = [name for name in given if name not in allowed]
     if foreign:
-        raise ArgumentError(f"explain: {operation} has no {_flags(foreign)}; it takes {_flags(allowed)}")
-    if operation not in IMAGE_OPERATIONS and isinstance(given.get("input"), tuple):
-        raise ArgumentError(
-            f"explain: {operation} works on numbers, such as --input '1 0 3', not on an image of a size"
-        )
-    return {_OPTIONS[name].setting: value for name, value in given.items()}
+        listed = (", ".join(map(_flag, names)) for names in (foreign, allowed))
+        raise ArgumentError(f"explain: {operation} has no {next(listed)}; it takes {next(listed)}")
+    if operation not in IMAGE_OPERATIONS and isinstance(given.get("input"), tuple | str):
+        raise ArgumentError(f"explain: {operation} works on numbers, such as --input '1 0 3', not on an image")
+    return {options[name].setting: value for name, value in given.items()}
 
 
-def _flags(names: Iterable[str]) -> str:
-    return ", ".join(f"--{name.replace('_', '-')}" for name in names)
+_OTHER_NAMES = {"input": ("image",), "kernel_size": ("kernel",)}
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _text(chosen: Exercise, options: argparse.Namespace) -> str:
@@ -211,6 +215,8 @@ def _pair(text: str) -> tuple[int, int]:
 
 
 def _size_or_numbers(text: str) -> Any:
+    if re.fullmatch("digit [0-9]", text):
+        return text
     return tuple(map(int, text.split("x"))) if re.fullmatch(r"\d+(x\d+)+", text) else _numbers(text)
 
 

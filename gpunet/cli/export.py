@@ -11,7 +11,7 @@ import numpy as np
 from gpunet.backend import use_backend
 from gpunet.classifier import load
 from gpunet.cli.options import Commands, add_backend, add_json
-from gpunet.cli.output import say
+from gpunet.cli.output import say, tell
 from gpunet.onnx import export
 from gpunet.printable import printable
 from gpunet.train import RunFolder
@@ -27,6 +27,7 @@ def add_command(commands: Commands) -> None:
         description="Write the network of a run as an ONNX file, which onnxruntime and others run. It takes any number "
         "of images as the network was trained on them, and gives logits; the classes, and what is done to images "
         "before, stand in its metadata. Needs the package onnx: pip install 'gpunet[onnx]'.",
+        examples=("gpunet export runs/digits digits.onnx",),
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="the folder that `gpunet train` wrote into")
     parser.add_argument("out", type=Path, metavar="OUT.onnx", help="the file to be written")
@@ -50,5 +51,5 @@ def _run(options: argparse.Namespace) -> int:
         say(json.dumps({"out": str(options.out), "bytes": size, "input": ["N", *example.shape[1:]]}))
     else:
         shape = ", ".join(map(str, example.shape[1:]))
-        say(f"{about['model']}, which takes (N, {shape}): {size:,} bytes, written to {printable(options.out)}")
+        tell(f"{about['model']}, which takes (N, {shape}): {size:,} bytes, written to {printable(options.out)}")
     return 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gpunet.backend import use_backend
 from gpunet.cli.options import Commands, add_backend, add_json, whole_number_from
-from gpunet.cli.output import say
+from gpunet.cli.output import say, tell
 from gpunet.errors import ArgumentError
 from gpunet.gradients import DEPTHS, IMAGES, Budget, Design, Experiment, claims_text, table_text
 from gpunet.printable import printable
@@ -27,6 +27,7 @@ def add_command(commands: Commands) -> None:
         "few steps of training; and train the two deepest of each kind for the same number of steps. The data are "
         "the handwritten digits that come with gpunet. Writes gradients.json, degradation.json and pictures of both "
         "into a folder.",
+        examples=("gpunet gradients", "gpunet gradients --depths 8,20 --steps 5 --degradation-steps 0 --out quick"),
     )
     parser.add_argument(
         "--depths",
@@ -40,37 +41,34 @@ def add_command(commands: Commands) -> None:
         type=whole_number_from(0),
         default=defaults.steps,
         metavar="N",
-        help=f"steps of training during which gradients are measured (default: {defaults.steps})",
+        help="steps of training during which gradients are measured",
     )
     parser.add_argument(
         "--degradation-steps",
         type=whole_number_from(0),
         default=defaults.degradation_steps,
         metavar="N",
-        help="steps of training for the comparison of training losses; 0 leaves it out "
-        f"(default: {defaults.degradation_steps})",
+        help="steps of training for the comparison of training losses; 0 leaves it out",
     )
     parser.add_argument(
         "--images",
         type=whole_number_from(1),
         default=IMAGES,
         metavar="N",
-        help=f"images to train on (default: all {IMAGES:,})",
+        help="images to train on (default: all %(default)s)",
     )
     parser.add_argument(
         "--post-activation",
         action="store_true",
         help="put the activation after the sum, on the shortcut, as residual networks had it at first",
     )
-    parser.add_argument(
-        "--seed", type=whole_number_from(0), default=0, metavar="N", help="same seed, same bits (default: 0)"
-    )
+    parser.add_argument("--seed", type=whole_number_from(0), default=0, metavar="N", help="same seed, same bits")
     parser.add_argument(
         "--out",
         type=Path,
         default=Path("runs/gradients"),
         metavar="DIR",
-        help="where to write (default: runs/gradients)",
+        help="where to write",
     )
     add_backend(parser)
     add_json(parser)
@@ -100,8 +98,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.json:
         say(json.dumps([trace.as_dict() for trace in findings.traces]))
         return 0
-    say("the first layer's gradient over the last one's, at the start; in brackets: how many layers get exactly 0\n")
+    tell("the first layer's gradient over the last one's, at the start; in brackets: how many layers get exactly 0\n")
     say(table_text(findings.traces) + "\n")
-    say(claims_text(findings.claims()))
-    say(f"\nwritten to {printable(options.out)}")
+    tell(claims_text(findings.claims()))
+    tell(f"\nwritten to {printable(options.out)}")
     return 0

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import re
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 from gpunet.backend.kernel_table import KERNELS, Instance, Kernel
 from gpunet.backend.kernels import BLOCK
 from gpunet.cli.options import Commands, add_json
-from gpunet.cli.output import say
+from gpunet.cli.output import say, tell
+from gpunet.cli.parser import UsageError
 from gpunet.doctor.nvrtc import Compiled, compile_instances, nvrtc_version
 from gpunet.doctor.occupancy import occupancy
 from gpunet.doctor.traffic import DEFAULT_SHAPE, Case, traffic
 from gpunet.emulator import ArrayTraffic, Traffic
-from gpunet.errors import ArgumentError
+from gpunet.terminal import WIDEST, columns, flowed, table
 
 __all__ = ["add_command"]
 
@@ -31,11 +32,8 @@ What the kernels ask of memory, counted on the emulator for float32 images (N, C
   sectors   of 32 bytes that the requests touch; fewest: if the bytes of each request lay side by side
   lost      cycles that shared memory takes longer, as lanes of a warp need different words of one bank
 What is asked for again counts again: of caches nothing is known here. The comments of the kernels say why."""
-_TRAFFIC_HEADER = (
-    f"{'':46}{'threads':>8}{'idle':>5}{'asked':>10}{'least':>9}{'times':>6}"
-    f"{'sectors':>9}{'fewest':>8}{'times':>6}{'lost':>6}"
-)
-_HEADER = f"    {'instance':56}{'arch':8}{'registers':>9}{'shared':>8}{'spills':>8}{'occupancy':>11}"
+_TRAFFIC_HEADINGS = ["", "threads", "idle", "asked", "least", "times", "sectors", "fewest", "times", "lost"]
+_HEADINGS = ["    instance", "arch", "registers", "shared", "spills", "occupancy"]
 
 
 def add_command(commands: Commands) -> None:
@@ -45,6 +43,11 @@ def add_command(commands: Commands) -> None:
         help="list the CUDA kernels",
         description="List the CUDA kernels, their sources and what one of their threads does; with --compile also what "
         "they take of a GPU, with --traffic what they ask of its memory. No GPU needs to be there.",
+        examples=(
+            "gpunet kernels",
+            "gpunet kernels --traffic --shape 2x16x8x8",
+            "gpunet kernels --compile sm_75,sm_90",
+        ),
     )
     measure = parser.add_mutually_exclusive_group()
     measure.add_argument(
@@ -90,7 +93,7 @@ def _shape(text: str) -> tuple[int, int, int, int]:
 
 def _run(options: argparse.Namespace) -> int:
     if options.shape and not options.traffic:
-        raise ArgumentError("kernels: --shape is for --traffic")
+        raise UsageError("--shape is for --traffic")
     if options.traffic:
         _show_traffic(options.shape or DEFAULT_SHAPE, options.json)
         return 0
@@ -101,14 +104,14 @@ def _run(options: argparse.Namespace) -> int:
     if options.json:
         say(json.dumps([_as_json(kernel, options.compile, compiled) for kernel in KERNELS]))
         return 0
-    say(_INTRODUCTION)
+    tell(_INTRODUCTION)
     if options.compile:
-        say("Compiled by NVRTC {}.{}; shared memory and spills are in bytes.".format(*nvrtc_version()))
+        tell("Compiled by NVRTC {}.{}; shared memory and spills are in bytes.".format(*nvrtc_version()))
     for kernel in KERNELS:
         template = f"<{', '.join(kernel.template)}>" if kernel.template else ""
-        say(f"\n{kernel.name}{template}  {_source(kernel)}\n    a thread {kernel.thread}")
+        tell(f"\n{kernel.name}{template}  {_source(kernel)}\n    a thread {kernel.thread}", indent="    ")
         if options.compile:
-            say("\n".join([_HEADER, *_rows(kernel, options.compile, compiled)]))
+            say(table([_HEADINGS, *_rows(kernel, options.compile, compiled)], left=(0, 1)))
         else:
             say(_instances(kernel))
     return 0
@@ -120,28 +123,23 @@ def _source(kernel: Kernel) -> str:
 
 def _instances(kernel: Kernel) -> str:
     """The template arguments of each instance, in a few lines."""
-    expressions = (instance.expression.replace(", ", ",").replace(" ", "_") for instance in kernel.instances())
-    arguments = " ".join(expression.removeprefix(kernel.name) or "one" for expression in expressions)
-    indent = " " * 4
-    return textwrap.fill(f"instances: {arguments}", 120, initial_indent=indent, subsequent_indent=indent * 2).replace(
-        "unsigned_char", "unsigned char"
-    )
+    expressions = (instance.expression.replace(", ", ",") for instance in kernel.instances())
+    arguments = (expression.removeprefix(kernel.name) or "one" for expression in expressions)
+    return flowed(["    instances:", *arguments], " ", " " * 8, min(columns() or WIDEST, WIDEST))
 
 
 def _occupancy(compiled: Compiled) -> float | None:
     return occupancy(compiled.arch, BLOCK, compiled.registers, compiled.shared_bytes)
 
 
-def _rows(kernel: Kernel, archs: Sequence[str], compiled: dict[tuple[str, str], Compiled]) -> list[str]:
+def _rows(kernel: Kernel, archs: Sequence[str], compiled: dict[tuple[str, str], Compiled]) -> list[list[str]]:
     rows = []
     for instance in kernel.instances():
         for arch in archs:
             made = compiled[instance.expression, arch]
             share = _occupancy(made)
-            rows.append(
-                f"    {instance.expression:56}{arch:8}{made.registers:9}{made.shared_bytes:8}{made.spill_bytes:8}"
-                f"{'unknown' if share is None else f'{share:.0%}':>11}"
-            )
+            figures = map(str, (made.registers, made.shared_bytes, made.spill_bytes))
+            rows.append([f"    {instance.expression}", arch, *figures, "unknown" if share is None else f"{share:.0%}"])
     return rows
 
 
@@ -171,19 +169,26 @@ def _show_traffic(shape: tuple[int, int, int, int], as_json: bool) -> None:
     if as_json:
         say(json.dumps([_case_as_json(case) for case in cases]))
         return
-    say(_TRAFFIC.format(shape=shape))
-    say(f"\n{_TRAFFIC_HEADER}")
-    for case in cases:
-        say("\n".join([case.operation, *map(_traffic_row, case.launches)]))
+    for line in _TRAFFIC.format(shape=shape).split("\n"):
+        tell(line, indent=" " * 10 if line.startswith(" ") else "")
+    say("")
+    rows = [[[case.operation], *map(_traffic_row, case.launches)] for case in cases]
+    say(table([_TRAFFIC_HEADINGS, *itertools.chain.from_iterable(rows)]))
 
 
-def _traffic_row(launch: Traffic) -> str:
-    return (
-        f"  {launch.kernel:44}{launch.threads:8}{launch.idle / launch.threads:5.0%}"
-        f"{launch.asked:10}{launch.minimum:9}{launch.asked / launch.minimum:6.2f}"
-        f"{launch.sectors:9}{launch.fewest_sectors:8}{launch.sectors / launch.fewest_sectors:6.2f}"
-        f"{launch.shared_cycles - launch.fewest_shared_cycles:6}"
-    )
+def _traffic_row(launch: Traffic) -> list[str]:
+    return [
+        f"  {launch.kernel}",
+        str(launch.threads),
+        f"{launch.idle / launch.threads:.0%}",
+        str(launch.asked),
+        str(launch.minimum),
+        f"{launch.asked / launch.minimum:.2f}",
+        str(launch.sectors),
+        str(launch.fewest_sectors),
+        f"{launch.sectors / launch.fewest_sectors:.2f}",
+        str(launch.shared_cycles - launch.fewest_shared_cycles),
+    ]
 
 
 def _case_as_json(case: Case) -> dict[str, Any]:

@@ -14,9 +14,11 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
+from gpunet.errors import ArgumentError, FileError, GpunetError
 from gpunet.printable import printable
+from gpunet.terminal import fitted
 
-__all__ = ["PrintableFormatter", "SteadyStream", "in_colour", "say", "steady_output"]
+__all__ = ["PrintableFormatter", "SteadyStream", "complain", "complain_of", "in_colour", "say", "steady_output", "tell"]
 
 _CODES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "cyan": 36}
 
@@ -75,7 +77,7 @@ class PrintableFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The text of a message."""
-        return printable(super().format(record), keep="\n")
+        return fitted(printable(super().format(record), keep="\n"), "  ", sys.stderr)
 
 
 @contextlib.contextmanager
@@ -116,8 +118,25 @@ def _let_go(stream: SteadyStream) -> None:
 
 
 def say(text: str) -> None:
-    """Print a line at once."""
+    """Print a line at once, as it is."""
     print(text, flush=True)
+
+
+def tell(text: str, indent: str = "") -> None:
+    """Print what people read: broken between words where the terminal ends."""
+    say(fitted(text, indent))
+
+
+def complain(text: str) -> None:
+    """Print on stderr what went wrong, or what else has to be known."""
+    print(fitted(f"gpunet: {text}", "  ", sys.stderr), file=sys.stderr)
+
+
+def complain_of(error: GpunetError) -> None:
+    """Print an error on stderr."""
+    # A newline stands in the name of a file; or, in other errors, in the words of a compiler.
+    newline = "" if isinstance(error, ArgumentError | FileError) else "\n"
+    complain(f"error: {printable(error, keep=newline)}")
 
 
 def in_colour(text: str, colour: str) -> str:

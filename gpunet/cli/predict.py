@@ -14,10 +14,11 @@ import numpy as np
 from gpunet.backend import use_backend
 from gpunet.classifier import Classifier, load
 from gpunet.cli.options import Commands, add_backend, whole_number_from
-from gpunet.cli.output import say
+from gpunet.cli.output import complain, say
 from gpunet.errors import ArgumentError, FileError
 from gpunet.files import write_bytes
 from gpunet.printable import printable
+from gpunet.terminal import columns, flowed
 from gpunet.visualize import deepest_map, grad_cam, plot_explanation
 from gpunet.visualize.figure import figure_png, new_figure
 
@@ -41,7 +42,11 @@ def add_command(commands: Commands) -> None:
         "predict",
         help="say what a trained network takes images for",
         description=_DESCRIPTION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        examples=(
+            "gpunet predict runs/digits photo.png --invert",
+            "gpunet predict runs/flowers pictures --top 1 --json",
+            "gpunet predict runs/flowers rose.jpg --explain rose-explained.png",
+        ),
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="the folder that `gpunet train` wrote into")
     parser.add_argument(
@@ -50,7 +55,7 @@ def add_command(commands: Commands) -> None:
         metavar="IMAGE",
         help="a file, a folder for all files in it and below, or - for a list on stdin, a path a line",
     )
-    parser.add_argument("--top", type=whole_number_from(1), default=3, metavar="K", help="classes to name (default: 3)")
+    parser.add_argument("--top", type=whole_number_from(1), default=3, metavar="K", help="classes to name")
     parser.add_argument("--invert", action="store_true", help="swap light and dark first")
     parser.add_argument(
         "--explain",
@@ -87,14 +92,14 @@ def _run(options: argparse.Namespace) -> int:
             batch.append((path, classifier.read(path, options.invert)))
         except FileError as error:
             failures += 1
-            print(f"gpunet: {printable(error)}", file=sys.stderr)
+            complain(printable(error))
         if len(batch) == BATCH_SIZE:
             _predict(classifier, batch, options)
             batch = []
     if batch:
         _predict(classifier, batch, options)
     if failures:
-        print(f"gpunet: {failures} {'file' if failures == 1 else 'files'} could not be read", file=sys.stderr)
+        complain(f"{failures} {'file' if failures == 1 else 'files'} could not be read")
     return 1 if failures else 0
 
 
@@ -131,7 +136,8 @@ def _predict(classifier: Classifier, batch: Sequence[tuple[str, np.ndarray]], op
             line = {"image": path, "top": [{"class": name, "probability": share} for name, share in ranked]}
             say(json.dumps({**line, "explanation": str(options.explain)} if options.explain else line))
         else:
-            say(f"{printable(path)}  " + "  ".join(f"{printable(name)} {share:.1%}" for name, share in ranked))
+            named = [f"{printable(name)} {share:.1%}" for name, share in ranked]
+            say(flowed([printable(path), *named], "  ", indent="  ", limit=columns()))
     if options.explain and not options.json:
         say(f"written to {printable(options.explain)}")
 

@@ -27,6 +27,11 @@ def add_command(commands: Commands) -> None:
         "mistakes, the network as a graph, filters and the command to do it again. For several runs it compares them: "
         "results side by side, settings that differ, curves overlaid. The file opens from disk and needs nothing "
         "beside itself.",
+        examples=(
+            "gpunet report runs/digits --open",
+            "gpunet report runs/digits --lang es --out digits.html",
+            "gpunet report runs/a runs/b --out comparison.html",
+        ),
     )
     parser.add_argument(
         "folders", type=Path, nargs="+", metavar="DIR", help="the folder that `gpunet train` wrote into, or several"

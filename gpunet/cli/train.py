@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import json
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -18,17 +17,23 @@ from typing import Any
 from gpunet.backend import active_backend, use_backend
 from gpunet.cli.options import (
     Commands,
+    absolute_data,
+    absolute_path,
     add_backend,
     add_json,
+    dataset,
     number_within,
     positive_number,
     whole_number_from,
 )
-from gpunet.cli.output import say
-from gpunet.data import AUGMENTATIONS, DATASETS, FOLDER, dataset_names
-from gpunet.errors import ArgumentError, BackendError
+from gpunet.cli.output import complain, say, tell
+from gpunet.cli.parser import UsageError
+from gpunet.data import AUGMENTATIONS, dataset_names
+from gpunet.distributed import communicator, session, together
+from gpunet.errors import BackendError
 from gpunet.models import MODELS
 from gpunet.printable import printable
+from gpunet.terminal import columns, command_line, flowed, quoted
 from gpunet.train import (
     OPTIMIZERS,
     PREPROCESSING,
@@ -59,6 +64,13 @@ def add_command(commands: Commands) -> None:
         description="Train a network, evaluate it on images held out, and write weights and figures into a folder. "
         "Ctrl-C and SIGTERM finish the step and save; --resume goes on from there, or from the last checkpoint of a "
         "run that was killed, to the same bits as if it had never been interrupted, with all options that it had.",
+        examples=(
+            "gpunet train",
+            "gpunet train --data shapes --model resnet20 --out runs/shapes",
+            "gpunet train --resume --out runs/shapes",
+            "gpunet train --data folder:photos --model resnet18 --image-size 224 --weights resnet18.pth "
+            "--preprocessing imagenet --lr 0.01 --head-lr 0.1",
+        ),
         argument_default=argparse.SUPPRESS,  # so that options that were given can be told from those that were not
     )
     _add_what_to_train(parser)
@@ -77,11 +89,9 @@ def _add_what_to_train(parser: argparse.ArgumentParser) -> None:
         help="a TOML file with settings by the names of these options; what is on the command line wins",
     )
     group.add_argument(
-        "--data", type=_dataset, metavar="NAME", help=f"{', '.join(dataset_names())} (default: {defaults.data})"
+        "--data", type=dataset, metavar="NAME", help=f"{', '.join(dataset_names())} (default: {defaults.data})"
     )
-    group.add_argument(
-        "--model", choices=MODELS, metavar="NAME", help=f"{', '.join(MODELS)} (default: {defaults.model})"
-    )
+    group.add_argument("--model", choices=MODELS, metavar="NAME", help=f"%(choices)s (default: {defaults.model})")
     whole, positive = whole_number_from, positive_number
     for option, kind, metavar, text in (
         ("--epochs", whole(1), "N", "passes over the images (default: what the data needs)"),
@@ -97,7 +107,7 @@ def _add_what_to_begin_with(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("fine-tuning: what to begin with")
     group.add_argument(
         "--weights",
-        type=_folder,
+        type=absolute_path,
         metavar="FILE",
         help="a .safetensors, .pth or .pt file of the same network; the head is new unless the classes are the same",
     )
@@ -111,7 +121,8 @@ def _add_what_to_begin_with(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--preprocessing",
         choices=PREPROCESSING,
-        help="normalise images by their own mean and deviation, or as ImageNet's are (default: data)",
+        metavar="NAME",
+        help="normalise images by their own mean and deviation (data), or as ImageNet's are (imagenet; default: data)",
     )
 
 
@@ -123,10 +134,10 @@ def _add_how_to_train(parser: argparse.ArgumentParser) -> None:
         ("--schedule", SCHEDULES, defaults.schedule),
         ("--augment", AUGMENTATIONS, defaults.augment),
     ):
-        group.add_argument(option, choices=choices, help=f"(default: {default})")
+        group.add_argument(option, choices=choices, metavar="NAME", help=f"%(choices)s (default: {default})")
     not_negative, share = number_within(0, sys.float_info.max), number_within(0, 1)
     for name, kind, metavar, text in (
-        ("--weight-decay", not_negative, "X", f"(default: {_by_optimizer('weight_decay')})"),
+        ("--weight-decay", not_negative, "X", f"pull weights towards 0 (default: {_by_optimizer('weight_decay')})"),
         ("--label-smoothing", share, "X", "that much of the target goes evenly to all classes (default: 0)"),
         ("--mixup", positive_number, "X", "mix pairs of images, in shares from Beta(X, X)"),
         ("--clip", positive_number, "X", "scale gradients down to a common norm of X"),
@@ -140,21 +151,26 @@ def _add_how_to_train(parser: argparse.ArgumentParser) -> None:
 
 def _add_how_to_run(parser: argparse.ArgumentParser) -> None:
     defaults = RunOptions()
-    group = parser.add_argument_group("how to run; nothing here changes the result")
+    group = parser.add_argument_group("how to run, to the same result")
     group.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: a new folder in runs/)")
     either = group.add_mutually_exclusive_group()
     either.add_argument("--resume", action="store_true", help="go on with the run in --out, or begin it", default=False)
     either.add_argument("--overwrite", action="store_true", help="replace the run that is in --out", default=False)
     whole = whole_number_from
     for option, kind, metavar, text in (
-        ("--data-dir", _folder, "DIR", "where the files of the dataset are, or go (default: a cache folder)"),
+        ("--data-dir", absolute_path, "DIR", "where the files of the dataset are, or go (default: a cache folder)"),
         ("--workers", whole(0), "N", f"threads that make batches (default: {defaults.workers})"),
         ("--keep", whole(1), "K", f"checkpoints to keep besides the best (default: {defaults.keep})"),
         ("--checkpoint-steps", whole(1), "N", "take one every N steps, not only after each epoch"),
         ("--checkpoint-seconds", positive_number, "X", "take one every X seconds, not only after each epoch"),
     ):
         group.add_argument(option, type=kind, metavar=metavar, help=text)
-    group.add_argument("--on-unreadable", choices=("skip", "error"), help="files that are no images (default: skip)")
+    group.add_argument(
+        "--on-unreadable",
+        choices=("skip", "error"),
+        metavar="NAME",
+        help="what becomes of files that are no images: %(choices)s (default: skip)",
+    )
     group.add_argument(
         "--tensorboard", action=argparse.BooleanOptionalAction, help="write events, with tensorboardX (default: no)"
     )
@@ -163,59 +179,45 @@ def _add_how_to_run(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="replay the training step as a CUDA graph: same bits, sooner if a GPU waits for Python (default: no)",
     )
+    group.add_argument(
+        "--check-ranks",
+        action=argparse.BooleanOptionalAction,
+        help="under mpiexec, compare the weights of all processes after every step (default: no)",
+    )
     group.add_argument("--quiet", action="store_true", help="no progress, only the result", default=False)
     add_backend(group)
     add_json(group)
-    parser.set_defaults(run=_run, json=False)
+    parser.set_defaults(run=_run, json=False, notices=True)
 
 
 def _by_optimizer(name: str) -> str:
     return ", ".join(f"{getattr(recipe, name):g} for {optimizer}" for optimizer, recipe in OPTIMIZERS.items())
 
 
-def _dataset(text: str) -> str:
-    """The name of a dataset; the path of a folder is made absolute, so that the run can go on from anywhere."""
-    if not text.startswith(FOLDER) and text not in DATASETS:
-        raise argparse.ArgumentTypeError(f"unknown data {text!r}; choose one of {', '.join(dataset_names())}")
-    return _absolute(text, Path())
-
-
-def _folder(text: str) -> str:
-    """The path of a file or folder made absolute, for the same reason."""
-    return os.path.abspath(text) if text else text
-
-
-def _absolute(data: str, base: Path) -> str:
-    path = data.removeprefix(FOLDER)
-    return FOLDER + os.path.abspath(base / path) if data.startswith(FOLDER) and path else data
-
-
 def _run(options: argparse.Namespace) -> int:
     if options.backend:
         use_backend(options.backend)
-    given = _settings(options)
+    with session():
+        return _train(options)
+
+
+def _train(options: argparse.Namespace) -> int:
     out: Path | None = getattr(options, "out", None)
-    if options.resume:
-        if out is None:
-            raise ArgumentError("--resume needs --out, the folder of the run to go on with")
-        if RunFolder(out).holds_run():
-            given = _saved_settings(RunFolder(out)) | given
-            if not options.backend and not os.environ.get("GPUNET_BACKEND"):
-                _use_backend_of(RunFolder(out))
-    config = TrainConfig(**{name: given[name] for name in _names(TrainConfig) if name in given})
-    run_options = RunOptions(**{name: given[name] for name in _names(RunOptions) if name in given})
+    with together():
+        config, run_options = _chosen(options, out)
     folder = out or new_run_path(config.data, config.model)
-    quiet = options.quiet or options.json
+    writes = communicator().rank == 0
+    quiet = options.quiet or options.json or not writes
     run = TrainingRun(config, folder, options.overwrite, not quiet, run_options, options.resume)
 
     def report(text: str) -> None:
         if not quiet:
-            say(text)
+            tell(text, indent="  ")
 
     report(
         f"{config.model} ({run.parameters:,} parameters) on {printable(config.data)}: "
         f"{len(run.train_loader.dataset):,} images to learn from, {len(run.test_loader.dataset):,} held out, "
-        f"backend {active_backend()}"
+        f"backend {active_backend()}{_on_ranks()}"
     )
     if options.resume:
         epochs, batches = run.resumed_from or (0, 0)
@@ -223,20 +225,53 @@ def _run(options: argparse.Namespace) -> int:
     for remark in run.remarks:
         report(printable(remark))
     with _finish_step_on_signals(run.trainer) as stopped:
-        evaluation, summary = run.run(lambda result: report(_line(result, run.epochs)))
-    if options.json:
+        evaluation, summary = run.run(lambda result: None if quiet else say(_line(result, run.epochs)))
+    if options.json and writes:
         say(json.dumps(summary))
-    else:
-        report("\n" + evaluation.table(run.classes) + "\n")
-        say(f"test accuracy {evaluation.accuracy:.2%} ({summary['seconds']:.1f} s), written to {printable(folder)}/")
-    if run.trainer.stop_requested:
-        print(
-            f"gpunet: stopped after {summary['epochs_done']} whole epochs; what was learned is saved\n"
-            f"gpunet: to go on: gpunet train --resume --out {printable(shlex.quote(str(folder)))}",
-            file=sys.stderr,
-        )
-        return _EXIT_CODES[stopped.by]
+    elif writes:
+        if not quiet:
+            say("\n" + evaluation.table(run.classes) + "\n")
+        tell(f"test accuracy {evaluation.accuracy:.2%} ({summary['seconds']:.1f} s), written to {printable(folder)}/")
+    signals = [number for number in communicator().gather(run.trainer.stop_requested and stopped.by) if number]
+    if signals:
+        if writes:
+            complain(f"stopped after {summary['epochs_done']} whole epochs; what was learned is saved")
+            command = f"gpunet: to go on: {_launcher()}gpunet train --resume --out {quoted(folder)}"
+            print(command_line(command, stream=sys.stderr), file=sys.stderr)
+        return _EXIT_CODES[signal.Signals(max(signals))]
+    if not quiet:
+        say("\nwhat next:\n" + "\n".join(command_line(each, indent="  ") for each in _next_commands(folder)))
     return 0
+
+
+def _on_ranks() -> str:
+    size = communicator().size
+    return f", {size} ranks" if size > 1 else ""
+
+
+def _launcher() -> str:
+    size = communicator().size
+    return f"mpiexec -n {size} " if size > 1 else ""
+
+
+def _chosen(options: argparse.Namespace, out: Path | None) -> tuple[TrainConfig, RunOptions]:
+    """The settings that were given, and for those that were not, where a run goes on, those that it had."""
+    given = _settings(options)
+    if options.resume:
+        if out is None:
+            raise UsageError("--resume needs --out, the folder of the run to go on with")
+        if RunFolder(out).holds_run():
+            given = _saved_settings(RunFolder(out)) | given
+            if not options.backend and not os.environ.get("GPUNET_BACKEND"):
+                _use_backend_of(RunFolder(out))
+    config = TrainConfig(**{name: given[name] for name in _names(TrainConfig) if name in given})
+    return config, RunOptions(**{name: given[name] for name in _names(RunOptions) if name in given})
+
+
+def _next_commands(folder: Path) -> list[str]:
+    """What to do with a network that is trained."""
+    run = quoted(folder)
+    return [f"gpunet report {run}", f"gpunet predict {run} IMAGE.png"]
 
 
 def _names(settings: type[TrainConfig] | type[RunOptions]) -> list[str]:
@@ -248,10 +283,10 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
     names = {*_names(TrainConfig), *_names(RunOptions)}
     file = read_toml(options.config) if hasattr(options, "config") else {}
     if isinstance(file.get("data"), str):
-        file["data"] = _absolute(file["data"], options.config.parent)
+        file["data"] = absolute_data(file["data"], options.config.parent)
     for name in ("data_dir", "weights"):
         if isinstance(file.get(name), str) and file[name]:
-            file[name] = _folder(os.path.join(options.config.parent, file[name]))
+            file[name] = absolute_path(os.path.join(options.config.parent, file[name]))
     return file | {name: value for name, value in vars(options).items() if name in names}
 
 
@@ -272,19 +307,23 @@ def _use_backend_of(folder: RunFolder) -> None:
 
 
 def _line(result: EpochResult, epochs: int) -> str:
-    scale = "" if result.loss_scale is None else f"  loss scale {result.loss_scale:,.0f}"
-    return (
-        f"epoch {result.epoch:{len(str(epochs))}d}/{epochs}  loss {result.train_loss:.4f}  "
-        f"accuracy {result.train_accuracy:6.2%}  test accuracy {result.test_accuracy:6.2%}  "
-        f"{result.images_per_second:,.0f} images/s{scale}"
-    )
+    figures = [
+        f"epoch {result.epoch:{len(str(epochs))}d}/{epochs}",
+        f"loss {result.train_loss:.4f}",
+        f"accuracy {result.train_accuracy:6.2%}",
+        f"test accuracy {result.test_accuracy:6.2%}",
+        f"{result.images_per_second:,.0f} images/s",
+    ]
+    if result.loss_scale is not None:
+        figures.append(f"loss scale {result.loss_scale:,.0f}")
+    return flowed(figures, "  ", indent="  ", limit=columns())
 
 
 @dataclass
 class _Stopped:
-    """Which signal has ended the run, if one has."""
+    """Which signal has ended the run, if one has come here."""
 
-    by: signal.Signals = signal.SIGINT
+    by: signal.Signals | None = None
 
 
 @contextlib.contextmanager
@@ -299,6 +338,8 @@ def _finish_step_on_signals(trainer: Trainer) -> Iterator[_Stopped]:
         trainer.stop_requested = True
         stopped.by = signal.Signals(number)
         put_back()
+        if communicator().rank:
+            return
         with contextlib.suppress(OSError):  # nobody may be there to be told: what matters is that it is saved
             # Not with print: the signal may have come while the progress bar was being written, and print would refuse.
             os.write(sys.stderr.fileno(), b"\ngpunet: finishing the batch and saving; Ctrl-C again to stop at once\n")

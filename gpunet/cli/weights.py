@@ -13,17 +13,24 @@ import numpy as np
 
 from gpunet.backend import quiet
 from gpunet.cli.options import Commands, add_json, whole_number_from
-from gpunet.cli.output import say
+from gpunet.cli.output import say, tell
 from gpunet.errors import ArgumentError, FileError
 from gpunet.files import write_bytes
 from gpunet.models import MODELS, create_model
 from gpunet.printable import printable
+from gpunet.suggestions import closest
+from gpunet.terminal import table
 from gpunet.weights import Weights, compare_weights, read_weights, weights_bytes
 from gpunet.weights.naming import head_of, matched
 
 __all__ = ["add_command"]
 
 _DTYPES = ("float16", "float32", "float64")
+_EXAMPLES = {
+    "show": "gpunet weights show resnet18.pth",
+    "convert": "gpunet weights convert resnet18.pth resnet18.safetensors --dtype float16",
+    "compare": "gpunet weights compare resnet18.pth resnet18",
+}
 
 
 def add_command(commands: Commands) -> None:
@@ -33,24 +40,33 @@ def add_command(commands: Commands) -> None:
         help="look at files of weights, convert and compare them",
         description="Files of weights: safetensors, and those of torch.save (.pth, .pt), which are read without "
         "PyTorch; nothing in them is run.",
+        examples=_EXAMPLES.values(),
     )
-    kinds = parser.add_subparsers(title="what to do", metavar="WHAT", required=True)
-    show = kinds.add_parser("show", help="the arrays in a file, with shapes and types, and what stands beside them")
-    convert = kinds.add_parser("convert", help="write a file anew, as .safetensors, or as .pth or .pt for torch.load")
-    compare = kinds.add_parser("compare", help="how a file fits a model, or differs from another file; 0 if it fits")
+    kinds = parser.add_subparsers(title="what to do", metavar="WHAT")
+    show, convert, compare = (
+        kinds.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", examples=[_EXAMPLES[name]])
+        for name, text in (
+            ("show", "the arrays in a file, with shapes and types, and what stands beside them"),
+            ("convert", "write a file anew, as .safetensors, or as .pth or .pt for torch.load"),
+            ("compare", "how a file fits a model, or differs from another file; exit code 0 if it fits"),
+        )
+    )
     for each, run in ((show, _show), (convert, _convert), (compare, _compare)):
-        each.add_argument("file", type=Path, metavar="FILE")
+        each.add_argument("file", type=Path, metavar="FILE", help="a .safetensors, .pth or .pt file")
         add_json(each)
         each.set_defaults(run=run)
-    convert.add_argument("out", type=Path, metavar="OUT")
-    convert.add_argument("--dtype", choices=_DTYPES, help="the type of all numbers with a point (default: as they are)")
+    convert.add_argument("out", type=Path, metavar="OUT", help="the file to be written, in the form its name ends in")
+    convert.add_argument(
+        "--dtype",
+        choices=_DTYPES,
+        metavar="TYPE",
+        help="of all numbers with a point: %(choices)s (default: as they are)",
+    )
     compare.add_argument("other", metavar="MODEL|FILE", help=f"another file, or one of {', '.join(MODELS)}")
     compare.add_argument(
         "--classes", type=whole_number_from(1), metavar="N", help="of the model (default: as many as in the file)"
     )
-    compare.add_argument(
-        "--channels", type=whole_number_from(1), default=3, metavar="N", help="of its images (default: 3)"
-    )
+    compare.add_argument("--channels", type=whole_number_from(1), default=3, metavar="N", help="of its images")
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -61,12 +77,11 @@ def _show(options: argparse.Namespace) -> int:
         rows = [{"name": name, "shape": list(each.shape), "dtype": str(each.dtype)} for name, each in arrays.items()]
         say(json.dumps({"arrays": rows, "numbers": total, "about": weights.about}))
         return 0
-    width = max((len(printable(name)) for name in arrays), default=0)
-    for name, array in arrays.items():
-        say(f"{printable(name):{width}}  {array.dtype!s:8}  {' x '.join(map(str, array.shape))}")
+    cells = [[printable(name), str(each.dtype), " x ".join(map(str, each.shape))] for name, each in arrays.items()]
+    say(table([["array", "type", "shape"], *cells], left=(0, 1, 2)))
     say(f"{len(arrays)} arrays, {total:,} numbers")
     for name, value in weights.about.items():
-        say(f"{name}: {printable(json.dumps(value, ensure_ascii=False))}")
+        tell(f"{name}: {printable(json.dumps(value, ensure_ascii=False))}", indent="  ")
     return 0
 
 
@@ -89,18 +104,21 @@ def _convert(options: argparse.Namespace) -> int:
     if options.json:
         say(json.dumps({"out": str(options.out), "arrays": len(arrays), "bytes": len(content)}))
     else:
-        say(f"{len(arrays)} arrays, {len(content):,} bytes, written to {printable(options.out)}")
+        tell(f"{len(arrays)} arrays, {len(content):,} bytes, written to {printable(options.out)}")
     return 0
 
 
 def _compare(options: argparse.Namespace) -> int:
     weights = read_weights(options.file)
     report = _with_model if options.other in MODELS else _with_file
+    guess = closest(options.other, MODELS)
+    if report is _with_file and guess and not Path(options.other).exists():
+        raise ArgumentError(f"{options.other} is neither a file nor a model; did you mean {guess}?")
     fits, found, lines = report(weights, options)
     if options.json:
         say(json.dumps({"fits": fits, **found}))
     else:
-        say(printable(lines, keep="\n"))
+        tell(printable(lines, keep="\n"), indent="  ")
     return 0 if fits else 1
 
 

@@ -21,6 +21,7 @@ from gpunet.data.mixup import Mixup
 from gpunet.data.mnist import MNIST, FashionMNIST
 from gpunet.data.sampler import (
     BatchSampler,
+    DistributedSampler,
     RandomSampler,
     Sampler,
     SequentialSampler,
@@ -43,6 +44,7 @@ __all__ = [
     "Dataset",
     "DatasetRecipe",
     "Digits",
+    "DistributedSampler",
     "FashionMNIST",
     "ImageDataset",
     "ImageFolder",

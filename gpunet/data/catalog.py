@@ -28,6 +28,7 @@ from gpunet.data.transforms import (
     Transform,
 )
 from gpunet.errors import ArgumentError
+from gpunet.suggestions import suggestion
 
 __all__ = ["AUGMENTATIONS", "DATASETS", "FOLDER", "DatasetRecipe", "dataset_names", "find_dataset"]
 
@@ -83,7 +84,7 @@ class DatasetRecipe:
             ArgumentError: if there is no such augmentation.
         """
         if augment not in AUGMENTATIONS:
-            raise ArgumentError(f"unknown augmentation {augment!r}; choose one of {', '.join(AUGMENTATIONS)}")
+            raise ArgumentError(f"unknown augmentation {augment!r}; {suggestion(augment, AUGMENTATIONS)}")
         steps: list[Transform] = []
         if augment != "none":
             steps.append(RandomCrop(self.size, self.crop_padding))
@@ -201,7 +202,7 @@ def find_dataset(
     if name.startswith(FOLDER):
         return _folder_recipe(name[len(FOLDER) :], 32 if size is None else size, on_unreadable, by_order)
     if name not in DATASETS:
-        raise ArgumentError(f"unknown data {name!r}; choose one of {', '.join(dataset_names())}")
+        raise ArgumentError(f"unknown data {name!r}; {suggestion(name, dataset_names())}")
     recipe = DATASETS[name]
     return replace(recipe, load=functools.partial(recipe.load, data_dir=data_dir)) if recipe.downloaded else recipe
 

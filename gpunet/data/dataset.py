@@ -18,7 +18,8 @@ import numpy as np
 from gpunet.backend import from_outside, host_generator, to_cpu
 from gpunet.data.checks import HostArray, checked_count, checked_numbers
 from gpunet.data.collate import stacked
-from gpunet.data.transforms import Transform
+from gpunet.data.outside import outside_code
+from gpunet.data.transforms import Transform, as_transform
 from gpunet.errors import ArgumentError, DataError, DTypeError, LabelError, ShapeError
 from gpunet.generator import Generator, rng_of
 from gpunet.tensor import Tensor
@@ -116,7 +117,8 @@ def item_of(dataset: Any, index: int, rng: np.random.Generator) -> Any:
     """One item; of a dataset of ours, which may change it at random, by the generator of the batch that it is for."""
     if isinstance(dataset, Dataset):
         return tuple(part[0] for part in dataset.batch(np.array([index]), rng))
-    return dataset[index]
+    with outside_code(rng):
+        return dataset[index]
 
 
 class TensorDataset(Dataset):
@@ -159,7 +161,7 @@ class ImageDataset(Dataset):
         images: an array of images, usually uint8.
         labels: the class of each. Numbers may be skipped: that is a class without images.
         transform: applied to every batch; a single item, `dataset[i]`, is a batch of one whose random numbers come from
-            the stream of `gpunet.manual_seed`.
+            the stream of `gpunet.manual_seed`. One of albumentations or torchvision gets each image by itself.
         classes: the name of each class; "0", "1", ... if left out.
         names: the name of each image, such as that of its file; none have one if left out.
 
@@ -172,6 +174,7 @@ class ImageDataset(Dataset):
         names: the names of the images, or nothing.
 
     Raises:
+        ArgumentError: if the transform is none.
         ShapeError: if the images are not 4-D or the labels not 1-D.
         DTypeError: if the labels are not whole numbers.
         DataError: if there are not as many labels as images, or as many names.
@@ -189,7 +192,7 @@ class ImageDataset(Dataset):
         name = type(self).__name__
         self.images = _host_array(images, f"{name}: images")
         self.labels = _host_array(labels, f"{name}: labels")
-        self.transform = transform
+        self.transform = None if transform is None else as_transform(transform)
         if self.images.ndim != 4:
             raise ShapeError(f"{name} expects images (N, C, H, W), got shape {self.images.shape}")
         if self.labels.ndim != 1:
@@ -224,7 +227,7 @@ class ImageDataset(Dataset):
 
 
 class Subset(Dataset):
-    """Some items of a dataset, in a given order; an item may come more than once.
+    """Some items of a dataset, of another library, too, in a given order; an item may come more than once.
 
     Raises:
         DataError: if an index is not from 0 to len(dataset) - 1.
@@ -232,7 +235,7 @@ class Subset(Dataset):
         ShapeError: if the indices are not 1-D.
     """
 
-    def __init__(self, dataset: Dataset, indices: Sequence[int] | HostArray) -> None:
+    def __init__(self, dataset: Any, indices: Sequence[int] | HostArray) -> None:
         self.dataset = dataset
         self.indices = _checked_indices(indices, len(dataset))
 
@@ -243,12 +246,15 @@ class Subset(Dataset):
         return self.dataset[int(self.indices[_position(index, len(self))])]
 
     def batch(self, indices: HostArray, rng: np.random.Generator) -> tuple[HostArray, ...]:
-        """Return several items at once, by the dataset's own way of doing that."""
-        return self.dataset.batch(self.indices[_checked_indices(indices, len(self))], rng)
+        """Return several items at once, by the dataset's own way of doing that, if it is one of ours."""
+        chosen = self.indices[_checked_indices(indices, len(self))]
+        if isinstance(self.dataset, Dataset):
+            return self.dataset.batch(chosen, rng)
+        return _stack([item_of(self.dataset, int(index), rng) for index in chosen])
 
 
 def random_split(
-    dataset: Dataset,
+    dataset: Any,
     lengths: Sequence[int] | Sequence[float],
     seed: int | None = None,
     *,

@@ -6,6 +6,7 @@ one place where a batch is made, and any number of threads may call it in any or
 
 from __future__ import annotations
 
+import contextvars
 import functools
 import itertools
 import operator
@@ -24,6 +25,8 @@ from gpunet.data.checks import HostArray, checked_count
 from gpunet.data.collate import array_of, each_array
 from gpunet.data.dataset import Dataset
 from gpunet.data.mixup import BatchTransform
+from gpunet.data.outside import outside_code
+from gpunet.data.sampler import DistributedSampler
 from gpunet.data.source import Stream, source_of
 from gpunet.errors import ArgumentError, DataError, DTypeError
 from gpunet.generator import Generator, rng_of
@@ -55,11 +58,15 @@ class DataLoader:
             makes each when it is asked for.
         workers, num_workers: how many threads make them (the second is PyTorch's name, and wins); 0 makes each batch
             when it is asked for. The batches are the same, bit for bit, for every number of workers. With several,
-            `Dataset.batch` is called from several threads at once.
+            `Dataset.batch` is called from several threads at once; a dataset of another library, or a `collate_fn`,
+            from one at a time, and what it draws from PyTorch's generator follows from the seed.
         batch_transform: what is done to a whole batch, images and labels together, such as `gpunet.data.Mixup`.
         pin_memory, persistent_workers: accepted, as PyTorch's; a GPU always gets batches by way of pinned memory, and
             threads cost nothing to start.
         generator: the stream that the seed is drawn from, where none is given.
+        shard: (rank, ranks), where several processes share each batch: it is made as for one alone, and of its items
+            this one keeps number `rank`, `rank + ranks`, ... A `DistributedSampler` says the same, but `batch_size` is
+            then that of a part, as in PyTorch. Items of datasets that are not ours are only had where they are kept.
 
     Attributes:
         epoch: the number that the next pass will have; counts from 0, see `set_epoch`.
@@ -96,6 +103,7 @@ class DataLoader:
         pin_memory: bool = False,
         persistent_workers: bool = False,
         generator: Generator | None = None,
+        shard: tuple[int, int] | None = None,
     ) -> None:
         self._source = source_of(dataset, collate_fn)
         self.dataset = dataset
@@ -103,6 +111,8 @@ class DataLoader:
         self.shuffle = flag(shuffle, "DataLoader: shuffle")
         self.drop_last = flag(drop_last, "DataLoader: drop_last")
         self.sampler, self.batch_sampler = sampler, batch_sampler
+        dealt = (sampler.rank, sampler.num_replicas) if isinstance(sampler, DistributedSampler) else None
+        self.shard = dealt if shard is None else shard
         self._check_samplers()
         self.prefetch = checked_count(prefetch, 0, "DataLoader: prefetch")
         self.seed = checked_count(
@@ -131,11 +141,13 @@ class DataLoader:
             raise ArgumentError(f"DataLoader: batch_sampler decides on {', '.join(twice)}, too; leave that away")
         if self.sampler is not None and self.shuffle:
             raise ArgumentError("DataLoader: sampler decides on the order; leave shuffle away")
-        if isinstance(self._source, Stream) and (any(others.values()) or self.batch_sampler is not None):
+        if isinstance(self._source, Stream) and (any(others.values()) or self.batch_sampler is not None or self.shard):
             raise ArgumentError(
                 f"DataLoader: the items of a {type(self.dataset).__name__} have no numbers and come as they come; "
-                "leave shuffle and samplers away"
+                "leave shuffle, shard and samplers away"
             )
+        if self.shard is not None and not 0 <= self.shard[0] < self.shard[1]:
+            raise ArgumentError(f"DataLoader: shard must be (rank, ranks), with a rank below that, got {self.shard}")
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch.
@@ -145,8 +157,15 @@ class DataLoader:
         """
         if self.batch_sampler is not None:
             return _length(self.batch_sampler)
-        count = _length(self.dataset if self.sampler is None else self.sampler)
-        return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+        if isinstance(self.sampler, DistributedSampler):
+            count = len(self.sampler.order())
+        else:
+            count = _length(self.dataset if self.sampler is None else self.sampler)
+        return count // self._whole_batch() if self.drop_last else -(-count // self._whole_batch())
+
+    def _whole_batch(self) -> int:
+        """Items in a batch of which each rank has a part."""
+        return self.batch_size * (self.sampler.num_replicas if isinstance(self.sampler, DistributedSampler) else 1)
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
         """Choose the number of the next epoch, and the batch in it to begin with, to go on where a run has stopped.
@@ -163,15 +182,19 @@ class DataLoader:
         self.epoch, self.start = checked_count(epoch, 0, "set_epoch: epoch"), start
 
     def __iter__(self) -> Iterator[Any]:
+        return self.every(1)
+
+    def every(self, step: int, first: int = 0) -> Iterator[Any]:
+        """Each `step`-th batch of the next pass, from the `first` on; the others are not made."""
         epoch, start = self.epoch, self.start
         self.epoch, self.start = epoch + 1, 0
-        return self._batches(epoch, start)
+        return self._batches(epoch, start + first, step)
 
-    def _batches(self, epoch: int, start: int) -> Iterator[Any]:
+    def _batches(self, epoch: int, start: int, step: int) -> Iterator[Any]:
         transfer = HostToBackend()
         on_the_way: deque[Callable[[], Any]] = deque()
         try:
-            for batch in self._host_batches(epoch, start):
+            for batch in self._host_batches(epoch, start, step):
                 on_the_way.append(_send(transfer, batch))
                 if len(on_the_way) > transfer.ahead:
                     yield on_the_way.popleft()()
@@ -180,50 +203,56 @@ class DataLoader:
             raise
         yield from (arrive() for arrive in on_the_way)
 
-    def _host_batches(self, epoch: int, start: int) -> Iterator[Any]:
+    def _host_batches(self, epoch: int, start: int, step: int) -> Iterator[Any]:
         """The batches of an epoch, on the host, made ahead."""
         if isinstance(self._source, Stream):
             runs = self._source.runs(self.batch_size, self.drop_last)
             make: Callable[[int], Any] = functools.partial(self._streamed_batch, epoch, runs)
             made = _make_ahead(make, range(sys.maxsize), self.prefetch, min(1, self.workers))
-            yield from itertools.islice(itertools.takewhile(lambda batch: batch is not None, made), start, None)
+            yield from itertools.islice(itertools.takewhile(lambda batch: batch is not None, made), start, None, step)
             return
         batches = self._index_batches(epoch)
         make = functools.partial(self._host_batch, epoch, batches)
         ahead = max(self.prefetch, self.workers) if self.prefetch else 0
-        yield from _make_ahead(make, range(start, len(batches)), ahead, self.workers)
+        yield from _make_ahead(make, range(start, len(batches), step), ahead, self.workers)
 
     def _index_batches(self, epoch: int) -> list[HostArray]:
         """The numbers of the items of each batch."""
         if self.batch_sampler is not None:
             return list(map(_numbers, self.batch_sampler))
-        if self.sampler is not None:
+        size = self._whole_batch()
+        if isinstance(self.sampler, DistributedSampler):
+            order = self.sampler.order()
+        elif self.sampler is not None:
             order = _numbers(self.sampler)
         else:
             count = len(self.dataset)
             order = _generator(self.seed, epoch, 0).permutation(count) if self.shuffle else np.arange(count)
-        end = len(order) - len(order) % self.batch_size if self.drop_last else len(order)
-        return [order[place : place + self.batch_size] for place in range(0, end, self.batch_size)]
+        end = len(order) - len(order) % size if self.drop_last else len(order)
+        return [order[place : place + size] for place in range(0, end, size)]
 
     def _host_batch(self, epoch: int, batches: list[HostArray], index: int) -> Any:
         """Make batch `index` of an epoch, on the host."""
         rng = _generator(self.seed, epoch, 1 + index)
-        return self._finished(self._source.batch(batches[index], rng), len(batches[index]), rng)
+        indices, kept = batches[index], None if self.shard is None else slice(self.shard[0], None, self.shard[1])
+        if kept is not None and not isinstance(self._source, Dataset):
+            indices, kept = indices[kept], None
+        return self._finished(self._source.batch(indices, rng), len(indices), rng, kept)
 
     def _streamed_batch(self, epoch: int, runs: Iterator[list[Any]], index: int) -> Any:
         """The same of items that have no numbers; None when there are no more."""
-        items = next(runs, None)
-        return (
-            None
-            if items is None
-            else self._finished(self._source.collate(items), len(items), _generator(self.seed, epoch, 1 + index))
-        )
+        rng = _generator(self.seed, epoch, 1 + index)
+        with outside_code(rng):
+            items = next(runs, None)
+            batch = None if items is None else self._source.collate(items)
+        return None if items is None else self._finished(batch, len(items), rng)
 
-    def _finished(self, batch: Any, count: int, rng: np.random.Generator) -> Any:
+    def _finished(self, batch: Any, count: int, rng: np.random.Generator, kept: slice | None = None) -> Any:
+        """A batch as it goes to the backend; of what a Dataset gave, the items that are kept."""
         if self.batch_transform is not None:
             batch = self.batch_transform(batch, rng)
         if isinstance(self._source, Dataset):
-            return tuple(_prepared(part, count) for part in batch)
+            return tuple(_prepared(part, count, kept) for part in batch)
         return each_array(batch, _in_order)
 
 
@@ -263,12 +292,16 @@ def _make_ahead(make: Callable[[int], Any], numbers: range, ahead: int, workers:
         yield from map(make, numbers)
         return
     pool = ThreadPoolExecutor(workers, thread_name_prefix=_WORKER)
+
+    def submit(number: int) -> Future[Any]:
+        return pool.submit(contextvars.copy_context().run, make, number)
+
     try:
-        waiting: deque[Future[Any]] = deque(pool.submit(make, i) for i in numbers[:ahead])
+        waiting: deque[Future[Any]] = deque(map(submit, numbers[:ahead]))
         for done in range(len(numbers)):
             result = waiting.popleft().result()
             for upcoming in numbers[done + ahead : done + ahead + 1]:  # empty near the end
-                waiting.append(pool.submit(make, upcoming))
+                waiting.append(submit(upcoming))
             yield result
     finally:
         # The garbage collector may close this generator from within a worker, which cannot wait for its own end.
@@ -276,11 +309,11 @@ def _make_ahead(make: Callable[[int], Any], numbers: range, ahead: int, workers:
         pool.shutdown(wait=not inside_worker, cancel_futures=True)
 
 
-def _prepared(part: HostArray, count: int) -> HostArray:
+def _prepared(part: HostArray, count: int, kept: slice | None) -> HostArray:
     if not isinstance(part, np.ndarray) or part.ndim == 0 or len(part) != count:
         got = f"shape {part.shape}" if isinstance(part, np.ndarray) else type(part).__name__
         raise DataError(f"Dataset.batch was asked for {count} items and is expected to give arrays of them, got {got}")
-    return _in_order(part)
+    return _in_order(part if kept is None else np.ascontiguousarray(part[kept]))
 
 
 def _in_order(part: Any) -> HostArray:

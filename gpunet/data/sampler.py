@@ -11,10 +11,12 @@ from gpunet.arguments import flag
 from gpunet.backend import from_outside, host_generator, to_cpu
 from gpunet.data.checks import checked_count
 from gpunet.errors import ArgumentError
+from gpunet.ranks import communicator
 from gpunet.tensor import Tensor
 
 __all__ = [
     "BatchSampler",
+    "DistributedSampler",
     "RandomSampler",
     "Sampler",
     "SequentialSampler",
@@ -147,3 +149,69 @@ class BatchSampler(Sampler):
     def __len__(self) -> int:
         count = len(self.sampler)  # type: ignore[arg-type]
         return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+
+
+class DistributedSampler(Sampler):
+    """Of the items of an epoch those of one rank: they are dealt out in turn, like cards.
+
+    No item comes twice, and none is left out unless `drop_last` asks for it: ranks may differ by one item. PyTorch's
+    gives some items twice, so that they do not. A `DataLoader` with this sampler makes batches of which those of all
+    ranks together are the batch of `size * batch_size` items that one rank alone would have, with the same random
+    transforms; all ranks have equally many, the last of which may be smaller, and even empty.
+
+    Args:
+        dataset: whose items they are.
+        num_replicas: how many ranks there are; None for as many as compute together.
+        rank: of this process; None for its own.
+        shuffle: whether the order is drawn anew for each epoch, from `seed` and the number of the epoch.
+        seed: the same on all ranks.
+        drop_last: leave out the last items where they do not go round.
+
+    Raises:
+        ArgumentError: if that makes no sense.
+
+    Example:
+        >>> [list(DistributedSampler(range(5), num_replicas=2, rank=rank, shuffle=False)) for rank in range(2)]
+        [[0, 2, 4], [1, 3]]
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        num_replicas: int | None = None,
+        rank: int | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_last: bool = False,
+    ) -> None:
+        name, ranks = "DistributedSampler", communicator()
+        self.dataset = dataset
+        self.num_replicas = checked_count(
+            ranks.size if num_replicas is None else num_replicas, 1, f"{name}: num_replicas"
+        )
+        self.rank = checked_count(ranks.rank if rank is None else rank, 0, f"{name}: rank")
+        if self.rank >= self.num_replicas:
+            raise ArgumentError(f"{name}: rank must be less than num_replicas, {self.num_replicas}, got {rank}")
+        self.shuffle = flag(shuffle, f"{name}: shuffle")
+        self.seed = checked_count(seed, 0, f"{name}: seed")
+        self.drop_last = flag(drop_last, f"{name}: drop_last")
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the number of the next epoch: without it each epoch has the order of the one before."""
+        self.epoch = checked_count(epoch, 0, "set_epoch: epoch")
+
+    def order(self) -> np.ndarray:
+        """The items of all ranks, in the order in which they are dealt out."""
+        count = len(self.dataset)
+        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(self.epoch, 0)))  # as DataLoader's
+        order = rng.permutation(count) if self.shuffle else np.arange(count)
+        return order[: count - count % self.num_replicas] if self.drop_last else order
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.order()[self.rank :: self.num_replicas].tolist())
+
+    def __len__(self) -> int:
+        count = len(self.dataset)
+        dealt = count - count % self.num_replicas if self.drop_last else count
+        return len(range(self.rank, dealt, self.num_replicas))

@@ -11,6 +11,7 @@ import numpy as np
 from gpunet.data.checks import HostArray
 from gpunet.data.collate import default_collate
 from gpunet.data.dataset import Dataset, item_of
+from gpunet.data.outside import outside_code
 from gpunet.errors import DataError, DTypeError
 from gpunet.tensor import Tensor
 
@@ -26,9 +27,10 @@ class Items:
     def batch(self, indices: HostArray, rng: np.random.Generator) -> Any:
         """Several items, as a batch."""
         numbers = indices.tolist()
-        if hasattr(self._dataset, "__getitems__"):
-            return self.collate(self._dataset.__getitems__(numbers))
-        return self.collate([item_of(self._dataset, number, rng) for number in numbers])
+        with outside_code(rng):
+            if hasattr(self._dataset, "__getitems__"):
+                return self.collate(self._dataset.__getitems__(numbers))
+            return self.collate([item_of(self._dataset, number, rng) for number in numbers])
 
 
 class Stream:

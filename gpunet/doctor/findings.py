@@ -8,6 +8,7 @@ has one without the other.
 from __future__ import annotations
 
 import ctypes
+import functools
 import importlib.metadata
 import importlib.util
 import os
@@ -46,7 +47,7 @@ class Finding(NamedTuple):
     """One part: how it is, in one word and in detail, and what to do where that is not ok."""
 
     part: str
-    state: str  # ok | missing | broken
+    state: str  # ok | missing | broken; none where it is not expected
     detail: str
     mend: str = ""
 
@@ -61,6 +62,16 @@ class Report(NamedTuple):
     problem: str
     """Why that one does not work; empty where it does."""
     findings: tuple[Finding, ...]
+
+    def that_matter(self) -> list[Finding]:
+        """Those that are worth a look: where no GPU is, nor is asked for, one line says so in place of all about it."""
+        driver = next(each.state for each in self.findings if each.part == "driver")
+        if "cupy" in (self.asked, self.backend) or driver != "missing":
+            return list(self.findings)
+        without = Finding("GPU", "none", "no NVIDIA driver; gpunet doctor --backend cupy says what a GPU would take")
+        found = [each for each in self.findings if each.part not in _OF_GPU or each.state == "broken"]
+        place = [each.part for each in self.findings].index(_OF_GPU[0])
+        return [*found[:place], without, *found[place:]]
 
 
 def examine(backend: str | None = None) -> Report:
@@ -295,6 +306,33 @@ def _cache() -> tuple[str, ...]:
     return "broken", f"{wanted} cannot be written; every process compiles its kernels anew", mend
 
 
+# ------------------------------------------------------------------------------------------------------------ extras
+
+
+EXTRAS = {
+    "full": {
+        "Pillow": "image files",
+        "matplotlib": "pictures of gpunet gradients and gpunet.visualize",
+        "pooch": "datasets to be downloaded",
+    },
+    "onnx": {"onnx": "gpunet export and gpunet.onnx"},
+    "tensorboard": {"tensorboardX": "gpunet train --tensorboard"},
+}
+"""The optional packages of each extra, and what they are for."""
+
+
+def _extra(name: str) -> tuple[str, ...]:
+    versions, missing = [], []
+    for package, purpose in EXTRAS[name].items():
+        try:
+            versions.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(f"{package}, for {purpose}")
+    if missing:
+        return "missing", "; ".join(missing), f"pip install 'gpunet[{name}]'"
+    return "ok", ", ".join(versions)
+
+
 _PARTS: dict[str, Callable[[], tuple[str, ...]]] = {
     "gpunet": _gpunet,
     "Python": _python,
@@ -310,7 +348,9 @@ _PARTS: dict[str, Callable[[], tuple[str, ...]]] = {
     "test kernel": _test_kernel,
     "C++ compiler": _compiler,
     "cache folder": _cache,
+    **{f"[{name}]": functools.partial(_extra, name) for name in EXTRAS},
 }
+_OF_GPU = ("CuPy", "driver", "devices", "NVRTC", "CUDA headers", "test kernel")
 _FINE = {part: ("ok", "missing") if part == "CPU kernels" else ("ok",) for part in _PARTS}  # NumPy does without
 _NEEDED_BY = {
     "numpy": ("NumPy", "CPU kernels"),

@@ -3,116 +3,45 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from gpunet.errors import ArgumentError, LabelError, ShapeError
-from gpunet.explain.given import (
-    LARGEST,
-    MOST_CHANNELS,
-    MOST_NUMBERS,
-    MOST_PADDED,
-    MOST_PIXELS,
-    Given,
-    Values,
-)
-from gpunet.functional.checks import check_window_fits, probability, whole_number
-from gpunet.functional.conv import conv_window
-from gpunet.functional.pooling import pool_window
-from gpunet.ops.window import Pair, Window
-from gpunet.tensor import Tensor
+from gpunet.backend import use_backend
+from gpunet.errors import ArgumentError
+from gpunet.explain.formula import Planes
+from gpunet.explain.given import MOST_PIXELS, Given, Values
+from gpunet.explain.operation import Exercise, Grid
+from gpunet.explain.operations import LECTURE
+from gpunet.functional.checks import whole_number
+from gpunet.tensor import Tensor, tensor
 
 __all__ = [
     "IMAGE_OPERATIONS",
-    "LARGEST",
     "LOSSES",
-    "MOST_CHANNELS",
-    "MOST_NUMBERS",
-    "MOST_PADDED",
-    "MOST_PIXELS",
     "OPERATIONS",
     "SETTINGS",
     "Exercise",
+    "as_planes",
     "exercise",
+    "leaves_of",
     "lecture_exercise",
     "lecture_exercises",
-    "output_shape",
+    "run",
+    "settings_of",
 ]
 
-SETTINGS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "conv2d": ("input", "weight", "kernel_size", "out_channels", "stride", "padding", "dilation", "gradient"),
-        "max_pool2d": ("input", "kernel_size", "stride", "padding", "dilation", "gradient"),
-        "avg_pool2d": ("input", "kernel_size", "stride", "padding", "gradient"),
-        "adaptive_avg_pool2d": ("input", "output_size", "gradient"),
-        "dropout": ("input", "p", "seed", "gradient"),
-        "batch_norm": ("input", "weight", "bias", "eps", "gradient"),
-        "sigmoid": ("input", "gradient"),
-        "softmax": ("input", "gradient"),
-        "kl_div": ("input", "target"),
-        "binary_cross_entropy": ("input", "target"),
-        "cross_entropy": ("input", "target"),
-    }
-)
-"""What can be chosen for each operation, beside the element that is looked at."""
-
-OPERATIONS = tuple(SETTINGS)
+OPERATIONS = tuple(LECTURE)
 """The operations, in the order of the lecture."""
-IMAGE_OPERATIONS = OPERATIONS[:6]
+IMAGE_OPERATIONS = tuple(name for name, each in LECTURE.items() if each.is_image)
 """Those that work on an image; the others work on a few numbers."""
-LOSSES = OPERATIONS[8:]
+LOSSES = tuple(name for name, each in LECTURE.items() if each.is_loss)
 """Those whose output is a single number."""
-
-DROPOUT_SEED = 8105471  # the first that draws what the slide shows: 0.6, 0.8, 0.2, 0.1, and then keeps what it keeps
-LOGITS = (1.0, 0.0, 3.0, 2.0)
-NETWORK_SAYS = (0.1, 0.01, 0.7, 0.19)  # the lecture's distribution of a network, which ends after three numbers there
-RIGHT = (0.0, 0.1, 0.8, 0.1)
-
-LARGEST_EXPONENT = 700  # e to this is nearly all that a float can hold
-CERTAIN = 1e-9  # how close to 0 or 1 a probability may come
-
-
-@dataclass(frozen=True, eq=False)
-class Exercise:
-    """One operation with its numbers. Names and meanings are those of `gpunet.functional`; arrays are float64.
-
-    What an operation does not have is None.
-
-    Attributes:
-        operation: one of OPERATIONS.
-        input: an image (C, H, W), or numbers (K,): logits of cross_entropy, q of kl_div, probabilities of
-            binary_cross_entropy.
-        gradient: of the loss by the output, like the output; None for a loss, where it is 1.
-        chosen: the element that is looked at closely: a place in the output, (channel, row, column) or (index,); of a
-            loss the index of one of its terms.
-        weight: the filters (O, C, kh, kw) of conv2d, gamma (C,) of batch_norm.
-        bias: beta (C,) of batch_norm.
-        target: for each number of the input the right probability.
-        label: of cross_entropy, where the target is one class.
-        window: kernel size, stride, padding and dilation of what slides over the image.
-        output_size: of adaptive_avg_pool2d.
-        p: of dropout.
-        seed: of dropout.
-        eps: of batch_norm.
-    """
-
-    operation: str
-    input: Values
-    gradient: Values | None
-    chosen: tuple[int, ...]
-    weight: Values | None = None
-    bias: Values | None = None
-    target: Values | None = None
-    label: int | None = None
-    window: Window | None = None
-    output_size: Pair | None = None
-    p: float | None = None
-    seed: int | None = None
-    eps: float | None = None
+SETTINGS: Mapping[str, tuple[str, ...]] = MappingProxyType({name: each.settings for name, each in LECTURE.items()})
+"""What can be chosen for each operation, beside the element that is looked at."""
 
 
 def lecture_exercise(operation: str) -> Exercise:
@@ -140,10 +69,11 @@ def exercise(operation: str, chosen: Sequence[int] | None = None, **settings: An
         operation: one of OPERATIONS.
         chosen: the element of the output to look at closely: (row, column), (channel, row, column) or (index,).
         settings: those of SETTINGS that the operation has. `input` is an image (H, W) or (C, H, W) or numbers (K,), or
-            the size of an image, as a tuple of whole numbers, which is then drawn; conv2d takes `weight`, or
-            `kernel_size` and `out_channels` for a filter that is drawn; `target` of cross_entropy is a class or a
-            distribution; `gradient`, of the loss by the output, is 1 everywhere, and for batch_norm and softmax, which
-            let nothing of that through, 1 for the chosen element and 0 elsewhere.
+            the size of an image, as a tuple of whole numbers, which is then drawn, or "digit 0" to "digit 9" for a
+            handwritten one; conv2d takes `weight`, or `kernel_size` and `out_channels` for a filter that is drawn;
+            `target` of cross_entropy is a class or a distribution; `gradient`, of the loss by the output, is 1
+            everywhere, and for batch_norm and softmax, which let nothing of that through, 1 for the chosen element and
+            0 elsewhere.
 
     Raises:
         ArgumentError: for an unknown operation, a setting that it does not have or that makes no sense, or numbers that
@@ -155,160 +85,57 @@ def exercise(operation: str, chosen: Sequence[int] | None = None, **settings: An
         >>> exercise("max_pool2d", kernel_size=3, stride=1).window.kernel
         (3, 3)
     """
-    if operation not in OPERATIONS:
+    if operation not in LECTURE:
         raise ArgumentError(f"explain: there is no operation {operation!r}; there are {', '.join(OPERATIONS)}")
-    foreign = sorted(name for name in settings if name not in SETTINGS[operation])
+    described = LECTURE[operation]
+    foreign = sorted(name for name in settings if name not in described.settings)
     if foreign:
-        known = ", ".join(SETTINGS[operation])
+        known = ", ".join(described.settings)
         raise ArgumentError(f"explain {operation}: {operation} has no {', '.join(foreign)}; it takes {known}")
     given = Given(operation, settings)
-    made = _MAKERS[operation](given)
-    shape = output_shape(made)
+    made = described.make(given)
+    shape = _output_shape(made)
     if max(shape[1:], default=0) > MOST_PIXELS:
         raise ArgumentError(
             f"{given.where}: the output is {shape[1]}x{shape[2]}, but at most {MOST_PIXELS}x{MOST_PIXELS} can be shown"
         )
     first = 0 if made.target is None else int(made.target.argmax())
-    place = _chosen(given.where, chosen, shape or made.input.shape, first)
-    return dataclasses.replace(made, chosen=place, gradient=_gradient(given, made, place))
+    looked_at = shape if made.target is None else made.target.shape
+    place = _chosen(given.where, chosen, looked_at, first)
+    return dataclasses.replace(made, chosen=place, gradient=_gradient(given, made, shape, place))
 
 
-def output_shape(exercise: Exercise) -> tuple[int, ...]:
-    """The shape of the output: (O, Ho, Wo), (K,), or () for a loss."""
-    shape = exercise.input.shape
-    if exercise.operation in LOSSES:
-        return ()
+def run(exercise: Exercise, leaves: Mapping[str, Tensor]) -> Tensor:
+    """The output of an exercise, through `gpunet.functional`, for Tensors of its arrays; images are a batch of one."""
+    return LECTURE[exercise.operation].function(exercise, leaves)
+
+
+def _output_shape(exercise: Exercise) -> tuple[int, ...]:
+    """The shape of the output: (O, Ho, Wo), (K,), or () for a loss; it is not run where it would be too large."""
+    if exercise.window is not None and exercise.operation != "residual_block":
+        planes = exercise.input if exercise.weight is None else exercise.weight
+        return (len(planes), *exercise.window.output_size(*exercise.input.shape[1:]))
     if exercise.output_size is not None:
-        return (shape[0], *exercise.output_size)
-    if exercise.window is None:
-        return shape
-    channels = len(exercise.weight) if exercise.operation == "conv2d" and exercise.weight is not None else shape[0]
-    return (channels, *exercise.window.output_size(*shape[1:]))
+        return (len(exercise.input), *exercise.output_size)
+    with use_backend("numpy"):
+        shape = run(exercise, leaves_of(exercise)).shape
+    return shape[1:] if exercise.input.ndim == 3 else shape
 
 
-# ------------------------------------------------------------------------------------- one maker for each operation
+def leaves_of(exercise: Exercise, dtype: Any = np.float64) -> dict[str, Tensor]:
+    """What an operation is run on, by name: Tensors of the active backend; an image as a batch of one."""
+    arrays = {
+        name: getattr(exercise, name) for name in ("input", "weight", "second_weight", "matrix", "bias", "target")
+    }
+    found = {
+        name: tensor(values.astype(dtype), requires_grad=name != "target")
+        for name, values in arrays.items()
+        if values is not None
+    }
+    if exercise.input.ndim == 3:
+        found["input"] = tensor(exercise.input[None].astype(dtype), requires_grad=True)
+    return found
 
-
-def _conv2d(given: Given) -> Exercise:
-    image = given.image()
-    weight = given.filters(len(image))
-    kernel = given.pair("kernel_size", 2, minimum=1) if weight is None else (weight.shape[2], weight.shape[3])
-    padding = given.pair("padding", 0, minimum=0)
-    window = conv_window(kernel, given.get("stride", 1), padding, given.get("dilation", 1))
-    _check_window(given.where, window, image)  # before a filter of that size is drawn
-    if weight is None:
-        weight = given.drawn_filters(len(image), kernel)
-    return Exercise("conv2d", image, None, (), weight=weight, window=window)
-
-
-def _pool(operation: str) -> Callable[[Given], Exercise]:
-    def maker(given: Given) -> Exercise:
-        image = given.image()
-        sizes = (given.get("kernel_size", 2), given.get("stride"), given.get("padding", 0), given.get("dilation", 1))
-        window = pool_window(operation, *sizes, ceil_mode=False)
-        _check_window(given.where, window, image)
-        _check_windows_see_pixels(given.where, window, image)
-        return Exercise(operation, image, None, (), window=window)
-
-    return maker
-
-
-def _check_window(where: str, window: Window, image: Values) -> None:
-    check_window_fits(window, Tensor(image[None]), where)
-    height, width = window.padded_size(*image.shape[1:])
-    if max(height, width) > MOST_PADDED:
-        raise ArgumentError(
-            f"{where}: the padded image is {height}x{width}, but at most {MOST_PADDED}x{MOST_PADDED} can be shown"
-        )
-
-
-def _check_windows_see_pixels(where: str, window: Window, image: Values) -> None:
-    """Pooling looks at pixels; with gaps between them, all those of a window may lie in the padding."""
-    for axis, size in enumerate(image.shape[1:]):
-        starts = [
-            window.stride[axis] * i - window.padding[axis][0] for i in range(window.output_size(size, size)[axis])
-        ]
-        steps = [window.dilation[axis] * p for p in range(window.kernel[axis])]
-        if not all(any(0 <= start + step < size for step in steps) for start in starts):
-            raise ArgumentError(f"{where}: a window sees nothing but padding; take less padding or dilation")
-
-
-def _adaptive_avg_pool2d(given: Given) -> Exercise:
-    size = given.pair("output_size", 3, minimum=1)
-    return Exercise("adaptive_avg_pool2d", given.image(), None, (), output_size=size)
-
-
-def _dropout(given: Given) -> Exercise:
-    p = probability(given.get("p", 0.5), "p", given.where)
-    seed = given.whole_number("seed", DROPOUT_SEED, minimum=0)
-    return Exercise("dropout", given.image(), None, (), p=p, seed=seed)
-
-
-def _batch_norm(given: Given) -> Exercise:
-    image = given.image()
-    if image[0].size == 1:
-        raise ShapeError(f"{given.where}: a channel of one pixel has no variance; take a larger image")
-    gamma, beta = (given.per_channel(name, usual, len(image)) for name, usual in (("weight", 1), ("bias", 0)))
-    eps = given.get("eps", 1e-5)
-    if isinstance(eps, bool) or not isinstance(eps, int | float) or not 0 < eps < LARGEST:
-        raise ArgumentError(f"{given.where}: eps must be a number above 0 and below {LARGEST:g}, got {eps!r}")
-    return Exercise("batch_norm", image, None, (), weight=gamma, bias=beta, eps=float(eps))
-
-
-def _sigmoid(given: Given) -> Exercise:
-    x = given.row("input", (-2, -1, 0, 1, 2))
-    if (x < -LARGEST_EXPONENT).any():
-        raise ArgumentError(f"{given.where}: input must be above -{LARGEST_EXPONENT}, where e^-x can be shown")
-    return Exercise("sigmoid", x, None, ())
-
-
-def _softmax(given: Given) -> Exercise:
-    return Exercise("softmax", given.row("input", LOGITS, fewest=2), None, ())
-
-
-def _kl_div(given: Given) -> Exercise:
-    q = given.distribution("input", given.row("input", NETWORK_SAYS, fewest=2))
-    if (q == 0).any():
-        raise LabelError(f"{given.where}: input (q) must be above 0 everywhere, where its logarithm is finite")
-    return Exercise("kl_div", q, None, (), target=given.distribution("target", given.target(q, RIGHT)))
-
-
-def _binary_cross_entropy(given: Given) -> Exercise:
-    y = given.row("input", (0.9, 0.2, 0.6))
-    if not ((y >= CERTAIN) & (y <= 1 - CERTAIN)).all():
-        raise LabelError(
-            f"{given.where}: input must be probabilities from {CERTAIN:g} to 1 - {CERTAIN:g}: gpunet cuts off the "
-            f"logarithm of smaller ones"
-        )
-    t = given.target(y, (1, 0, 1))
-    if not ((t >= 0) & (t <= 1)).all():
-        raise LabelError(f"{given.where}: target must be probabilities within [0, 1]")
-    return Exercise("binary_cross_entropy", y, None, (), target=t)
-
-
-def _cross_entropy(given: Given) -> Exercise:
-    logits = given.row("input", LOGITS, fewest=2)
-    if np.size(given.get("target", 0)) > 1:
-        return Exercise(
-            "cross_entropy", logits, None, (), target=given.distribution("target", given.target(logits, LOGITS))
-        )
-    label = given.label(len(logits), usual=min(2, len(logits) - 1))
-    return Exercise("cross_entropy", logits, None, (), target=np.eye(len(logits))[label], label=label)
-
-
-_MAKERS: dict[str, Callable[[Given], Exercise]] = {
-    "conv2d": _conv2d,
-    "max_pool2d": _pool("max_pool2d"),
-    "avg_pool2d": _pool("avg_pool2d"),
-    "adaptive_avg_pool2d": _adaptive_avg_pool2d,
-    "dropout": _dropout,
-    "batch_norm": _batch_norm,
-    "sigmoid": _sigmoid,
-    "softmax": _softmax,
-    "kl_div": _kl_div,
-    "binary_cross_entropy": _binary_cross_entropy,
-    "cross_entropy": _cross_entropy,
-}
 
 # ------------------------------------------------------------------------------ the chosen element, and its gradient
 
@@ -325,15 +152,56 @@ def _chosen(where: str, chosen: Sequence[int] | None, shape: tuple[int, ...], fi
     return place
 
 
-def _gradient(given: Given, made: Exercise, chosen: tuple[int, ...]) -> Values | None:
+def _gradient(given: Given, made: Exercise, shape: tuple[int, ...], chosen: tuple[int, ...]) -> Values | None:
     """The gradient by the output, like the output; None for a loss."""
-    if made.operation in LOSSES:
+    described = LECTURE[made.operation]
+    if described.is_loss:
         return None
-    shape = output_shape(made)
     if "gradient" in given:
         return given.gradient(shape)
-    if made.operation not in ("batch_norm", "softmax"):
+    if described.spread:
         return np.ones(shape)
     gradient = np.zeros(shape)
     gradient[chosen] = 1
     return gradient
+
+
+# ------------------------------------------------------------------------------------------------------------- planes
+
+
+def settings_of(exercise: Exercise) -> dict[str, Any]:
+    """What the shapes of the grids follow from, and the numbers that formulas name."""
+    settings: dict[str, Any] = {}
+    if exercise.input.ndim == 3:
+        settings |= dict(zip(("channels", "height", "width"), exercise.input.shape, strict=True))
+    else:
+        settings["count"] = len(exercise.input)
+    if exercise.weight is not None and exercise.weight.ndim in (2, 4):
+        settings["filters" if exercise.weight.ndim == 4 else "outputs"] = len(exercise.weight)
+    if exercise.window is not None:
+        (top, _), (left, _) = exercise.window.padding
+        window = {"kernel": exercise.window.kernel, "stride": exercise.window.stride, "padding": (top, left)}
+        settings |= window | {"dilation": exercise.window.dilation}
+    if exercise.factors is not None:
+        settings["layers"] = len(exercise.factors)
+    numbers = {name: getattr(exercise, name) for name in ("output_size", "p", "eps")}
+    return settings | {name: value for name, value in numbers.items() if value is not None}
+
+
+def as_planes(exercise: Exercise) -> dict[str, Planes]:
+    """The arrays of the grids as planes (P, rows, columns), and the numbers that formulas name as planes of one."""
+    settings = settings_of(exercise)
+    numbers = {name: value for name, value in settings.items() if isinstance(value, int | float)}
+    found = {name: np.full((1, 1, 1), float(value)) for name, value in numbers.items()}
+    for name, grid in LECTURE[exercise.operation].grids.items():
+        values = getattr(exercise, name)
+        found[name] = values.reshape(_plane_shape(grid, settings, values))
+    return found
+
+
+def _plane_shape(grid: Grid, settings: Mapping[str, Any], values: Values) -> tuple[int, int, int]:
+    if isinstance(grid.shape, str):  # like the output
+        return (1,) * (3 - values.ndim) + values.shape
+    sizes = [settings[each] if isinstance(each, str) else each for each in grid.shape]
+    flat = [size for each in sizes for size in (each if isinstance(each, tuple) else (each,))]
+    return math.prod(flat[:-2]), flat[-2], flat[-1]

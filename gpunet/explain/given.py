@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from gpunet.data.digits import Digits
 from gpunet.errors import ArgumentError, LabelError, ShapeError
-from gpunet.functional.checks import IntPair, pair, whole_number
-from gpunet.ops.window import Pair
+from gpunet.functional.checks import IntPair, check_window_fits, pair, whole_number
+from gpunet.functional.pooling import pool_window
+from gpunet.ops.window import Pair, Window
+from gpunet.tensor import Tensor
 
 __all__ = [
     "LARGEST",
     "LECTURE_FILTER",
     "LECTURE_IMAGE",
+    "LOGITS",
     "MOST_CHANNELS",
     "MOST_NUMBERS",
     "MOST_PADDED",
     "MOST_PIXELS",
     "Given",
     "Values",
+    "digits",
 ]
 
 Values: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
@@ -29,6 +36,9 @@ LECTURE_IMAGE = ((1, 2, 1, 0), (2, 3, 1, 1), (3, 0, 0, 2), (1, 1, 2, 3))
 """The image of all the worked examples."""
 LECTURE_FILTER = ((1, 0), (2, 1))
 """The filter of the convolution."""
+
+LOGITS = (1.0, 0.0, 3.0, 2.0)
+"""What a network returns for four classes."""
 
 MOST_PIXELS = 12
 """Along a side of the image or the output: what can be shown."""
@@ -42,6 +52,13 @@ LARGEST = 1000.0
 """Numbers are smaller than this, so that a column can hold them."""
 
 TOLERANCE = 1e-6  # of the sum of a distribution
+
+
+@functools.cache
+def digits() -> Values:
+    """A handwritten digit of each class, (10, 8, 8): the first of each among the test images of the package."""
+    data = Digits(train=False)
+    return np.stack([data.images[list(data.labels).index(digit)][0] for digit in range(10)]).astype(np.float64)
 
 
 class Given:
@@ -94,9 +111,11 @@ class Given:
 
     # Images and filters
 
-    def image(self) -> Values:
-        """The image (C, H, W): the one that was given, or one of the size that was given, or the lecture's."""
-        value = self.get("input", LECTURE_IMAGE)
+    def image(self, usual: Sequence[Sequence[float]] = LECTURE_IMAGE) -> Values:
+        """The image (C, H, W): the one that was given, or one of the size that was given, or the usual one."""
+        value = self.get("input", [*map(list, usual)])
+        if isinstance(value, str):
+            return self._digit(value)[None]
         if isinstance(value, tuple) and all(isinstance(size, int) for size in value):
             return self._drawn_image(value)
         image = self._as_numbers("input", value)
@@ -105,6 +124,12 @@ class Given:
         image = _with_leading_ones(image, 3)
         self._check_size(*image.shape)
         return image
+
+    def _digit(self, name: str) -> Values:
+        """The first handwritten digit of a class among those of the package, 8x8 pixels from 0 to 16."""
+        if not re.fullmatch("digit [0-9]", name):
+            raise ArgumentError(f'{self.where}: input must be numbers, a size, or "digit 0" to "digit 9", got {name!r}')
+        return digits()[int(name[-1])]
 
     def _drawn_image(self, size: tuple[int, ...]) -> Values:
         """Whole numbers from 0 to 3, the same in every run; of 4x4 pixels the lecture's."""
@@ -156,6 +181,28 @@ class Given:
     def _check_filters(self, number: int) -> None:
         if number > MOST_CHANNELS:
             raise ArgumentError(f"{self.where}: at most {MOST_CHANNELS} filters can be shown, got {number}")
+
+    # Windows
+
+    def check_window(self, window: Window, image: Values) -> None:
+        """Make sure that a window fits the padded image, which can be shown."""
+        check_window_fits(window, Tensor(image[None]), self.where)
+        height, width = window.padded_size(*image.shape[1:])
+        if max(height, width) > MOST_PADDED:
+            raise ArgumentError(
+                f"{self.where}: the padded image is {height}x{width}, but at most {MOST_PADDED}x{MOST_PADDED} can be "
+                f"shown"
+            )
+
+    def pool(self, operation: str, image: Values) -> Window:
+        """The window of a pooling. With gaps between its pixels, all those of one may lie in the padding."""
+        sizes = (self.get("kernel_size", 2), self.get("stride"), self.get("padding", 0), self.get("dilation", 1))
+        window = pool_window(operation, *sizes, ceil_mode=False)
+        self.check_window(window, image)
+        for axis, (size, count) in enumerate(zip(image.shape[1:], window.output_size(*image.shape[1:]), strict=True)):
+            if not all(any(0 <= at < size for at in window.covered(axis, k)) for k in range(count)):
+                raise ArgumentError(f"{self.where}: a window sees nothing but padding; take less padding or dilation")
+        return window
 
     def per_channel(self, name: str, usual: float, channels: int) -> Values:
         """A number for each channel."""

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Callable, Container, Sequence
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-__all__ = ["Block", "Paint", "beside", "grid", "matrix", "number", "padded", "titled"]
+__all__ = ["Block", "Paint", "beside", "bracketed", "grid", "matrix", "number", "padded", "shades", "titled"]
 
 Paint: TypeAlias = Callable[[str, str], str]
 """Gives a text a colour, by its name; a text keeps its width."""
 
 DIGITS = 4
+SMALLEST, LARGEST, LARGEST_WHOLE = 1e-3, 1e6, 1e9  # beyond these a number is written with its power of ten
+SHADES = " ░▒▓█"
 MOST_ROWS = 20  # of a matrix that is shown
 MOST_COLUMNS = 8
 
@@ -26,13 +30,27 @@ class Block(NamedTuple):
 
 
 def number(value: float) -> str:
-    """A number in as few characters as four digits need.
+    """A number as people read it, on a terminal and on a page (page/elements.js): whole, or of four digits.
 
     Example:
-        >>> number(3.0), number(0.75), number(-1.23456)
-        ('3', '0.75', '-1.235')
+        >>> number(3.0), number(12345.0), number(-1.23456), number(0.00001)
+        ('3', '12345', '-1.235', '1.00e-5')
     """
-    return f"{float(value) + 0.0:.{DIGITS}g}"
+    value = float(value) + 0.0
+    size = abs(value)
+    if value == round(value) and size < LARGEST_WHOLE:
+        return f"{value:.0f}"
+    if not SMALLEST <= size < LARGEST:
+        digits, exponent = f"{value:.2e}".split("e")
+        return f"{digits}e{int(exponent)}"
+    decimals = max(DIGITS - 1 - math.floor(math.log10(size)), 0)
+    text = f"{Decimal(value).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def bracketed(value: float) -> str:
+    """A number as it stands in a sum or product: in brackets if it is negative."""
+    return f"({number(value)})" if value < 0 else number(value)
 
 
 def padded(text: str, width: int) -> str:
@@ -60,6 +78,16 @@ def grid(
                 line += paint(f" {text:>{cell}} ", "dim") if text == "·" else f" {text:>{cell}} "
         lines.append(line)
     return Block(lines, len(texts[0]) * (cell + 2))
+
+
+def shades(rows: Sequence[Sequence[float]], paint: Paint) -> Block:
+    """Numbers as a picture, two letters each: the larger, the darker; of negative ones nothing but a dot is seen."""
+    largest = max(max(abs(value) for value in row) for row in rows) or 1.0
+    lines = []
+    for row in rows:
+        steps = [math.ceil(value / largest * (len(SHADES) - 1)) for value in row]
+        lines.append("".join(2 * SHADES[step] if step >= 0 else paint(" ·", "dim") for step in steps))
+    return Block(lines, 2 * len(rows[0]))
 
 
 def matrix(values: np.ndarray[Any, Any], paint: Paint, marked_row: int = -1) -> Block:

@@ -1,30 +1,27 @@
-"""What runs an operation on a GPU: the raw kernels with the grid that the host code would launch, and CuPy's functions.
+"""What runs an operation on a GPU: recorded while it runs, once, on the stand-in for CuPy.
 
-How much work there is, and how it is shared among blocks, is asked of the host code in `gpunet.ops` and the kernel
-table; no GPU and no compiler are needed. Values are float32, and every array is a fresh one.
+The host code of `gpunet.ops` decides by itself what to launch and on how many threads, for values in float32; its
+launches are noted in place of being run, so no GPU and no compiler are needed. Every array is a fresh one.
 """
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 
-from gpunet.backend import kernel_table as table
-from gpunet.backend.kernel_table import Instance, Kernel
-from gpunet.backend.kernels import BLOCK, kernel_source, vector_width
-from gpunet.explain.exercise import Exercise, output_shape
-from gpunet.explain.matrices import FLOAT_BYTES
-from gpunet.ops.cuda_batchnorm import share_among_blocks
+from gpunet.backend.kernel_table import Kernel
+from gpunet.backend.kernels import BLOCK, Launched, kernel_source, noted_launches
+from gpunet.emulated import counters
+from gpunet.explain.exercise import Exercise, leaves_of, run
+from gpunet.tape import Node
+from gpunet.tensor import Tensor, tensor
 
-__all__ = ["Launch", "OnGpu", "on_gpu"]
+__all__ = ["BESIDE", "Launch", "OnGpu", "on_gpu"]
 
-Shape = tuple[int, ...]
+BESIDE = ("copy", "fill")
+"""What CuPy does beside its functions: copies of operands and results, and memory that it fills."""
 
 
 @dataclass(frozen=True)
@@ -61,99 +58,49 @@ class OnGpu:
     """Raw kernels and functions of CuPy, which an operation is made of.
 
     Attributes:
+        operations: of `gpunet.ops`, as the tape has them.
         launches: in their order, forward and then backward.
-        forward, backward: the functions of CuPy.
+        forward, backward: the functions of CuPy in the order in which each is first called; "copy" and "fill" are what
+            it does beside them.
     """
 
+    operations: tuple[str, ...]
     launches: tuple[Launch, ...]
     forward: tuple[str, ...]
     backward: tuple[str, ...]
 
 
 def on_gpu(exercise: Exercise) -> OnGpu:
-    """What runs this exercise on a GPU, with one image in float32. Works on the NumPy backend."""
-    forward, backward = _CUPY.get(exercise.operation, ((), ()))
-    return OnGpu(tuple(_launches(exercise)), forward, backward)
+    """What runs this exercise on a GPU, with one image in float32."""
+    with noted_launches() as noted:
+        leaves = leaves_of(exercise, np.float32)
+        counters.reset()
+        output = run(exercise, leaves)
+        _ = output.array  # the last pass of batch norm waits until somebody looks
+        forward, count = tuple(counters.functions), len(noted)
+        operations = tuple(dict.fromkeys(_operations(output)))
+        upstream = None if output.ndim == 0 else tensor(np.ones(output.shape, np.float32))
+        counters.reset()
+        output.backward(upstream)
+        launches = tuple(_launch(each, place >= count) for place, each in enumerate(noted))
+        return OnGpu(operations, launches, forward, tuple(counters.functions))
 
 
-_CUPY: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # as gpunet/ops calls them, the way forth and back
-    "conv2d": (("matmul",), ("matmul",)),
-    "dropout": (("greater_equal", "multiply"), ("multiply",)),
-    "sigmoid": (("minimum", "exp", "absolute", "negative", "add", "divide"), ("multiply", "subtract")),
-    "softmax": (("max", "subtract", "exp", "sum", "divide"), ("multiply", "sum", "subtract")),
-    "kl_div": (("equal", "log", "where", "subtract", "multiply", "sum"), ("negative", "multiply")),
-    "binary_cross_entropy": (
-        ("greater", "where", "log", "maximum", "multiply", "subtract", "add", "negative", "mean"),
-        ("subtract", "multiply", "maximum", "divide"),
-    ),
-    "cross_entropy": (
-        ("max", "subtract", "exp", "sum", "log", "where", "multiply", "negative"),
-        ("negative", "multiply", "where", "exp", "sum", "subtract"),
-    ),
-}
+def _operations(output: Tensor) -> list[str]:
+    """What the tape has recorded, from the first to the last."""
+    found: dict[int, Node] = {}
+    waiting = [output._node]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Node) and node.sequence not in found:
+            found[node.sequence] = node
+            waiting += node.inputs
+    kinds = [type(found[sequence].operation) for sequence in sorted(found)]
+    return [f"{kind.__module__}.{kind.__name__}" for kind in kinds]
 
 
-def _launches(exercise: Exercise) -> Iterator[Launch]:
-    if exercise.operation == "conv2d":
-        yield from _convolution(exercise)
-    elif exercise.operation == "batch_norm":
-        yield from _batch_norm(exercise)
-    elif exercise.operation == "dropout":
-        numbers = math.prod(exercise.input.shape)
-        yield _launch(table.UNIFORM, numbers, 1, backward=False)
-    elif exercise.operation in _POOLS:
-        forth, back = _POOLS[exercise.operation]
-        channels, height, width = exercise.input.shape
-        out_channels, out_height, out_width = output_shape(exercise)
-        yield _packs(forth, (1, out_height, out_width, out_channels), backward=False)
-        yield _packs(back, (1, height, width, channels), backward=True)
-
-
-_POOLS = {
-    "max_pool2d": (table.MAX_POOL2D_FORWARD, table.MAX_POOL2D_BACKWARD),
-    "avg_pool2d": (table.AVG_POOL2D_FORWARD, table.AVG_POOL2D_BACKWARD),
-    "adaptive_avg_pool2d": (table.ADAPTIVE_AVG_POOL2D_FORWARD, table.ADAPTIVE_AVG_POOL2D_BACKWARD),
-}
-
-
-def _array(shape: Shape) -> Any:
-    """Stands for an array of float32 that begins where fresh memory begins: it has a size, but no values."""
-    return SimpleNamespace(
-        shape=shape, size=math.prod(shape), itemsize=FLOAT_BYTES, data=SimpleNamespace(ptr=table.PACK_BYTES)
-    )
-
-
-def _packs(kernel: Kernel, result: Shape, backward: bool) -> Launch:
-    """One thread for each pack of channels, the last dimension of the result."""
-    vector = vector_width(result[-1], _array(result))
-    return _launch(kernel, math.prod(result) // vector, vector, backward)
-
-
-def _convolution(exercise: Exercise) -> Iterator[Launch]:
-    """What stands around the products: the windows forth, and back the gradient's, then the windows once more."""
-    window, weight = exercise.window, exercise.weight
-    if window is None or weight is None or window.is_pointwise:
-        return  # the windows of a 1x1 convolution are the pixels themselves
-    channels, height, width = exercise.input.shape
-    rows = (math.prod(output_shape(exercise)[1:]), *window.kernel, channels)
-    yield _packs(table.IM2COL, rows, backward=False)
-    yield _packs(table.COL2IM, (1, height, width, channels), backward=True)  # for dI
-    yield _packs(table.IM2COL, rows, backward=True)  # for dF
-
-
-def _batch_norm(exercise: Exercise) -> Iterator[Launch]:
-    channels, height, width = exercise.input.shape
-    x = _array((1, height, width, channels))
-    summing, passing = (share_among_blocks(x, (), summing) for summing in (True, False))
-    yield _launch(table.BATCH_NORM_STATISTICS, summing.threads, summing.vector, False)
-    yield _launch(table.BATCH_NORM_NORMALISE, passing.threads, passing.vector, False)
-    yield _launch(table.BATCH_NORM_SUMS, summing.threads, summing.vector, True)
-    yield _launch(table.BATCH_NORM_INPUT_GRADIENT, passing.threads, passing.vector, True)
-
-
-def _launch(kernel: Kernel, items: int, vector: int, backward: bool) -> Launch:
-    dtypes: dict[str, np.dtype[Any]] = {"T": np.dtype(np.float32), "W": np.dtype(np.uint8)}  # W: of few places
-    instance = Instance(kernel, tuple(dtypes[name] for name in kernel.template if name in dtypes), vector)
+def _launch(noted: Launched, backward: bool) -> Launch:
+    kernel, instance = noted.instance.kernel, noted.instance
     line, shared_bytes = _in_source(kernel)
     return Launch(
         backward,
@@ -161,9 +108,9 @@ def _launch(kernel: Kernel, items: int, vector: int, backward: bool) -> Launch:
         instance.expression,
         f"raw_kernels/{kernel.source}.cu",
         line,
-        items,
-        vector,
-        -(-items // BLOCK),
+        noted.threads,
+        instance.vector,
+        -(-noted.threads // BLOCK),
         BLOCK,
         shared_bytes,
     )

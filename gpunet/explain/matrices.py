@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.backend import to_nhwc
-from gpunet.explain.exercise import Exercise
+from gpunet.explain.operation import Exercise
 from gpunet.ops.conv import im2col
 
 __all__ = ["FLOAT_BYTES", "Matrices", "matrices"]

@@ -1,14 +1,13 @@
-"""Convolution and pooling on a terminal: the output size, the window at its positions, the matrices, the way back."""
+"""What slides over an image, on a terminal: the output size, the window at its positions, the matrices."""
 
 from __future__ import annotations
 
 from gpunet.explain.exercise import Exercise
-from gpunet.explain.explanation import Explanation, Size
+from gpunet.explain.explanation import Explanation, Size, Window
 from gpunet.explain.grids import Block, grid, matrix, number, titled
-from gpunet.explain.windows import Step
-from gpunet.explain.writing import INDENT, Writer, bracketed, element
+from gpunet.explain.writing import INDENT, Writer, element
 
-__all__ = ["chosen_element", "gradient_sums", "matrices", "output_size", "windows"]
+__all__ = ["adaptive_span", "another_element", "matrices", "output_size", "windows"]
 
 MOST_LINES = 24  # of frames
 
@@ -35,16 +34,12 @@ def _size_in_numbers(size: Size, dilated: bool) -> str:
     return f"⌊({size.input} - {kernel} + 2·{size.padding}) / {size.stride}⌋ + 1"
 
 
-# ------------------------------------------------------------------------------------------------------------ windows
-
-
 def windows(explanation: Explanation, writer: Writer) -> list[str]:
     """The image at every position of the window, or at the first and the chosen ones where there are many."""
     if not explanation.steps:
         return []
     exercise = explanation.exercise
-    channel = exercise.chosen[0]
-    steps = [step for step in explanation.steps if step.sum.place[0] == channel]
+    steps = [step for step in explanation.steps if step.sum.place[0] == exercise.chosen[0]]
     frames = [_frame(step, explanation, writer) for step in steps]
     across = max(1, (writer.width - len(INDENT) + 3) // (frames[0].width + 3))
     most = across * max(1, MOST_LINES // (len(frames[0].lines) + 1))
@@ -53,9 +48,8 @@ def windows(explanation: Explanation, writer: Writer) -> list[str]:
     if chosen not in shown:
         shown[-1] = chosen
     lines = writer.heading("windows")
-    image_channel = _image_channel(exercise)
     if len(exercise.input) > 1:
-        lines += writer.sentence("channels", channel=image_channel, count=len(exercise.input))
+        lines += writer.sentence("channels", channel=_image_channel(exercise), count=len(exercise.input))
     lines += writer.blocks([frames[index] for index in shown])
     if len(steps) > len(shown):
         lines += writer.sentence("windows.more", count=len(steps) - len(shown))
@@ -67,7 +61,7 @@ def windows(explanation: Explanation, writer: Writer) -> list[str]:
 
 def _image_channel(exercise: Exercise) -> int:
     """The channel of the image that is shown: a convolution looks at all of them, pooling at one."""
-    return 0 if exercise.operation == "conv2d" else exercise.chosen[0]
+    return 0 if exercise.weight is not None else exercise.chosen[0]
 
 
 def _padded(exercise: Exercise) -> tuple[range, range]:
@@ -79,7 +73,7 @@ def _padded(exercise: Exercise) -> tuple[range, range]:
     return range(-top, height + bottom), range(-left, width + right)
 
 
-def _frame(step: Step, explanation: Explanation, writer: Writer) -> Block:
+def _frame(step: Window, explanation: Explanation, writer: Writer) -> Block:
     exercise = explanation.exercise
     rows, columns = _padded(exercise)
     image = exercise.input[_image_channel(exercise)]
@@ -92,46 +86,25 @@ def _frame(step: Step, explanation: Explanation, writer: Writer) -> Block:
     return titled(f"{name} = {number(step.sum.result)}", block, writer.paint)
 
 
-def chosen_element(explanation: Explanation, writer: Writer) -> list[str]:
-    """The products of the chosen element."""
-    step = explanation.chosen_step
-    if step is None:
+def adaptive_span(explanation: Explanation, writer: Writer) -> list[str]:
+    """Where the window of the chosen element begins and ends, if the output size alone says so."""
+    exercise, step, lines = explanation.exercise, explanation.chosen_step, []
+    if exercise.output_size is None or step is None:
         return []
-    exercise = explanation.exercise
-    name = element("O", exercise.chosen, explanation.output.shape)
-    lines = writer.heading("element")
-    if exercise.output_size is not None:
-        lines += _adaptive_span(exercise, writer)
-    terms, result = step.sum.terms, number(step.sum.result)
-    if exercise.operation == "conv2d":
-        lines += writer.products(name, terms, step.sum.result)
-    elif exercise.operation == "max_pool2d":
-        values = ", ".join(number(term.value) for term in terms)
-        lines += writer.wrapped(f"{name} = max({values}) = {result}", INDENT * 3)
-    else:
-        values = " + ".join(bracketed(term.value) for term in terms)
-        lines += writer.wrapped(f"{name} = ({values}) / {len(terms)} = {result}", INDENT * 3)
-    last = tuple(size - 1 for size in explanation.output.shape)
-    if last == (0, 0, 0):
-        return lines
-    return lines + writer.sentence("element.choose", example=element("O", last, explanation.output.shape)[2:-1])
-
-
-def _adaptive_span(exercise: Exercise, writer: Writer) -> list[str]:
-    """Where the window of the chosen element begins and ends."""
-    lines = []
-    sizes = zip(
-        ("rows", "columns"), exercise.chosen[1:], exercise.input.shape[1:], exercise.output_size or (), strict=True
-    )
-    for key, index, size, cells in sizes:
-        first, last = index * size // cells, -(-(index + 1) * size // cells) - 1
-        lines += writer.wrapped(
-            f"{writer.words(key):8} ⌊{index}·{size}/{cells}⌋ .. ⌈{index + 1}·{size}/{cells}⌉-1 = {first} .. {last}"
-        )
+    sizes = zip(("rows", "columns"), exercise.chosen[1:], exercise.input.shape[1:], exercise.output_size, strict=True)
+    for (key, index, size, cells), span in zip(sizes, (step.rows, step.columns), strict=True):
+        ends = f"⌊{index}·{size}/{cells}⌋ .. ⌈{index + 1}·{size}/{cells}⌉-1 = {span[0]} .. {span[-1]}"
+        lines += writer.wrapped(f"{writer.words(key):8} {ends}")
     return lines
 
 
-# ----------------------------------------------------------------------------------------------------------- matrices
+def another_element(explanation: Explanation, writer: Writer) -> list[str]:
+    """How to choose the last element, if there is more than one."""
+    shape = explanation.output.shape or explanation.exercise.input.shape
+    last = tuple(size - 1 for size in shape)
+    if not any(last):
+        return []
+    return writer.sentence("element.choose", example=element("O", last, shape)[2:-1])
 
 
 def matrices(explanation: Explanation, writer: Writer) -> list[str]:
@@ -158,16 +131,3 @@ def matrices(explanation: Explanation, writer: Writer) -> list[str]:
     times = number(found.windows_bytes / found.image_bytes)
     sizes = {"bytes": f"{found.windows_bytes:,}", "image": f"{found.image_bytes:,}", "times": times}
     return lines + writer.sentence("matrices.bytes", **sizes)
-
-
-# ----------------------------------------------------------------------------------------------------------- backward
-
-
-def gradient_sums(explanation: Explanation, writer: Writer) -> list[str]:
-    """The gradient by a pixel and by an element of the filter, as sums."""
-    shapes = {name: gradient.shape for name, gradient in explanation.gradients.items()}
-    names = {"input": "dI", "weight": "dF"}
-    lines: list[str] = []
-    for each in explanation.sums:
-        lines += writer.products(element(names[each.of], each.place, shapes[each.of]), each.terms, each.result)
-    return lines

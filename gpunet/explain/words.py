@@ -1,4 +1,4 @@
-"""The words of the operations, in English and in Spanish."""
+"""What the explanations of several operations say; what only one says stands in its own file."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from gpunet.words import words as words_of
 __all__ = ["LANGUAGES", "Words", "places_in", "words"]
 
 
-def words(language: str, package: str = "gpunet.explain") -> Words:
+def words(language: str) -> Words:
     """The texts of a language, see `gpunet.words.words`.
 
-    Example:
-        >>> words("es")("conv2d.title")
-        'Convolución'
+    Raises:
+        ArgumentError: if there is no such language.
+        FileError: if the file is damaged.
     """
-    return words_of(language, package)
+    return words_of(language, "gpunet.explain")

@@ -6,11 +6,11 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gpunet.explain.grids import Block, Paint, beside, number
-from gpunet.explain.terms import Term
+from gpunet.explain.grids import Block, Paint, beside, bracketed, number
+from gpunet.explain.products import Term
 from gpunet.explain.words import Words
 
-__all__ = ["Writer", "bracketed", "element"]
+__all__ = ["INDENT", "Writer", "element"]
 
 INDENT = "  "
 MOST_TERMS = 36  # of a sum that is written out
@@ -53,19 +53,14 @@ class Writer:
         """Blocks side by side, or below each other where they do not fit."""
         return [f"{INDENT}{line}".rstrip() for line in beside(blocks, self.width - len(INDENT))]
 
-    def products(self, name: str, terms: Sequence[Term], result: float) -> list[str]:
+    def products(self, name: str, terms: Sequence[Term], result: float, bias: float | None = None) -> list[str]:
         """A sum of products, written out: factors, then products, then the result."""
         shown = terms[:MOST_TERMS]
-        rest = [] if len(terms) == len(shown) else ["..."]
+        rest = ([] if len(terms) == len(shown) else ["..."]) + ([] if bias is None else [bracketed(bias)])
         factors = " + ".join([f"{bracketed(term.value)}·{bracketed(term.factor)}" for term in shown] + rest)
         products = " + ".join([bracketed(term.product) for term in shown] + rest)
         middle = f" = {products}" if len(terms) > 1 else ""
         return self.wrapped(f"{name} = {factors}{middle} = {number(result)}", INDENT * 3)
-
-
-def bracketed(value: float) -> str:
-    """A number as it stands in a sum or product: in brackets if it is negative."""
-    return f"({number(value)})" if value < 0 else number(value)
 
 
 def element(name: str, place: Sequence[int], shape: Sequence[int]) -> str:

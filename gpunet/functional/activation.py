@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from gpunet.arguments import DType, axis_of, dimension, flag
-from gpunet.backend import uniform, xp
+from gpunet.backend import uniform_rows, xp
 from gpunet.errors import ArgumentError, ShapeError
 from gpunet.functional.checks import check_choice, check_float, number
 from gpunet.ops import activation, formulas
@@ -292,7 +292,7 @@ def rrelu(
         raise ArgumentError(f"rrelu: lower must not be larger than upper, got {low} and {high}")
     if not flag(training, "rrelu: training"):
         return leaky_relu(input, (low + high) / 2, inplace)
-    slopes = own(xp.asarray(low + (high - low) * uniform(input.shape), dtype=input.dtype))
+    slopes = own(xp.asarray(low + (high - low) * uniform_rows(input.shape), dtype=input.dtype))
     output = apply(activation.PReLU(), input, slopes)
     return input.become(output) if flag(inplace, "rrelu: inplace") else output
 

@@ -13,6 +13,7 @@ from gpunet.backend.recording import check_values
 from gpunet.errors import ArgumentError, DTypeError, LabelError, ShapeError
 from gpunet.ops.waiting import Waiting
 from gpunet.ops.window import Pair, Window
+from gpunet.suggestions import closest
 from gpunet.tensor import Tensor
 
 __all__ = [
@@ -116,7 +117,9 @@ def probability(value: Any, name: str, layer: str) -> float:
 def check_choice(value: str, choices: Sequence[str], name: str, layer: str) -> None:
     """Make sure that a word is one of those the layer knows."""
     if value not in choices:
-        raise ArgumentError(f"{layer}: {name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+        guess = closest(str(value), choices)
+        meant = "" if guess is None else f"; did you mean {guess!r}?"
+        raise ArgumentError(f"{layer}: {name} must be one of {', '.join(map(repr, choices))}, got {value!r}{meant}")
 
 
 def check_tensor(x: Any, layer: str, name: str = "input") -> None:

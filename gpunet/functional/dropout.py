@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gpunet.arguments import flag
-from gpunet.backend import uniform
+from gpunet.backend import uniform, uniform_rows
 from gpunet.errors import ShapeError
 from gpunet.functional.checks import check_choice, check_float, probability
 from gpunet.ops.dropout import Dropout
@@ -129,8 +129,9 @@ def stochastic_depth(input: Tensor, p: float, mode: str, training: bool = True) 
     check_choice(mode, ("batch", "row"), "mode", "stochastic_depth")
     if not flag(training, "stochastic_depth: training") or p == 0:
         return input
-    shape = (len(input) if mode == "row" else 1, *(1,) * (input.ndim - 1))
-    kept = (uniform(shape) >= p) * (1 / (1 - p) if p < 1 else 0.0)
+    ones = (1,) * (input.ndim - 1)
+    u = uniform_rows((len(input), *ones)) if mode == "row" else uniform((1, *ones))
+    kept = (u >= p) * (1 / (1 - p) if p < 1 else 0.0)
     return input * own(kept.astype(input.dtype))
 
 
@@ -154,7 +155,7 @@ def _alpha_drop(layer: str, input: Tensor, p: float, training: bool, inplace: bo
     limit = -SELU.SCALE * SELU.ALPHA
     a = ((1 - p) * (1 + p * limit * limit)) ** -0.5
     shape = (*input.shape[:2], *(1,) * (input.ndim - 2)) if per_channel else input.shape
-    kept = (uniform(shape) >= p).astype(input.dtype)
+    kept = (uniform_rows(shape) >= p).astype(input.dtype)
     scale, shift = own(kept * a), own(((1 - kept) - p) * (a * limit))
     output = input * scale + shift
     return input.become(output) if inplace else output

@@ -65,8 +65,14 @@ def normalise_batch(
     momentum: float | None,
     eps: float,
     batches: Tensor | None = None,
+    operation: type[BatchNorm] = BatchNorm,
 ) -> Tensor:
-    """The same for a layer, which counts its batches; without a momentum, running statistics are the mean over them."""
+    """The same for a layer, which counts its batches; without a momentum, running statistics are the mean over them.
+
+    Args:
+        operation: what normalises in training. `SyncBatchNorm` has to be carried out where there is no image, too, or a
+            single value: other ranks have some.
+    """
     check_float(input, "batch_norm")
     eps = _checked_eps(eps, "batch_norm")
     if momentum is not None or batches is None:
@@ -82,14 +88,15 @@ def normalise_batch(
     learnt = [tensor for tensor in (weight, bias) if tensor is not None]
     if not training and running_mean is None:
         raise ArgumentError("batch_norm: evaluation needs running_mean and running_var")
-    if 0 in shape:
+    alone = operation is BatchNorm
+    if 0 in shape and (alone or not training):
         if training and batches is not None:
             batches.array += 1
         return apply(Nothing(shape), input, *learnt)
     if not training and running_mean is not None and running_var is not None:
         evaluation = BatchNormInference(eps, running_mean.array, running_var.array)
         return apply(evaluation, input, *learnt)
-    if input.numel() == shape[1]:
+    if alone and input.numel() == shape[1]:
         raise ShapeError(
             f"batch_norm: training needs more than one value per channel, got input of shape {shape}; "
             f"use a larger batch, or eval()"
@@ -99,7 +106,7 @@ def normalise_batch(
         check_writable(running_mean.array, running_var.array)
         count = None if batches is None else batches.array
         running = Running(running_mean.array, running_var.array, momentum, count)
-    return apply(BatchNorm(eps, running), input, *learnt)
+    return apply(operation(eps, running), input, *learnt)
 
 
 def group_norm(

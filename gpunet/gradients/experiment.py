@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from tqdm import tqdm
 
 from gpunet.errors import ArgumentError, FileError
 from gpunet.files import remove, write_bytes, write_json
@@ -19,6 +16,7 @@ from gpunet.gradients.network import ACTIVATIONS, Design
 from gpunet.gradients.pictures import plot_curves, plot_gradient_norms, plot_gradients_during_training
 from gpunet.gradients.trace import DTYPES, GradientTrace, trace_gradients
 from gpunet.gradients.training import Budget
+from gpunet.progress_bar import progress_bar
 from gpunet.visualize.figure import figure_png, new_figure
 
 if TYPE_CHECKING:
@@ -119,14 +117,13 @@ class Experiment:
         return findings
 
     def _measure(self, findings: Findings, show_progress: bool) -> None:
-        hidden = None if show_progress and sys.stderr else True  # None: hidden unless stderr is a terminal
         jobs = [(design, dtype) for design in self.designs() for dtype in DTYPES]
-        with tqdm(jobs, "gradients", unit="network", leave=False, disable=hidden, file=sys.stderr) as progress:
+        with progress_bar(jobs, "gradients", "networks", len(jobs), shown=show_progress) as progress:
             for design, dtype in progress:
                 findings.traces.append(trace_gradients(design, dtype, self.steps, self.budget))
         designs = self.compared()
         total = len(designs) * self.degradation_steps
-        with tqdm(total=total, desc="training", unit="step", leave=False, disable=hidden, file=sys.stderr) as progress:
+        with progress_bar(desc="training", unit="steps", total=total, shown=show_progress) as progress:
             for design in designs:
                 progress.set_description(design.name)
                 findings.curves.append(train_curve(design, self.degradation_steps, self.budget, progress.update))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gpunet.bench.report import aligned
 from gpunet.gradients.claims import Claim, number
 from gpunet.gradients.trace import GradientTrace
+from gpunet.terminal import table
 
 __all__ = ["claims_text", "table_text"]
 
@@ -27,7 +27,7 @@ def table_text(traces: Sequence[GradientTrace]) -> str:
     }
     for setting, depth in dict.fromkeys((trace.design.setting, trace.design.depth) for trace in traces):
         rows.append([setting, str(depth), *(cells.get((setting, depth, *column), "") for column in columns)])
-    return aligned(rows)
+    return table(rows)
 
 
 def _cell(trace: GradientTrace) -> str:

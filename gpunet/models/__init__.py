@@ -49,6 +49,7 @@ from gpunet.models.resnet import (
 from gpunet.models.summary import LayerSummary, Summary, summary
 from gpunet.models.vgg import VGG, vgg11, vgg11_bn, vgg13, vgg13_bn, vgg16, vgg16_bn, vgg19, vgg19_bn
 from gpunet.nn import Module
+from gpunet.suggestions import suggestion
 
 __all__ = [
     "IMAGE_SIZES",
@@ -166,10 +167,10 @@ def create_model(name: str, num_classes: int, in_channels: int) -> Module:
         the network takes (N, in_channels, H, W) and returns (N, num_classes) logits.
 
     Raises:
-        ArgumentError: if there is no network of that name; the message lists those there are.
+        ArgumentError: if there is no network of that name; the message says which may be meant.
     """
     if name not in MODELS:
-        raise ArgumentError(f"unknown model {name!r}; choose one of {', '.join(MODELS)}")
+        raise ArgumentError(f"unknown model {name!r}; {suggestion(name, MODELS)}")
     return MODELS[name](num_classes=num_classes, in_channels=in_channels)
 
 

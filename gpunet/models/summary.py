@@ -10,6 +10,7 @@ from gpunet.backend import xp
 from gpunet.errors import ArgumentError
 from gpunet.functional.checks import whole_number
 from gpunet.nn import Conv2d, Linear, Module, evaluation_mode, observe
+from gpunet.notebook import table
 from gpunet.tape import no_grad
 from gpunet.tensor import Tensor
 
@@ -42,13 +43,22 @@ class Summary(NamedTuple):
     trainable_parameters: int
     multiply_adds: int
 
-    def __str__(self) -> str:
+    def _rows(self) -> list[tuple[str, ...]]:
+        """The table as text: its head, the layers, the totals."""
         rows = [("layer", "type", "output shape", "parameters", "multiply-adds")]
         rows += [
             (layer.name, layer.kind, str(layer.output_shape), f"{layer.parameters:,}", f"{layer.multiply_adds:,}")
             for layer in self.layers
         ]
-        rows.append(("total", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}"))
+        return [*rows, ("total", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}")]
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it."""
+        head, *rows = self._rows()
+        return table(head, rows, text=3)
+
+    def __str__(self) -> str:
+        rows = self._rows()
         widths = [max(len(row[column]) for row in rows) for column in range(5)]
         lines = [
             "  ".join(

@@ -38,7 +38,7 @@ from gpunet.nn.activation import (
     Tanhshrink,
     Threshold,
 )
-from gpunet.nn.batchnorm import BatchNorm1d, BatchNorm2d
+from gpunet.nn.batchnorm import BatchNorm1d, BatchNorm2d, SyncBatchNorm
 from gpunet.nn.container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from gpunet.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, FeatureAlphaDropout, StochasticDepth
 from gpunet.nn.evaluation_mode import evaluation_mode
@@ -204,6 +204,7 @@ __all__ = [
     "Softshrink",
     "Softsign",
     "StochasticDepth",
+    "SyncBatchNorm",
     "Tanh",
     "Tanhshrink",
     "Threshold",
@@ -228,7 +229,7 @@ NOT_HERE = {
     r"RNN\w*|LSTM\w*|GRU\w*|Transformer\w*|MultiheadAttention|Embedding\w*": (
         "there are no recurrent layers, attention or embeddings: gpunet is for convolutional and residual networks"
     ),
-    r"SyncBatchNorm|DataParallel|parallel": "one process trains, on one device: leave it out, BatchNorm2d is there",
+    r"DataParallel|parallel": "each process trains on one device, and gpunet.distributed.DataParallel joins them",
     r"quant\w+|qat|intrinsic": "numbers are floats: half() and gpunet.amp.autocast() are what makes them smaller",
     r"Adaptive\w+WithLoss|CTCLoss|LinearCrossEntropy\w+|\w+WithDistanceLoss": "write it with gpunet.nn.functional",
     r"NLLLoss2d": "take NLLLoss, which is the same",

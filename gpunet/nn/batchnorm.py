@@ -6,15 +6,18 @@ from typing import Any
 
 from gpunet.arguments import DType
 from gpunet.backend import xp
-from gpunet.errors import ShapeError
+from gpunet.errors import ArgumentError, ShapeError
 from gpunet.functional.checks import check_float, number, whole_number
 from gpunet.functional.normalization import normalise_batch
 from gpunet.nn import init
 from gpunet.nn.module import Module
 from gpunet.nn.parameter import Parameter, factory_type
+from gpunet.ops.batchnorm import BatchNorm
+from gpunet.ops.sync_batchnorm import SyncBatchNorm as SyncBatchNormOperation
+from gpunet.ranks import communicator
 from gpunet.tensor import Tensor, own
 
-__all__ = ["BatchNorm1d", "BatchNorm2d", "ChannelNorm"]
+__all__ = ["BatchNorm1d", "BatchNorm2d", "ChannelNorm", "SyncBatchNorm"]
 
 
 class ChannelNorm(Module):
@@ -91,8 +94,13 @@ class ChannelNorm(Module):
             0.0 if count is None else self.momentum,
             self.eps,
             count,
+            self._operation(),
         )
         return output.put_off_by(self)
+
+    def _operation(self) -> type[BatchNorm]:
+        """What normalises in training."""
+        return BatchNorm
 
     def extra_repr(self) -> str:
         """The settings."""
@@ -140,6 +148,77 @@ class BatchNorm2d(ChannelNorm):
     """
 
     _ranks, _shapes = (4,), "(N, C, H, W)"
+
+
+class SyncBatchNorm(ChannelNorm):
+    """Batch normalisation by the statistics of the whole batch, of which each rank has a part: PyTorch's.
+
+    Where there is one rank alone, and in evaluation, it is plain batch normalisation.
+
+    Args:
+        process_group: must be None: all ranks.
+
+    Shape:
+        input: (N, C), (N, C, L) or (N, C, H, W). output: the same.
+
+    Raises:
+        ArgumentError: for a process group.
+        ShapeError: when called, for an input that does not fit, or training on a single value per channel.
+
+    Reference:
+        Peng et al., "MegDet: a large mini-batch object detector", 2018.
+    """
+
+    _ranks, _shapes = (2, 3, 4), "(N, C), (N, C, L) or (N, C, H, W)"
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        process_group: Any = None,
+        device: Any = None,
+        dtype: DType = None,
+    ) -> None:
+        _check_group(process_group, "SyncBatchNorm")
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+
+    def _operation(self) -> type[BatchNorm]:
+        return SyncBatchNormOperation if communicator().size > 1 else BatchNorm
+
+    @classmethod
+    def convert_sync_batchnorm(cls, module: Module, process_group: Any = None) -> Module:
+        """Put a SyncBatchNorm in the place of every batch norm in a Module, with its parameters and statistics.
+
+        Returns:
+            the Module itself; where it is a batch norm, what takes its place.
+
+        Raises:
+            ArgumentError: for a process group.
+        """
+        _check_group(process_group, "convert_sync_batchnorm")
+        if isinstance(module, BatchNorm1d | BatchNorm2d):
+            return cls._in_the_place_of(module)
+        for name, child in module.named_children():
+            setattr(module, name, cls.convert_sync_batchnorm(child))
+        return module
+
+    @classmethod
+    def _in_the_place_of(cls, layer: ChannelNorm) -> SyncBatchNorm:
+        made = cls(layer.num_features, layer.eps, layer.momentum, False, False)
+        made.affine, made.track_running_stats = layer.affine, layer.track_running_stats
+        for name in ("weight", "bias"):
+            made.register_parameter(name, getattr(layer, name))
+        for name in ("running_mean", "running_var", "num_batches_tracked"):
+            made.register_buffer(name, getattr(layer, name))
+        return made.train(layer.training)
+
+
+def _check_group(process_group: Any, name: str) -> None:
+    if process_group is not None:
+        raise ArgumentError(f"{name}: process_group must be None: all ranks compute together")
 
 
 def _fill(*pairs: tuple[Tensor | None, float]) -> None:

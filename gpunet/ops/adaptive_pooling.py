@@ -20,6 +20,7 @@ __all__ = [
     "adaptive_avg_pool2d_forward",
     "adaptive_max_pool2d_backward",
     "adaptive_max_pool2d_forward",
+    "spans",
 ]
 
 
@@ -107,12 +108,13 @@ def adaptive_max_pool2d_backward(grad: Array, winner: Array, shape: Shape) -> Ar
 
 def _cells(size: Pair, output_size: Pair) -> Iterator[tuple[int, int, slice, slice]]:
     """For each output cell (i, j) the input rows and columns that it covers."""
-    for i, rows in enumerate(_spans(size[0], output_size[0])):
-        for j, columns in enumerate(_spans(size[1], output_size[1])):
+    for i, rows in enumerate(spans(size[0], output_size[0])):
+        for j, columns in enumerate(spans(size[1], output_size[1])):
             yield i, j, rows, columns
 
 
-def _spans(size: int, cells: int) -> Iterator[slice]:
+def spans(size: int, cells: int) -> Iterator[slice]:
+    """For each of so many cells along an axis the rows, or columns, that it covers."""
     for i in range(cells):
         yield slice(i * size // cells, -(-(i + 1) * size // cells))
 

@@ -38,6 +38,7 @@ __all__ = [
     "gradients",
     "input_gradient",
     "moments",
+    "move",
     "normalise",
     "resolved",
     "statistics",
@@ -192,14 +193,18 @@ def statistics(
 ) -> tuple[Channels, Running]:
     """What normalising x (N, ..., C) by its own moments needs; and the running statistics, moved in place."""
     mean, var = moments(x)
+    move(running, mean, var, x.size // x.shape[-1])
+    return channels(mean, var, weight, bias, eps, x), running
+
+
+def move(running: Running, mean: Array, var: Array, count: Any) -> None:
+    """Move the running statistics, in place, towards the mean and the biased variance of so many rows."""
     if running.batches is not None:
         xp.add(running.batches, 1, out=running.batches)
     if running.mean is not None and running.var is not None:
-        count = x.size // x.shape[-1]
         momentum = 1 / running.batches if running.momentum is None else running.momentum
         running.mean[...] = running.mean * (1 - momentum) + mean * momentum
         running.var[...] = running.var * (1 - momentum) + var * (count / (count - 1)) * momentum
-    return channels(mean, var, weight, bias, eps, x), running
 
 
 class BatchNorm(Operation):

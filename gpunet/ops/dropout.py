@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-from gpunet.backend import Array, as_nchw, elementwise, uniform
+from gpunet.backend import Array, as_nchw, elementwise, uniform_rows
 from gpunet.ops.operation import Operation
 
 __all__ = ["Dropout"]
@@ -31,11 +31,11 @@ class Dropout(Operation):
 
     def _draw(self, x: Array) -> Array:
         if self.per_channel:
-            return uniform((*x.shape[:2], *(1,) * (x.ndim - 2)))
+            return uniform_rows((*x.shape[:2], *(1,) * (x.ndim - 2)))
         if x.ndim == 4:  # in the memory order of the activations, so that the product keeps it
             n, channels, height, width = x.shape
-            return as_nchw(uniform((n, height, width, channels)))
-        return uniform(x.shape)
+            return as_nchw(uniform_rows((n, height, width, channels)))
+        return uniform_rows(x.shape)
 
     def backward(self, grad: Array) -> tuple[Array]:
         return (_multiply(grad, self.mask),)

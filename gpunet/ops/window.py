@@ -38,6 +38,11 @@ class Window(NamedTuple):
         """How many positions the window takes: floor((H + top + bottom - extent) / stride) + 1, or with ceil."""
         return self._positions(0, height), self._positions(1, width)
 
+    def covered(self, axis: int, position: int) -> range:
+        """The rows (axis 0) or columns that the window meets at a position; those outside 0 .. H-1 are padding."""
+        begin = self.stride[axis] * position - self.padding[axis][0]
+        return range(begin, begin + self.extent[axis], self.dilation[axis])
+
     def _positions(self, axis: int, size: int) -> int:
         before, after = self.padding[axis]
         stride = self.stride[axis]

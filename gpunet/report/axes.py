@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from gpunet.report.markup import Markup, joined, tag
+from gpunet.markup import Markup, joined, tag
 
 __all__ = [
     "BOTTOM",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from gpunet.report.markup import Markup, tag
+from gpunet.markup import Markup, tag
 from gpunet.visualize import data_uri, overlay
 
 __all__ = ["cells", "heat_scale", "picture", "shrunk", "upright"]

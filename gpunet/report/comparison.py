@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gpunet.markup import Markup, tag
 from gpunet.report.axes import Scale, linear, logarithmic, towards_one
 from gpunet.report.document import document
 from gpunet.report.elements import Part, key, note, percent, table
 from gpunet.report.line_chart import Series
-from gpunet.report.markup import Markup, tag
 from gpunet.report.page import figures_of
 from gpunet.report.record import RunRecord, number, read_record
 from gpunet.report.result import Report

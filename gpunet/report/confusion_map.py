@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gpunet.markup import Markup, tag
 from gpunet.report.confusion_table import strength_of
-from gpunet.report.markup import Markup, tag
 from gpunet.words import Words
 
 __all__ = ["confusion_map"]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gpunet.markup import Markup, tag
 from gpunet.report.elements import scrolling
-from gpunet.report.markup import Markup, tag
 from gpunet.words import Words
 
 __all__ = ["confusion_table", "strength_of"]

@@ -8,8 +8,8 @@ import hashlib
 import importlib.resources
 from collections.abc import Sequence
 
+from gpunet.markup import Markup, html_document, tag
 from gpunet.report.elements import Part, contents, section
-from gpunet.report.markup import Markup, html_document, tag
 from gpunet.report.style import STYLE
 from gpunet.words import Words
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from gpunet.report.markup import Markup, tag
+from gpunet.markup import Markup, tag
 
 __all__ = ["Part", "contents", "details", "exact", "key", "legend", "note", "percent", "scrolling", "section", "table"]
 

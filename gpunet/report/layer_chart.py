@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from gpunet.markup import Markup, tag
 from gpunet.report.axes import BOTTOM, RIGHT, TOP, horizontal_axis, svg
-from gpunet.report.markup import Markup, tag
 from gpunet.visualize import spread
 from gpunet.words import Words
 

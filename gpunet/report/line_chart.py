@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from gpunet.markup import Markup, tag
 from gpunet.report.axes import LEFT, RIGHT, WIDTH, Scale, horizontal_axis, svg, ticks, vertical_axis
-from gpunet.report.markup import Markup, tag
 from gpunet.words import Words
 
 __all__ = ["Series", "line_chart"]

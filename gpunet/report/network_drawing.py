@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gpunet.markup import Markup, tag
 from gpunet.report.axes import svg
 from gpunet.report.boxes import Box, Edge, boxes_of
-from gpunet.report.markup import Markup, tag
 from gpunet.visualize import GraphNode
 from gpunet.words import Words
 

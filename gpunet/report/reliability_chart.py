@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from gpunet.markup import Markup, tag
 from gpunet.report.axes import BOTTOM, HEIGHT, LEFT, RIGHT, WIDTH, Scale, horizontal_axis, svg, vertical_axis
 from gpunet.report.calibration import Reliability
-from gpunet.report.markup import Markup, tag
 from gpunet.words import Words
 
 __all__ = ["reliability_chart"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gpunet.errors import FileError
 from gpunet.files import write_bytes
+from gpunet.notebook import framed
 
 __all__ = ["Report"]
 
@@ -27,7 +27,7 @@ class Report:
     title: str
     page: str
     figures: dict[str, Any]
-    path: Path
+    path: Path | str
 
     def save(self, path: Path | str | None = None) -> Path:
         """Write the page into a file, whole or not at all, and return where it is.
@@ -35,17 +35,15 @@ class Report:
         Raises:
             FileError: if it cannot be written.
         """
-        target = self.path if path is None else Path(path)
+        target = Path(self.path if path is None else path)
         if not target.parent.is_dir():
             raise FileError(f"cannot write {target}: there is no folder {target.parent}")
         write_bytes(target, self.page.encode())
         return target
 
     def _repr_html_(self) -> str:
-        """The page in a frame of its own, where its style and the notebook's leave each other alone."""
-        style = "width:100%;height:44rem;border:1px solid #8888;border-radius:.4rem"
-        named = f'title="{html.escape(self.title)}" style="{style}" sandbox="allow-scripts"'
-        return f'<iframe {named} srcdoc="{html.escape(self.page)}"></iframe>'
+        """How a notebook shows it."""
+        return framed(self.title, self.page)
 
     def __repr__(self) -> str:
         return f"<Report {self.title!r}, {len(self.page):,} letters; .save() writes it>"

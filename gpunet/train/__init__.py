@@ -1,6 +1,6 @@
 """Training: the loop, how good the result is, the folder of a run, and the main job that puts them together."""
 
-from gpunet.train.callbacks import EarlyStopping
+from gpunet.train.callbacks import EarlyStopping, SameWeights
 from gpunet.train.checkpoint import Checkpoint, CheckpointFolder
 from gpunet.train.config import OPTIMIZERS, SCHEDULES, RunOptions, TrainConfig, read_toml
 from gpunet.train.ema import AveragedWeights
@@ -31,6 +31,7 @@ __all__ = [
     "Progress",
     "RunFolder",
     "RunOptions",
+    "SameWeights",
     "TensorBoardWriter",
     "TrainConfig",
     "Trainer",

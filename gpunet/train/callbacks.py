@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from gpunet.distributed import check_same_weights
 from gpunet.errors import StateDictError
 from gpunet.functional.checks import whole_number
 from gpunet.train.progress import EpochResult
 from gpunet.train.trainer import Callback, Trainer
 
-__all__ = ["EarlyStopping"]
+__all__ = ["EarlyStopping", "SameWeights"]
 
 
 class EarlyStopping(Callback):
@@ -65,3 +66,11 @@ class EarlyStopping(Callback):
         if type(best) is not float or type(bad_epochs) is not int or bad_epochs < 0:
             raise StateDictError(f"this is not the state of EarlyStopping: {state!r:.200}")
         self.best, self.bad_epochs = best, bad_epochs
+
+
+class SameWeights(Callback):
+    """Makes sure after every step that all ranks have the same weights, bit for bit; for looking for mistakes."""
+
+    def on_step_end(self, trainer: Trainer) -> None:
+        """Compare them."""
+        check_same_weights(trainer.model)

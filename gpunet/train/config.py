@@ -26,6 +26,7 @@ from gpunet.optim.lr_scheduler import (
     SequentialLR,
 )
 from gpunet.optim.optimizer import Params
+from gpunet.suggestions import closest
 from gpunet.train.fine_tuning import PREPROCESSING, groups_of
 
 if sys.version_info >= (3, 11):
@@ -168,6 +169,7 @@ class RunOptions:
         checkpoint_seconds: take a checkpoint when the last is that old, and not only after each epoch.
         tensorboard: whether to write events for TensorBoard.
         graph: whether to replay the step as CUDA graphs; see `gpunet.cuda_graph`.
+        check_ranks: whether to compare the weights of all ranks after every step; see `gpunet.distributed`.
 
     Raises:
         ArgumentError: if a value makes no sense.
@@ -181,6 +183,7 @@ class RunOptions:
     checkpoint_seconds: float | None = None
     tensorboard: bool = False
     graph: bool = False
+    check_ranks: bool = False
 
     def __post_init__(self) -> None:
         _check_sizes(self)
@@ -197,6 +200,7 @@ class RunOptions:
             positive(self.checkpoint_seconds, "checkpoint_seconds", "train")
         _check_switch(self.tensorboard, "tensorboard")
         _check_switch(self.graph, "graph")
+        _check_switch(self.check_ranks, "check_ranks")
 
 
 def _check_sizes(settings: TrainConfig | RunOptions) -> None:
@@ -258,7 +262,7 @@ def read_toml(path: Path | str) -> dict[str, Any]:
 
     Raises:
         FileError: if it cannot be read or is not TOML.
-        ArgumentError: if there are settings that nobody knows; the message lists all of them.
+        ArgumentError: if there are settings that nobody knows; the message says which may be meant.
     """
     try:
         found = tomllib.loads(read_bytes(Path(path), LARGEST_JSON).decode("utf-8"))
@@ -267,7 +271,7 @@ def read_toml(path: Path | str) -> dict[str, Any]:
     settings = {name.replace("-", "_"): value for name, value in found.items()}
     names = [each.name for each in (*fields(TrainConfig), *fields(RunOptions))]
     if unknown := [name for name in settings if name not in names]:
-        raise ArgumentError(
-            f"{path} has settings that are not known: {', '.join(unknown)}; known are {', '.join(names)}"
-        )
+        guess = closest(unknown[0], names)
+        meant = f"did you mean {guess}?" if guess else f"known are {', '.join(names)}"
+        raise ArgumentError(f"{path} has settings that are not known: {', '.join(unknown)}; {meant}")
     return settings

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
+import os
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -16,19 +18,22 @@ import numpy as np
 from gpunet.backend import active_backend, manual_seed
 from gpunet.backend.kernels import kernels_in_use
 from gpunet.data import DataLoader, DatasetRecipe, Mixup, find_dataset
+from gpunet.distributed import SyncBatchNorm, check_same, communicator, together
+from gpunet.distributed.same import digests
 from gpunet.errors import ArgumentError, DataError, FileError, GpunetError, NonFiniteError, StateDictError
 from gpunet.functional import cross_entropy
 from gpunet.graph import check_graphs
 from gpunet.models import IMAGE_SIZES, check_image_size, create_model
+from gpunet.nn import Module
 from gpunet.optim.lr_scheduler import LRScheduler
-from gpunet.train.callbacks import EarlyStopping
+from gpunet.train.callbacks import EarlyStopping, SameWeights
 from gpunet.train.checkpoint import CheckpointFolder
 from gpunet.train.config import RunOptions, TrainConfig, make_optimizer, make_schedule
 from gpunet.train.environment import environment
 from gpunet.train.fine_tuning import begin_with, freeze, normalised
 from gpunet.train.metrics import Evaluation, evaluate
 from gpunet.train.progress import EpochResult
-from gpunet.train.run_data import changed_data, find_run_data, holds_out_by_order
+from gpunet.train.run_data import changed_data, find_other_data, find_run_data, holds_out_by_order, read_input
 from gpunet.train.run_folder import RunFolder
 from gpunet.train.saving import CheckpointWriter, MetricsWriter, TensorBoardWriter
 from gpunet.train.snapshot import largest_checkpoint, restore
@@ -46,6 +51,9 @@ _Settings = TypeVar("_Settings", TrainConfig, RunOptions)
 
 class TrainingRun:
     """One training run on the active backend: made ready here, carried out by `run`.
+
+    Where several ranks compute together (`gpunet.distributed`) each makes and runs the same: it is the run of one rank
+    alone, with SyncBatchNorm in the place of batch norm. Rank 0 writes into the folder, the others only read from it.
 
     Args:
         config: what to train.
@@ -75,6 +83,7 @@ class TrainingRun:
         StateDictError: if that checkpoint is of another run.
         DataError: if the data are not what they were when the run to go on with was begun.
         BackendError: for CUDA graphs on the numpy backend.
+        ProcessError: if ranks have other settings, data or weights.
     """
 
     def __init__(
@@ -89,38 +98,71 @@ class TrainingRun:
     ) -> None:
         self.config = config
         self.epochs = int(config.epochs or 0)  # the configuration has put a number in the place of None
-        self.folder = RunFolder(folder)
+        self.folder = RunFolder(communicator().gather(os.fspath(folder))[0])
         self.checkpoints = CheckpointFolder(self.folder.checkpoints_path)
-        before = _before(self.folder, config) if resume and self.folder.holds_run() else None
+        with together():
+            before = _before(self.folder, config) if resume and self.folder.holds_run() else None
+        check_same({**asdict(config), "resumed run": None if before is None else before.written}, "settings")
         self.options = options or (before.options if before else RunOptions())
         self.remarks = before.remarks(config, self.options) if before else []
         self._begun = before is not None
         self._by_order = holds_out_by_order(before.written) if before else False
-        parts = self._make(show_progress)
-        self.remarks += parts.remarks
+        with together():
+            parts = self._make(before)
+        self._check_ranks(parts)
+        self.model, self.train_loader, self.test_loader, self.classes, recipe, remarks = parts
+        self.remarks += remarks
+        self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        self.trainer = _make_trainer(config, self.options, parts, show_progress)
+        writers = self._writers() if communicator().rank == 0 else []
+        checks = [SameWeights()] if self.options.check_ranks else []
+        self.trainer.callbacks += [*checks, *callbacks, *writers]
+        with together():
+            self.resumed_from = self._go_on(before) if before else None
+        check_same({"last checkpoint": self.resumed_from, **digests(self.model)}, "weights")
+        if not before:
+            with together():
+                if communicator().rank == 0:
+                    self.folder.create(self._description(recipe), overwrite)
+            self._begun = True
+
+    def _make(self, before: _Before | None) -> _Parts:
+        """What is to be trained on what."""
+        parts = self._made()
         if before and (changed := changed_data(before.written, parts.recipe, parts.classes)):
             raise DataError(f"{changed}; a run goes on with the data it was begun with, or a new one begins")
-        if parts.recipe.left_out and not before:
+        if parts.recipe.left_out and not before and communicator().rank == 0:
             _log.warning("%s", parts.recipe.left_out)
-        self.trainer, self.train_loader, self.test_loader, self.classes, *_ = parts
-        if self.train_loader.batch_size < config.batch_size:
-            self.remarks.append(
-                f"batches of {self.train_loader.batch_size} images, not {config.batch_size}: there are no more"
+        if parts.train_loader.batch_size < self.config.batch_size:
+            parts.remarks.append(
+                f"batches of {parts.train_loader.batch_size} images, not {self.config.batch_size}: there are no more"
             )
-        self.model = self.trainer.model
-        self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        return parts
+
+    def _check_ranks(self, parts: _Parts) -> None:
+        """Make sure that all ranks learn the same from the same."""
+        data = {
+            "images to learn from": len(parts.train_loader.dataset),
+            "images held out": len(parts.test_loader.dataset),
+            "classes": list(parts.classes),
+            "files": parts.recipe.files,
+            "kernels": kernels_in_use(),
+        }
+        check_same(data, "data and kernels")
+        check_same(digests(parts.model), "weights")
+
+    def _writers(self) -> list[Callback]:
+        """What writes into the folder as training goes along."""
         events = [TensorBoardWriter(self.folder.events_path)] if self.options.tensorboard else []
         writer = CheckpointWriter(
             self.checkpoints, self.options.keep, self.options.checkpoint_steps, self.options.checkpoint_seconds
         )
-        self.trainer.callbacks += [*callbacks, MetricsWriter(self.folder), *events, writer]
-        self.resumed_from = self._go_on(before) if before else None
-        if not before:
-            self.folder.create(self._description(parts.recipe), overwrite)
-            self._begun = True
+        return [MetricsWriter(self.folder), *events, writer]
 
     def _go_on(self, before: _Before) -> tuple[int, int] | None:
         """Load the last checkpoint, and write down what is not as before."""
+        if communicator().rank:
+            return self._restore(self.trainer)
         with self.folder.locked():
             position = self._restore(self.trainer)
             written = {**before.written, **asdict(self.config), **asdict(self.options)}
@@ -153,11 +195,11 @@ class TrainingRun:
             "environment": environment(),
         }
 
-    def _make(self, show_progress: bool) -> _Parts:
-        """What is needed to train; the weights to begin with only where no checkpoint holds others."""
+    def _made(self) -> _Parts:
+        """The same, unchecked; the weights to begin with only where no checkpoint holds others."""
         goes_on = self._begun and self.checkpoints.positions()
         config = replace(self.config, weights=None) if goes_on else self.config
-        return _make(config, self.options, show_progress, self._by_order)
+        return _make(config, self.options, self._by_order)
 
     def _restore(self, trainer: Trainer, with_callbacks: bool = True) -> tuple[int, int] | None:
         """Load the last checkpoint, where there is one."""
@@ -181,8 +223,11 @@ class TrainingRun:
             FileError: if the folder cannot be written to; checkpoints from before are kept. Also if another process
                 writes into it, or has by now put another run in the place of this one.
         """
-        with self.folder.locked():
-            self._check_ours()
+        with contextlib.ExitStack() as stack:
+            with together():
+                if communicator().rank == 0:
+                    stack.enter_context(self.folder.locked())
+                    self._check_ours()
             return self._run(on_epoch)
 
     def _check_ours(self) -> None:
@@ -202,8 +247,9 @@ class TrainingRun:
         progress = self.trainer.progress
         seconds = sum(result.seconds for result in progress.results) + progress.seconds
         summary = self._summary(evaluation, seconds + time.perf_counter() - started)
-        with self.trainer.averaged_weights():
-            summary = self.folder.save(self.model, summary)
+        if communicator().rank == 0:
+            with self.trainer.averaged_weights():
+                summary = self.folder.save(self.model, summary)
         return evaluation, summary
 
     def _explained(self, error: NonFiniteError) -> NonFiniteError:
@@ -213,12 +259,13 @@ class TrainingRun:
         the last checkpoint is gone once more, to the same bits, with a look at every step.
         """
         if active_backend() != "numpy":
-            trainer, train_loader, test_loader, *_ = self._make(show_progress=False)
+            parts = self._made()
+            trainer = _make_trainer(self.config, self.options, parts, show_progress=False)
             epoch = self.trainer.progress.epoch
             trainer.callbacks, trainer.look_always = [], True  # those of the user have seen it all, and remember it
             try:
                 self._restore(trainer, with_callbacks=False)
-                for _ in trainer.fit(train_loader, test_loader, epoch):
+                for _ in trainer.fit(parts.train_loader, parts.test_loader, epoch):
                     pass
             except NonFiniteError as precise:
                 error = precise
@@ -227,7 +274,8 @@ class TrainingRun:
         positions = self.checkpoints.positions()
         if not positions:
             return error
-        return NonFiniteError(f"{error}; {self.checkpoints.path_of(positions[-1])} is from before it")
+        better = NonFiniteError(f"{error}; {self.checkpoints.path_of(positions[-1])} is from before it")
+        return better.everywhere() if error.is_everywhere else better
 
     def _summary(self, evaluation: Evaluation, seconds: float) -> dict[str, Any]:
         trainer, results = self.trainer, self.trainer.progress.results
@@ -243,6 +291,7 @@ class TrainingRun:
             "epochs_done": len(results),
             "steps_done": trainer.progress.step,
             "steps_skipped": int(trainer.progress.skipped_steps),
+            "world_size": communicator().size,
             "interrupted": trainer.stop_requested,
             "stopped_early": len(results) < self.epochs and not trainer.stop_requested,
             "classes": list(self.classes),
@@ -262,7 +311,7 @@ def _defined(shares: np.ndarray) -> list[float | None]:
 
 
 class _Parts(NamedTuple):
-    trainer: Trainer
+    model: Module
     train_loader: DataLoader
     test_loader: DataLoader
     classes: tuple[str, ...]
@@ -270,8 +319,8 @@ class _Parts(NamedTuple):
     remarks: list[str]
 
 
-def _make(config: TrainConfig, options: RunOptions, show_progress: bool, by_order: bool) -> _Parts:
-    """Everything that is needed to train, as it is before the first step."""
+def _make(config: TrainConfig, options: RunOptions, by_order: bool) -> _Parts:
+    """What is to be trained on what, as it is before the first step; each rank makes it for itself."""
     if options.graph:
         check_graphs()
     manual_seed(config.seed)
@@ -287,27 +336,39 @@ def _make(config: TrainConfig, options: RunOptions, show_progress: bool, by_orde
     check_image_size(config.model, size, size)
     train_set = recipe.train_set(size, config.augment)
     classes = train_set.classes
+    ranks = communicator()
+    batch_size = min(config.batch_size, len(train_set))
+    if batch_size < ranks.size:
+        raise ArgumentError(f"train: a batch of {batch_size} images has none for some of the {ranks.size} ranks")
     model = create_model(config.model, len(classes), recipe.channels)
+    if ranks.size > 1:
+        model = SyncBatchNorm.convert_sync_batchnorm(model)
     remarks = [] if config.weights is None else [begin_with(model, config.weights, classes)]
     remarks += [freeze(model, config.freeze)] if config.freeze else []
     # A last batch of one image would have no variance for batch norm, so incomplete batches are left out, unless there
     # is no other.
     train_loader = DataLoader(
         train_set,
-        min(config.batch_size, len(train_set)),
+        batch_size,
         shuffle=True,
         drop_last=True,
         seed=config.seed,
         workers=options.workers,
         batch_transform=None if config.mixup is None else Mixup(len(classes), config.mixup),
+        shard=(ranks.rank, ranks.size) if ranks.size > 1 else None,
     )
     test_loader = DataLoader(recipe.test_set(size), TEST_BATCH_SIZE, workers=options.workers)
-    optimizer = make_optimizer(config, model)
-    steps_per_epoch = -(-len(train_loader) // config.accumulate)
-    trainer = Trainer(
-        model,
+    return _Parts(model, train_loader, test_loader, classes, recipe, remarks)
+
+
+def _make_trainer(config: TrainConfig, options: RunOptions, parts: _Parts, show_progress: bool) -> Trainer:
+    """What trains it; all ranks make theirs together."""
+    optimizer = make_optimizer(config, parts.model)
+    steps_per_epoch = -(-len(parts.train_loader) // config.accumulate)
+    return Trainer(
+        parts.model,
         optimizer,
-        len(classes),
+        len(parts.classes),
         schedule=make_schedule(config, optimizer, int(config.epochs or 0) * steps_per_epoch),
         loss_function=functools.partial(cross_entropy, label_smoothing=config.label_smoothing),
         show_progress=show_progress,
@@ -318,7 +379,6 @@ def _make(config: TrainConfig, options: RunOptions, show_progress: bool, by_orde
         amp=config.amp,
         graph=options.graph,
     )
-    return _Parts(trainer, train_loader, test_loader, classes, recipe, remarks)
 
 
 def _image_size(model: str, recipe: DatasetRecipe) -> int:
@@ -395,10 +455,18 @@ def _other_bits(saved: dict[str, Any]) -> list[str]:
     return [f"begun with {described[0]}, going on with {described[1]}: results differ in their last bits"]
 
 
-def evaluate_run(folder: Path | str) -> tuple[Evaluation, tuple[str, ...]]:
-    """Build the model of a run again, load its weights and evaluate it on the test set, on the active backend.
+def evaluate_run(
+    folder: Path | str, data: str | None = None, data_dir: Path | str | None = None, whole: bool = False
+) -> tuple[Evaluation, tuple[str, ...]]:
+    """Build the model of a run again, load its weights and evaluate it on the active backend.
 
     Where files of a folder are not what they were in training, the log says which.
+
+    Args:
+        data: the name of other data than the run's own; see `gpunet.data.find_dataset`. Of both it is the images held
+            out that are classified.
+        data_dir: where the files of other data are.
+        whole: of other data all images, for what the network has not learned from.
 
     Returns:
         The evaluation, and the names of the classes.
@@ -406,16 +474,19 @@ def evaluate_run(folder: Path | str) -> tuple[Evaluation, tuple[str, ...]]:
     Raises:
         FileError: if the folder holds no complete run, or a file of it is damaged.
         ArgumentError: if it was made with data or a model that this version does not know.
-        DataError: if the data have other classes by now.
+        DataError: if the data have other classes by now, or other data some that the network does not know.
         StateDictError: if the weights do not fit the model.
     """
     run = RunFolder(folder)
     config = run.read_config()
-    recipe = find_run_data(config, run.config_path)
-    test_set = recipe.test_set(_image_size(config["model"], recipe))
-    if changed := changed_data(config, recipe, test_set.classes):
-        _log.warning("%s", "\n".join(filter(None, (changed, recipe.left_out))))
-    model = create_model(config["model"], len(test_set.classes), recipe.channels)
+    if data is None:
+        recipe = find_run_data(config, run.config_path)
+        images = recipe.test_set(_image_size(config["model"], recipe))
+        if changed := changed_data(config, recipe, images.classes):
+            _log.warning("%s", "\n".join(filter(None, (changed, recipe.left_out))))
+    else:
+        _, recipe, _ = read_input(config, run.config_path)
+        images = find_other_data(data, data_dir, config, run.config_path, whole)
+    model = create_model(config["model"], len(images.classes), recipe.channels)
     load_weights(run.weights_path, model)
-    evaluation = evaluate(model, DataLoader(test_set, TEST_BATCH_SIZE), len(test_set.classes))
-    return evaluation, test_set.classes
+    return evaluate(model, DataLoader(images, TEST_BATCH_SIZE), len(images.classes)), images.classes

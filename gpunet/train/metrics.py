@@ -8,14 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gpunet.backend import asarray, to_cpu, xp
+from gpunet.backend import Array, asarray, to_cpu, xp
 from gpunet.data import DataLoader
 from gpunet.errors import ShapeError
 from gpunet.functional import cross_entropy
 from gpunet.nn import Module, evaluation_mode
 from gpunet.printable import printable
+from gpunet.ranks import communicator
 from gpunet.tape import no_grad
 from gpunet.tensor import Tensor
+from gpunet.terminal import table
 
 __all__ = ["Evaluation", "evaluate"]
 
@@ -54,21 +56,18 @@ class Evaluation:
     def table(self, classes: Sequence[str]) -> str:
         """A row for each class: images, precision, recall, and the class it was most often mistaken for.
 
-        A dash stands for what is undefined.
+        A dash stands for what is undefined. Where the terminal that stdout goes to is too narrow, a row is a paragraph.
         """
         classes = [printable(name) for name in classes]
-        width = max(len("class"), *(len(name) for name in classes))
-        lines = [f"{'class':{width}}  images  precision  recall  most often mistaken for"]
+        rows = [["class", "images", "precision", "recall", "most often mistaken for"]]
         mistakes = self.confusion - np.diag(np.diag(self.confusion))
         for index, name in enumerate(classes):
             worst = int(mistakes[index].argmax())
             count = int(mistakes[index, worst])
-            confused = f"{classes[worst]} ({count})" if count else "-"
-            lines.append(
-                f"{name:{width}}  {int(self.confusion[index].sum()):6d}  {_percent(self.precision[index]):>8}  "
-                f"{_percent(self.recall[index]):>6}  {confused}"
-            )
-        return "\n".join(lines)
+            images = str(int(self.confusion[index].sum()))
+            shares = _percent(self.precision[index]), _percent(self.recall[index])
+            rows.append([name, images, *shares, f"{classes[worst]} ({count})" if count else "-"])
+        return table(rows, left=(0, 4))
 
 
 def _percent(share: float) -> str:
@@ -77,6 +76,9 @@ def _percent(share: float) -> str:
 
 def evaluate(model: Module, loader: DataLoader, classes: int) -> Evaluation:
     """Run a classifier over all batches of a loader, in evaluation mode and without recording gradients.
+
+    Where several ranks compute together they take turns at the batches, and the sums over batches are added up in the
+    order of the batches: all get the result that one alone would get, bit for bit.
 
     Args:
         classes: how many there are; the model returns that many logits for each image.
@@ -87,19 +89,24 @@ def evaluate(model: Module, loader: DataLoader, classes: int) -> Evaluation:
     Raises:
         ShapeError: if the model does not return (N, classes) logits.
     """
-    total, count = xp.zeros((), dtype=xp.float32), 0
+    ranks = communicator()
+    losses: list[Array] = []  # the sum over each batch
     confusion = xp.zeros(classes * classes, dtype=xp.int64)
     with no_grad(), evaluation_mode(model):
-        for images, labels in loader:
+        for images, labels in loader if ranks.size == 1 else loader.every(ranks.size, ranks.rank):
             logits = model(images)
             if logits.shape != (len(labels), classes):
                 raise ShapeError(
                     f"evaluate: the model must return logits of shape {(len(labels), classes)}, got {logits.shape}"
                 )
-            total += cross_entropy(logits, labels, reduction="sum").array
-            count += len(labels)
+            losses.append(cross_entropy(logits, labels, reduction="sum").array)
             confusion += _pair_counts(labels, logits, classes)
-    return Evaluation(float(total) / count, to_cpu(confusion).reshape(classes, classes))
+    dealt = ranks.gather([float(loss) for loss in losses])
+    total = np.float32(0)
+    for batch in range(sum(map(len, dealt))):
+        total += np.float32(dealt[batch % ranks.size][batch // ranks.size])
+    counts = to_cpu(ranks.total(confusion)).reshape(classes, classes)
+    return Evaluation(float(total) / int(counts.sum()), counts)
 
 
 def _pair_counts(labels: Tensor, logits: Tensor, classes: int) -> np.ndarray:

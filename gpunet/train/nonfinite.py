@@ -9,7 +9,9 @@ from gpunet.backend import Array, xp
 from gpunet.nn import Module, observe
 from gpunet.tensor import Tensor
 
-__all__ = ["broken_parameter", "find_cause"]
+__all__ = ["NO_CAUSE", "broken_parameter", "find_cause"]
+
+NO_CAUSE = "a second run of the batch gave finite numbers"
 
 
 def find_cause(model: Module, loss_function: Callable[[Tensor, Tensor], Tensor], images: Tensor, labels: Tensor) -> str:
@@ -38,7 +40,7 @@ def find_cause(model: Module, loss_function: Callable[[Tensor, Tensor], Tensor],
     loss.backward()
     broken = [name for name, parameter in model.named_parameters() if not _finite_gradient(parameter)]
     # Gradients go from the last layer to the first, and take NaN along: it arose where it stands last.
-    return f"the gradient of {broken[-1]} is not finite" if broken else "a second run of the batch gave finite numbers"
+    return f"the gradient of {broken[-1]} is not finite" if broken else NO_CAUSE
 
 
 def broken_parameter(model: Module) -> str:

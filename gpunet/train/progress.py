@@ -11,8 +11,10 @@ import numpy as np
 
 from gpunet.backend import Array, xp
 from gpunet.errors import StateDictError
+from gpunet.markup import Markup
+from gpunet.notebook import table
 
-__all__ = ["EpochResult", "Progress", "as_table", "from_table"]
+__all__ = ["EpochResult", "Progress", "as_table", "from_table", "results_table"]
 
 _NORMS = "gradient_norms."
 
@@ -37,8 +39,12 @@ class EpochResult:
     learning_rate: float
     images_per_second: float
     seconds: float
-    gradient_norms: dict[str, float] = field(default_factory=dict)
+    gradient_norms: dict[str, float] = field(default_factory=dict, repr=False)  # one for each parameter: too many
     loss_scale: float | None = None
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it."""
+        return results_table([self])
 
     def as_dict(self) -> dict[str, Any]:
         """The figures by name, without those that there are none of."""
@@ -63,6 +69,25 @@ class EpochResult:
         if type(figures["epoch"]) is not int or not all(map(math.isfinite, numbers)):
             raise StateDictError(f"the figures of an epoch must be finite numbers, got {figures!r:.200}")
         return cls(**figures)
+
+
+def results_table(results: Sequence[EpochResult]) -> Markup:
+    """The figures of epochs, as a notebook shows them."""
+    columns = ("epoch", "training loss", "accuracy", "test loss", "accuracy", "learning rate", "images/s", "seconds")
+    rows = (
+        (
+            each.epoch,
+            f"{each.train_loss:.4f}",
+            f"{each.train_accuracy:.2%}",
+            f"{each.test_loss:.4f}",
+            f"{each.test_accuracy:.2%}",
+            f"{each.learning_rate:.3g}",
+            f"{each.images_per_second:,.0f}",
+            f"{each.seconds:.1f}",
+        )
+        for each in results
+    )
+    return table(columns, rows)
 
 
 def as_table(results: Sequence[EpochResult]) -> tuple[list[str], np.ndarray]:

@@ -9,14 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gpunet.data import FOLDER, DatasetRecipe, ImageDataset, find_dataset
 from gpunet.data.folder import changed_files
-from gpunet.data.transforms import Transform
+from gpunet.data.transforms import Compose, Resize, Transform
+from gpunet.data.transforms.colour import GREY
 from gpunet.errors import DataError, FileError
 from gpunet.functional.checks import whole_number
 from gpunet.printable import printable
 
-__all__ = ["changed_data", "find_run_data", "holds_out_by_order", "read_input"]
+__all__ = ["changed_data", "find_other_data", "find_run_data", "holds_out_by_order", "read_input"]
 
 LARGEST_SIZE = 8192  # pixels on a side: what a configuration that lies may make us reserve
 
@@ -117,6 +120,58 @@ def read_input(config: dict[str, Any], path: Path | str) -> tuple[tuple[str, ...
         flip=False,
     )
     return tuple(classes), recipe, checked("size", is_size)
+
+
+def find_other_data(
+    name: str, data_dir: Path | str | None, config: dict[str, Any], path: Path | str, whole: bool = False
+) -> ImageDataset:
+    """Other labelled images for the network of a run: at its size, in its colours, with its numbers of the classes.
+
+    They are first brought to what the dataset of the run stores, as `gpunet.Classifier.read` does with a file, so that
+    the network says of them what `gpunet predict` says.
+
+    Args:
+        name, data_dir: of the dataset; see `gpunet.data.find_dataset`.
+        config: what config.json of the run holds.
+        path: of that file, for messages.
+        whole: all images, and not only those held out.
+
+    Raises:
+        ArgumentError, FileError: as `find_dataset` and `read_input` do.
+        DataError: as `find_dataset` does, or if there are classes that the network does not know.
+    """
+    classes, like, size = read_input(config, path)
+    other = find_dataset(name, data_dir, size=like.size)
+    if other.left_out:
+        _log.warning("%s", other.left_out)
+    sets = [other.load(train, None) for train in ([True, False] if whole else [False])]
+    unknown = [each for each in sets[0].classes if each not in classes]
+    if unknown:
+        raise DataError(
+            f"{printable(name)} has classes that the network does not know: {', '.join(map(printable, unknown))}; "
+            f"it tells apart {', '.join(map(printable, classes))}"
+        )
+    numbers = np.array([classes.index(each) for each in sets[0].classes])
+    return ImageDataset(
+        np.concatenate([each.images for each in sets]),
+        numbers[np.concatenate([each.labels for each in sets])],
+        Compose([_stored_as(like, other.scale), like.test_transform(size)]),
+        classes,
+    )
+
+
+def _stored_as(like: DatasetRecipe, scale: float) -> Transform:
+    """From pixels of 0 to `scale`, of any size and colours, to those that a dataset stores."""
+
+    def bring(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        pixels = images.astype(np.float32)
+        if like.channels == 1 and images.shape[1] == 3:
+            pixels = (GREY * pixels).sum(axis=1, keepdims=True)
+        elif like.channels == 3 and images.shape[1] == 1:
+            pixels = pixels.repeat(3, axis=1)
+        return (Resize(like.size)(pixels, rng) * (like.scale / scale)).round().astype(np.uint8)
+
+    return bring
 
 
 def _is_number(value: Any) -> bool:

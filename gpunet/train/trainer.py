@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn, Protocol
 
 import numpy as np
-from tqdm import tqdm
 
 from gpunet.amp import GradScaler, autocast
 from gpunet.backend import Array, active_backend, to_cpu, xp
 from gpunet.backend.recording import each_time
 from gpunet.data import DataLoader
-from gpunet.errors import ArgumentError, NonFiniteError, StateDictError
+from gpunet.distributed import DataParallel, communicator
+from gpunet.errors import ArgumentError, GpunetError, NonFiniteError, StateDictError
 from gpunet.functional import cross_entropy
 from gpunet.functional.checks import whole_number
 from gpunet.graph import cuda_graph
 from gpunet.nn import Module
+from gpunet.notebook import titled
 from gpunet.optim import Optimizer, clip_grad_norm_
 from gpunet.optim.checks import positive
 from gpunet.optim.lr_scheduler import ReduceLROnPlateau
+from gpunet.progress_bar import progress_bar
+from gpunet.ranks import alone
 from gpunet.tensor import Tensor
 from gpunet.train.ema import AveragedWeights
 from gpunet.train.metrics import Evaluation, evaluate
-from gpunet.train.nonfinite import broken_parameter, find_cause
-from gpunet.train.progress import EpochResult, Progress
+from gpunet.train.nonfinite import NO_CAUSE, broken_parameter, find_cause
+from gpunet.train.progress import EpochResult, Progress, results_table
 
 __all__ = ["Callback", "Schedule", "Trainer"]
 
@@ -77,6 +79,9 @@ class Callback:
 
 class Trainer:
     """Trains a classifier: forward, loss, backward, optimizer, schedule, for every batch of every epoch.
+
+    Where several ranks compute together (`gpunet.distributed`), each has a Trainer, and its `shard` of each batch;
+    losses and counts are those of all, and all stop at the same step.
 
     Args:
         model: takes (N, C, H, W) images and returns (N, classes) logits. Layers whose parameters are all frozen stay in
@@ -141,22 +146,34 @@ class Trainer:
         amp: bool | GradScaler = False,
         graph: bool = False,
     ) -> None:
-        self.model, self.optimizer, self.schedule = model, optimizer, schedule
+        self._parallel = model if isinstance(model, DataParallel) else DataParallel(model)
+        self.model, self.optimizer, self.schedule = self._parallel.module, optimizer, schedule
         self.classes, self.loss_function = classes, loss_function
         self.show_progress = show_progress
         self.clip = None if clip is None else positive(clip, "clip", "Trainer")
-        self.averages = None if ema is None else AveragedWeights(model, ema)
+        self.averages = None if ema is None else AveragedWeights(self.model, ema)
         self.accumulate = whole_number(accumulate, "accumulate", "Trainer", 1)
         self.callbacks = list(callbacks)
         self.scaler = amp if isinstance(amp, GradScaler) else GradScaler(enabled=amp)
         if graph and self.accumulate > 1:
             raise ArgumentError("Trainer: graph and accumulate do not go together: a graph is one batch and its step")
+        if graph and communicator().size > 1:
+            raise ArgumentError("Trainer: graph is for one rank alone: what ranks tell each other is not recorded")
         self._graph = cuda_graph(self._whole_step) if graph else None
         self.progress = Progress()
         self.stop_requested = False
         self.finished = False
         self.look_always = False
         self._unread: list[tuple[int, int, Array]] = []  # batch, step and loss of each since the last look
+
+    def __repr__(self) -> str:
+        model, optimizer = type(self.model).__name__, type(self.optimizer).__name__
+        done = len(self.progress.results)
+        return f"Trainer({model}, {optimizer}, after {done} epoch{'s' * (done != 1)} and {self.progress.step} steps)"
+
+    def _repr_html_(self) -> str:
+        """How a notebook shows it: with the figures of its epochs."""
+        return titled(repr(self), "", results_table(self.progress.results))
 
     @property
     def learning_rate(self) -> float:
@@ -171,14 +188,14 @@ class Trainer:
         Raises:
             NonFiniteError: if the loss becomes NaN or infinite.
             StateDictError: if it is to go on from a place that the training set does not have.
+            ArgumentError: if several ranks compute together, and `train` gives each of them whole batches.
         """
         self._check_place(train)
         for callback in self.callbacks:
             callback.on_fit_begin(self)
-        while self.progress.epoch <= epochs and not self.finished and not self.stop_requested:
+        while not any(self._asked_to_end()) and self.progress.epoch <= epochs:
             started = time.perf_counter() - self.progress.seconds
-            self._train_epoch(train, epochs)
-            if self.stop_requested:
+            if self._train_epoch(train, epochs):
                 break
             result = self._result(self.evaluate(test), time.perf_counter() - started)
             self.progress.results.append(result)
@@ -191,7 +208,22 @@ class Trainer:
         for callback in self.callbacks:
             callback.on_fit_end(self)
 
+    def _asked_to_end(self) -> tuple[bool, bool]:
+        """Whether any rank is to stop, or has finished: all ask at the same places, so that all do the same.
+
+        A signal may ask for it while this is found out, and must not be forgotten: nothing is set back.
+        """
+        asked = communicator().gather([self.stop_requested, self.finished])
+        stops, finished = (any(flags) for flags in zip(*asked, strict=True))
+        if stops:
+            self.stop_requested = True
+        if finished:
+            self.finished = True
+        return stops, finished
+
     def _check_place(self, train: DataLoader) -> None:
+        if communicator().size > 1 and train.shard is None:
+            raise ArgumentError("fit: each rank needs a part of every batch: give the DataLoader shard=(rank, ranks)")
         batch = self.progress.batch
         if batch > len(train) or (batch < len(train) and batch % self.accumulate):
             raise StateDictError(
@@ -226,18 +258,18 @@ class Trainer:
                 raise NonFiniteError(
                     f"the loss became {result.loss} on the test images (learning rate {self.learning_rate:.3g})"
                     f"{f': {name} is not finite' if name else ''}; try a smaller learning rate"
-                )
+                ).everywhere()
         return result
 
     def averaged_weights(self) -> contextlib.AbstractContextManager[None]:
         """While the block lasts, the model has the running averages as its weights, where they are kept."""
         return contextlib.nullcontext() if self.averages is None else self.averages.in_use()
 
-    def _train_epoch(self, loader: DataLoader, epochs: int) -> None:
-        """The rest of a pass over the training set."""
+    def _train_epoch(self, loader: DataLoader, epochs: int) -> bool:
+        """The rest of a pass over the training set; whether it was stopped."""
         progress = self.progress
         if progress.batch == len(loader):
-            return
+            return False
         self.model.train()
         for module in self.model.modules():
             own = list(module.parameters(recurse=False))
@@ -245,33 +277,27 @@ class Trainer:
                 module.eval()
         loader.set_epoch(progress.epoch - 1, progress.batch)
         started = time.perf_counter() - progress.seconds
-        hidden = None if self.show_progress and sys.stderr else True  # None: hidden unless stderr is a terminal
-        with tqdm(
-            loader,
-            desc=f"epoch {progress.epoch}/{epochs}",
-            total=len(loader),
-            initial=progress.batch,
-            unit="batch",
-            leave=False,
-            disable=hidden,
-            file=sys.stderr,
-        ) as bar:
+        about = f"epoch {progress.epoch}/{epochs}"
+        seen = self.show_progress and communicator().rank == 0
+        with progress_bar(loader, about, "batches", len(loader), progress.batch, seen) as bar:
             for images, labels in bar:
                 part = progress.batch % self.accumulate
                 parts = min(self.accumulate, len(loader) - progress.batch + part)
                 step = progress.step + 1
                 loss, right = self.train_step(images, labels, part, parts)
+                count = len(labels) if communicator().size == 1 else sum(self._parallel.counts)
                 progress.batch += 1
-                progress.loss_sum += loss * len(labels)
+                progress.loss_sum += loss * count
                 progress.right += right
-                progress.images += len(labels)
+                progress.images += count
                 progress.seconds = time.perf_counter() - started
                 self._unread.append((progress.batch, step, loss))
                 if progress.batch % STEPS_BETWEEN_LOOKS == 0 or progress.batch == len(loader):
                     mean = self._look(loader)
-                    bar.set_postfix_str(
-                        f"loss {mean:.3f}, accuracy {int(progress.right) / progress.images:.1%}, "
-                        f"{progress.images / progress.seconds:,.0f} images/s"
+                    bar.show(
+                        f"loss {mean:.3f}",
+                        f"accuracy {int(progress.right) / progress.images:.1%}",
+                        f"{progress.images / progress.seconds:,.0f} images/s",
                     )
                 if progress.step < step:  # there are batches to come that make it up
                     continue
@@ -279,11 +305,15 @@ class Trainer:
                     progress.gradient_norms = self._gradient_norms()
                 for callback in self.callbacks:
                     callback.on_step_end(self)
-                if self.stop_requested:
-                    break
+                stops, _ = self._asked_to_end()
+                if stops:
+                    return True
+        return False
 
     def train_step(self, images: Tensor, labels: Tensor, part: int = 0, parts: int = 1) -> tuple[Array, Array]:
         """Learn from one batch; returns its mean loss and how many images were classified right, on the device.
+
+        Where several ranks compute together each has a part of the batch, and gets what is true of all of it.
 
         Args:
             part: the number of the batch among those that make up one step of the optimizer, from 0.
@@ -323,12 +353,14 @@ class Trainer:
         if part == 0:
             self.optimizer.zero_grad()
         with autocast(self.scaler.is_enabled()):
-            logits = self.model(images)
+            logits = (self.model if communicator().size == 1 else self._parallel)(images)
             loss = self.loss_function(logits, labels)
-        if looks and not math.isfinite(value := float(loss.array)):
+        mean, right = _of_all_ranks(loss.array, _right(logits, labels), len(labels))
+        if looks and not math.isfinite(value := float(mean)):
             self._fail("loss", value, self.progress.batch + 1, self.progress.step + 1, images, labels)
-        self.scaler.scale(loss if parts == 1 else loss / parts).backward()
-        return loss.array, _right(logits, labels)
+        with contextlib.nullcontext() if part + 1 == parts else self._parallel.no_sync():
+            self.scaler.scale(loss if parts == 1 else loss / parts).backward()
+        return mean, right
 
     def _finish_gradients(self) -> Tensor | None:
         """Unscale and clip the gradients; returns their norm from before it was clipped."""
@@ -378,12 +410,18 @@ class Trainer:
         return loss
 
     def _fail(self, what: str, value: float, batch: int, step: int, images: Tensor, labels: Tensor) -> NoReturn:
-        with autocast(self.scaler.is_enabled()):
-            cause = find_cause(self.model, self.loss_function, images, labels)
+        with alone(), autocast(self.scaler.is_enabled()):
+            try:
+                cause = find_cause(self.model, self.loss_function, images, labels)
+            except GpunetError as error:  # as of the one image of a batch that this rank has
+                cause = f"{NO_CAUSE} ({error})"
+        causes = communicator().gather(cause)
+        rank = next((rank for rank, each in enumerate(causes) if not each.startswith(NO_CAUSE)), 0)
+        where = "" if len(set(causes)) == 1 else f"on rank {rank} "
         raise NonFiniteError(
             f"the {what} became {value} in step {step}, with batch {batch} of epoch {self.progress.epoch} "
-            f"(learning rate {self.learning_rate:.3g}): {cause}; try a smaller learning rate"
-        )
+            f"(learning rate {self.learning_rate:.3g}): {where}{causes[rank]}; try a smaller learning rate"
+        ).everywhere()
 
     def _fail_of_gradients(self, norm: Tensor, batch: int, step: int, images: Tensor, labels: Tensor) -> NoReturn:
         self._fail("norm of the gradients", norm.item(), batch, step, images, labels)
@@ -403,3 +441,13 @@ def _right(logits: Tensor, labels: Tensor) -> Array:
     """How many images were classified right; where labels are probabilities, as the likeliest class."""
     expected = xp.argmax(labels.array, axis=1) if labels.is_floating_point() else labels.array
     return (xp.argmax(logits.array, axis=1) == expected).sum()
+
+
+def _of_all_ranks(loss: Array, right: Array, count: int) -> tuple[Array, Array]:
+    """The mean loss and how many are right, of the images of all ranks."""
+    ranks = communicator()
+    if ranks.size == 1:
+        return loss, right
+    ours = xp.stack([loss.astype(xp.float64) * count if count else xp.zeros(()), right, xp.asarray(count)])
+    losses, rights, images = ranks.total(ours.astype(xp.float64))
+    return xp.asarray(losses / images, dtype=loss.dtype), xp.asarray(rights, dtype=xp.int64)

@@ -3,6 +3,7 @@
 Functions whose names begin with `plot_` return a figure of matplotlib, which is only imported when one is called.
 """
 
+from gpunet.png import data_uri, encode_png
 from gpunet.visualize.grad_cam import deepest_map, grad_cam
 from gpunet.visualize.layers import FeatureMaps, feature_maps, first_filters
 from gpunet.visualize.loss_surface import LossSurface, loss_surface
@@ -13,7 +14,6 @@ from gpunet.visualize.plot_feature_maps import plot_feature_maps
 from gpunet.visualize.plot_filters import plot_filters
 from gpunet.visualize.plot_grad_cam import plot_grad_cam
 from gpunet.visualize.plot_loss_surface import plot_loss_surface
-from gpunet.visualize.png import data_uri, encode_png
 
 __all__ = [
     "FeatureMaps",

@@ -10,6 +10,7 @@ import numpy as np
 from gpunet.backend import asarray, to_cpu
 from gpunet.errors import ArgumentError, GradientError, LabelError, ShapeError
 from gpunet.nn import Conv2d, Module, evaluation_mode, observe
+from gpunet.suggestions import closest
 from gpunet.tape import is_grad_enabled, no_grad
 from gpunet.tensor import Tensor
 from gpunet.visualize.pictures import resize_bilinear
@@ -97,7 +98,9 @@ def _moment_of(model: Module, images: Tensor, layer: str | None) -> tuple[int, s
         size = next((each for each in sizes if min(each) >= SMALLEST), sizes[0] if sizes else None)
         moments = [moment for moment, (_, _, shape) in enumerate(seen) if len(shape) == 4 and shape[2:] == size]
     if not moments:
-        there = ", ".join(dict.fromkeys(name for name, _, shape in seen if name and len(shape) == 4)) or "none"
+        names = list(dict.fromkeys(name for name, _, shape in seen if name and len(shape) == 4))
+        guess = None if layer is None else closest(layer, names)
+        there = (", ".join(names) or "none") + ("" if guess is None else f"; did you mean {guess}?")
         asked = (
             f"{type(model).__name__} has no convolution that gives a" if layer is None else f"layer {layer!r} gives no"
         )

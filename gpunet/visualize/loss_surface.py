@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from gpunet.backend import Array, asarray, quiet, to_cpu
 from gpunet.errors import ArgumentError, ShapeError
@@ -16,6 +14,7 @@ from gpunet.functional import cross_entropy
 from gpunet.functional.checks import check_images, whole_number
 from gpunet.nn import Module
 from gpunet.optim.checks import positive
+from gpunet.progress_bar import progress_bar
 from gpunet.tape import no_grad
 from gpunet.tensor import Tensor
 
@@ -140,8 +139,7 @@ def loss_surface(
     starts = [weight.array for weight in weights]
     along_alpha, along_beta = _direction(starts, rng), _direction(starts, rng)
     losses = np.empty((steps, steps))
-    hidden = None if sys.stderr else True  # None: hidden unless stderr is a terminal
-    bar = tqdm(total=steps * steps, desc="loss surface", unit="point", leave=False, disable=hidden, file=sys.stderr)
+    bar = progress_bar(desc="loss surface", unit="points", total=steps * steps)
     with bar, no_grad(), quiet():  # far out a network may overflow
         for i, j in np.ndindex(steps, steps):
             alpha, beta = float(axis[i]), float(axis[j])

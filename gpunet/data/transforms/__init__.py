@@ -6,10 +6,11 @@ A transform is a function of a whole batch of images and a generator that return
 
 The generator is handed in, so that a batch is augmented the same way whichever thread happens to make it. Everything
 here runs on the host, with NumPy, on every backend. One image is a batch of one: `transform(image[None], rng)[0]`.
+Wherever a transform is asked for, one of albumentations or torchvision may be given, see `as_transform`.
 """
 
 from gpunet.data.transforms.colour import ColorJitter
-from gpunet.data.transforms.compose import Compose, Transform
+from gpunet.data.transforms.compose import Compose
 from gpunet.data.transforms.convert import Normalize, ToFloat
 from gpunet.data.transforms.erasing import Cutout, RandomErasing
 from gpunet.data.transforms.geometry import (
@@ -20,6 +21,7 @@ from gpunet.data.transforms.geometry import (
     RandomRotation,
     Resize,
 )
+from gpunet.data.transforms.transform import Transform, as_transform
 
 __all__ = [
     "CenterCrop",
@@ -35,4 +37,5 @@ __all__ = [
     "Resize",
     "ToFloat",
     "Transform",
+    "as_transform",
 ]

@@ -1,25 +1,26 @@
-"""What a transform is, and several of them in a row."""
+"""Several transforms in a row."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from gpunet.data.checks import HostArray
+from gpunet.data.transforms.transform import as_transform
 
-__all__ = ["Compose", "Transform"]
-
-Transform: TypeAlias = Callable[[HostArray, np.random.Generator], HostArray]
-"""What counts as a transform: the classes of this module, or a function of the same form."""
+__all__ = ["Compose"]
 
 
 class Compose:
-    """Several transforms, one after the other.
+    """Several transforms, one after the other; those of albumentations and torchvision may be among them.
 
     Shape:
         (N, C, H, W) -> what the last transform gives.
+
+    Raises:
+        ArgumentError: if one is no transform.
 
     Example:
         >>> from gpunet.data.transforms import Normalize, RandomCrop, ToFloat
@@ -28,8 +29,8 @@ class Compose:
         (5, 1, 8, 8)
     """
 
-    def __init__(self, transforms: Sequence[Transform]) -> None:
-        self.transforms = list(transforms)
+    def __init__(self, transforms: Sequence[Any]) -> None:
+        self.transforms = list(map(as_transform, transforms))
 
     def __call__(self, images: HostArray, rng: np.random.Generator) -> HostArray:
         """Apply the transforms in their order; they draw from the generator in that order, too."""

@@ -17,25 +17,22 @@ from typing import Any
 from gpunet.backend.kernels import kernel_source
 from gpunet.explain.exercise import OPERATIONS, Exercise
 from gpunet.explain.explanation import Explanation, explain
-from gpunet.explain.launches import Launch
-from gpunet.explain.page.state import LIMITS, opening_place, opening_state
+from gpunet.explain.launches import BESIDE, Launch
+from gpunet.explain.operations import LECTURE
+from gpunet.explain.page.state import page_data
 from gpunet.explain.words import Words, words
+from gpunet.markup import Markup, html_document, lines, tag
 from gpunet.report.elements import details, section, table
-from gpunet.report.markup import Markup, html_document, lines, tag
 from gpunet.report.style import STYLE
+from gpunet.words import words as words_of
 
 __all__ = ["Neighbours", "document", "links", "operation_page", "page_words"]
 
 _PACKAGE = "gpunet.explain.page"
-_SHARED = ("arithmetic.js", "elements.js", "controls.js", "grid.js", "lesson.js")
-_FAMILIES = {  # the scripts of an operation, beside those that all share
-    "conv2d": ("im2col.js", "windows.js"),
-    "max_pool2d": ("windows.js",),
-    "avg_pool2d": ("windows.js",),
-    "adaptive_avg_pool2d": ("windows.js",),
-    "dropout": ("elementwise.js",),
-    "batch_norm": ("charts.js", "elementwise.js"),
-}
+_SCRIPTS = (
+    "arithmetic.js", "elements.js", "controls.js", "grid.js", "spelling.js", "charts.js", "im2col.js", "program.js",
+    "page.js",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ def page_words(language: str) -> Words:
     Raises:
         ArgumentError: if there is no such language.
     """
-    return words(language, _PACKAGE)
+    return words_of(language, _PACKAGE)
 
 
 def operation_page(exercise: Exercise, language: str, neighbours: Neighbours | None = None) -> str:
@@ -69,41 +66,33 @@ def operation_page(exercise: Exercise, language: str, neighbours: Neighbours | N
     Raises:
         ArgumentError: if there is no such language.
     """
-    texts, labels, operation = words(language), page_words(language), exercise.operation
-    explanation = explain(exercise)
+    texts, labels, operation = words(language), page_words(language), LECTURE[exercise.operation]
+    explanation, told = explain(exercise), operation.texts[language]
     counted = None
     if neighbours is not None:
-        place = labels("of_pages", page=OPERATIONS.index(operation) + 1, count=len(OPERATIONS))
+        place = labels("of_pages", page=OPERATIONS.index(operation.name) + 1, count=len(OPERATIONS))
         counted = tag("p", place, class_="kicker")
     header = tag(
         "header",
         None if neighbours is None else links(neighbours, labels),
         counted,
-        tag("h1", texts[f"{operation}.title"]),
-        tag("p", texts[f"{operation}.summary"], class_="summary"),
+        tag("h1", told["title"]),
     )
     main = tag(
         "main",
         tag("noscript", tag("p", labels["noscript"], class_="notice")),
-        _stage(texts[f"{operation}.where"], texts["heading.size" if explanation.steps else "heading.values"], labels),
-        _product(texts) if operation == "conv2d" else None,
+        tag("p", told["summary"], class_="summary"),
+        _stage(told["where"], texts["heading.size" if explanation.steps else "heading.values"], labels),
+        _product(texts) if explanation.matrices else None,
         section(
             texts["heading.why"],
-            tag("p", texts[f"{operation}.why"]),
-            tag("p", labels["paper"], " ", texts[f"{operation}.paper"], class_="soft"),
+            tag("p", told["why"]),
+            tag("p", labels["paper"], " ", told["paper"], class_="soft"),
         ),
         _gpu(explanation, texts, labels),
         None if neighbours is None else links(neighbours, labels),
     )
-    data = {
-        "operation": operation,
-        "state": opening_state(explanation),
-        "chosen": opening_place(exercise),
-        "limits": LIMITS,
-        "words": dict(labels),
-    }
-    scripts = [*_SHARED, *_FAMILIES.get(operation, ("charts.js", "distributions.js")), "page.js"]
-    return document(texts[f"{operation}.title"], language, [header, main], data, scripts)
+    return document(told["title"], language, [header, main], page_data(exercise, labels), _SCRIPTS)
 
 
 def document(title: str, language: str, parts: Sequence[Markup], data: Any = None, scripts: Sequence[str] = ()) -> str:
@@ -160,21 +149,24 @@ def _stage(where: str, heading: str, labels: Words) -> Markup:
     desk = tag(
         "div",
         tag("div", tag("div", id="general"), tag("p", where, class_="soft"), class_="general"),
-        tag("div", tag("div", id="stage"), tag("div", id="picture"), class_="seen"),
+        tag("div", tag("div", id="stage"), tag("div", id="below"), tag("div", id="picture"), class_="seen"),
         tag("div", tag("div", id="player"), tag("p", id="sum", aria_live="polite"), class_="dock"),
         tag("div", tag("h2", heading), tag("div", id="formulas"), class_="details"),
         id="desk",
     )
+    settings = tag(
+        "details",
+        tag("summary", labels["settings"]),
+        tag("div", id="buttons"),
+        tag("div", id="settings", role="group", aria_label=labels["settings"]),
+        id="controls",
+        open="open",
+    )
     return tag(
         "section",
         tag("h2", labels["stage"], class_="unseen"),
-        tag(
-            "div",
-            tag("fieldset", tag("legend", labels["view"], class_="unseen"), id="views"),
-            tag("div", id="buttons"),
-            class_="bar",
-        ),
-        tag("div", id="settings", role="group", aria_label=labels["settings"]),
+        tag("fieldset", tag("legend", labels["view"], class_="unseen"), id="views"),
+        settings,
         tag("div", id="problem", role="alert"),
         tag("div", id="notices", role="status"),
         desk,
@@ -189,9 +181,9 @@ def _product(texts: Words) -> Markup:
 
 
 def _gpu(explanation: Explanation, texts: Words, labels: Words) -> Markup:
-    gpu, is_convolution = explanation.gpu, explanation.exercise.operation == "conv2d"
+    gpu = explanation.gpu
     ways = {False: texts["gpu.forward"], True: texts["gpu.backward"]}
-    parts: list[Markup] = []
+    parts: list[Markup] = [tag("p", texts("gpu.tape", operations=", ".join(gpu.operations)))]
     if gpu.launches:
         rows = [
             (tag("code", each.instance), ways[each.backward], each.items, each.grid, each.block, each.shared_bytes)
@@ -204,14 +196,10 @@ def _gpu(explanation: Explanation, texts: Words, labels: Words) -> Markup:
             tag("p", labels["gpu.opening"], class_="soft"),
         ]
         parts += [_kernel(launch, texts, labels) for launch in {each.kernel: each for each in gpu.launches}.values()]
-    if is_convolution:
-        parts.append(tag("p", texts["gpu.with_matmul" if gpu.launches else "gpu.only_matmul"]))
-    elif gpu.forward:
-        parts.append(tag("p", texts["gpu.only_cupy"]))
-        parts += [
-            tag("p", f"{ways[backward]}: ", tag("code", ", ".join(functions)))
-            for backward, functions in ((False, gpu.forward), (True, gpu.backward))
-        ]
+    functions = {ways[backward]: names for backward, names in ((False, gpu.forward), (True, gpu.backward))}
+    if any(set(names) - set(BESIDE) for names in functions.values()):
+        parts.append(tag("p", texts["gpu.cupy" if gpu.launches else "gpu.only_cupy"]))
+        parts += [tag("p", f"{way}: ", tag("code", ", ".join(names))) for way, names in functions.items() if names]
     return section(texts["heading.gpu"], *parts)
 
 

@@ -3,12 +3,45 @@
 /* Charts: bars, curves with points on them, and number lines. Each function returns the marks of an SVG. */
 
 const WIDTH = 420;
-const AREA = { left: 44, right: 404, top: 16, bottom: 186 };
+const AREA = { left: 54, right: 404, top: 16, bottom: 186 };
 
-/** Put a chart into the page, with a text that says what it shows. */
-function drawChart(label, height, marks) {
-  const picture = draw("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": label }, ...marks);
-  part("picture").replaceChildren(picture, make("p", { class: "soft" }, label));
+/** The picture of a page: bars, curves or number lines, of what its data say. */
+function drawPicture(program, state, values, view, place) {
+  const { picture } = program, row = (name) => values[name][0][0];
+  let height = 224, marks;
+  if (picture.kind === "bars") {
+    marks = bars(picture.series.map(([hue, name]) => ({ hue, values: row(name) })), place[2]);
+  } else if (picture.kind === "lines") {
+    const plane = Math.min(place[0], values[picture.series[0][1]].length - 1);
+    const lines = picture.series.map(([hue, name]) =>
+      ({ name: program.symbol(name), hue, values: values[name][plane].flat() }));
+    const [, rows, columns] = shapeOf(values[view]);
+    [height, marks] = [166, numberLines(lines, rows * columns > 1 ? place[1] * columns + place[2] : null)];
+  } else {
+    marks = curve(...curveOf(program, state, values, place));
+  }
+  const label = program.texts.picture;
+  const drawn = draw("svg", { viewBox: `0 0 ${WIDTH} ${height}`, role: "img", "aria-label": label }, ...marks);
+  part("picture").replaceChildren(drawn, make("p", { class: "soft" }, label));
+}
+
+/** What `curve` draws: how y follows from x, with the numbers of the page as points. */
+function curveOf(program, state, values, place) {
+  const { x, y, hue, curves, least, top, domain } = program.picture;
+  const numbers = values[x].flat(2), heights = values[y].flat(2);
+  const reach = Math.max(least, ...numbers.map((number) => Math.abs(number)));
+  const [low, high] = domain ?? [-reach, reach];
+  const chosen = placesOf(values[x]).findIndex((each) => samePlace(each, place));
+  const points = numbers.map((number, each) => ({ x: number, y: heights[each], hue, picked: each === chosen }));
+  const drawn = curves.map(([own, fixed]) => ({
+    hue: own,
+    of: (number) => {
+      const others = Object.fromEntries(Object.entries(fixed).map(([name, value]) => [name, [[[value]]]]));
+      return program.valueOf(y, state, { ...others, [x]: [[[number]]] });
+    },
+  }));
+  const highest = top === 1 ? 1 : 2 * Math.ceil(Math.max(top ?? least, ...heights) / 2);
+  return [drawn, points, { low, high, top: highest, name: program.symbol(x) }];
 }
 
 const text = (content, x, y, anchor) => draw("text", { class: `label ${anchor}`, x, y }, content);
@@ -22,15 +55,15 @@ function verticalAxis(top) {
   return [y, marks];
 }
 
-/** Bars side by side for each class: `series` are {hue, values}. */
+/** Bars side by side for each class: `series` are {hue, values}; of negative ones the size. */
 function bars(series, chosen) {
   const count = series[0].values.length, room = (AREA.right - AREA.left) / count;
   const width = Math.min(0.8 * room / series.length, 44);
-  const [y, axis] = verticalAxis(Math.max(1, ...series.flatMap(({ values }) => values)));
+  const [y, axis] = verticalAxis(Math.max(1, ...series.flatMap(({ values }) => values.map(Math.abs))));
   const middle = (place) => AREA.left + room * (place + 0.5);
   const bar = (hue, order, value, place) => draw("rect", {
-    class: `bar fill-${hue}${place === chosen ? " picked" : ""}`, rx: 2, width, height: AREA.bottom - y(value),
-    x: middle(place) + width * (order - series.length / 2), y: y(value),
+    class: `bar fill-${hue}${place === chosen ? " picked" : ""}`, rx: 2, width, height: AREA.bottom - y(Math.abs(value)),
+    x: middle(place) + width * (order - series.length / 2), y: y(Math.abs(value)),
   });
   return [
     ...axis,
@@ -83,7 +116,8 @@ function numberLines(lines, chosen) {
   const [low, high] = [Math.min(...values, -1), Math.max(...values, 1)];
   const x = (value) => AREA.left + (value - low) / (high - low) * (AREA.right - AREA.left);
   const marks = lines.flatMap(({ name, hue, values: own }, order) => {
-    const y = 28 + 46 * order, { mean, variance } = batchNorm(own, 1, 0, 0), deviation = Math.sqrt(variance);
+    const y = 28 + 46 * order, mean = total(own) / own.length;
+    const deviation = Math.sqrt(total(own.map((value) => (value - mean) ** 2)) / own.length);
     const band = { x: x(mean - deviation), width: x(mean + deviation) - x(mean - deviation) };
     return [
       draw("rect", { class: `band fill-${hue}`, ...band, y: y - 12, height: 24, rx: 4 }),
@@ -93,5 +127,5 @@ function numberLines(lines, chosen) {
       ...own.map((value, place) => dot(x(value), y, hue, place === chosen)),
     ];
   });
-  return [...marks, ...[low, 0, high].map((value) => text(show(value, 3), x(value), 158, "middle"))];
+  return [...marks, ...[low, 0, high].map((value) => text(show(value), x(value), 158, "middle"))];
 }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from gpunet.explain.coalescing import CHANNELS, SIDE, Reading, Sector, readings
 from gpunet.explain.page.build import Neighbours, document, links, page_words
 from gpunet.explain.words import Words, words
+from gpunet.markup import Markup, tag
 from gpunet.report.elements import section, table
-from gpunet.report.markup import Markup, tag
 
 __all__ = ["coalescing_page", "coalescing_thumbnail"]
 

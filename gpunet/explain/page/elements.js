@@ -12,13 +12,16 @@ function word(key, values = {}) {
 
 /* ---------------------------------------------------------------------------------------------------- numbers */
 
-/** A number as people read it: with so many decimals at most, and a real minus sign. */
-function show(number, decimals = 4) {
+/** A number as people read it, as gpunet/explain/grids.py writes it: whole, or of four digits. */
+function show(number) {
+  if (Number.isNaN(number)) return "?";
   if (!Number.isFinite(number)) return number > 0 ? "∞" : "−∞";
   const size = Math.abs(number);
-  const extreme = size >= 1e5 || (size > 0 && size < 10 ** (1 - decimals));
-  const rounded = Number(extreme ? number.toPrecision(decimals - 1) : number.toFixed(decimals));
-  return (extreme ? rounded.toExponential() : String(rounded)).replaceAll("-", "−");
+  if (Number.isInteger(number) && size < 1e9) return String(number + 0).replace("-", "−");
+  const isOrdinary = size >= 1e-3 && size < 1e6;
+  const decimals = Math.max(3 - Math.floor(Math.log10(size)), 0);
+  const text = isOrdinary ? String(Number(number.toFixed(decimals))) : number.toExponential(2).replace("+", "");
+  return text.replaceAll("-", "−");
 }
 
 /** In a product or a sum, negative numbers stand in parentheses. */
@@ -35,7 +38,7 @@ function editable(number) {
 const RULES = {
   number: () => null,
   probability: (number) => (number < 0 || number > 1 ? "cell_probability" : null),
-  certainty: (number) => (number <= 0 || number >= 1 ? "cell_between" : null),
+  certainty: (number) => (number < 1e-9 || number > 1 - 1e-9 ? "cell_between" : null),
   draw: (number) => (number < 0 || number >= 1 ? "cell_draw" : null),
   positive: (number) => (number <= 0 ? "cell_positive" : null),
 };
@@ -103,24 +106,6 @@ const asResult = (number) => make("b", { class: "result", "data-value": number }
 
 /** A number in the colour of the grid that it stands in. */
 const coloured = (text, hue) => make("span", { class: `hue-${hue}` }, text);
-const [one, two, three, four] = ["one", "two", "three", "four"].map((hue) => (number) => coloured(inner(number), hue));
-
-const MOST_TERMS = 48;
-
-/** name = a·b + c·d + ... = result, where `write(term)` are the nodes of a term.
-
-    before, after: what stands around the terms; separator: what stands between them; nothing: the word that says why
-    there are none, where the sum is 0 for that reason. */
-function spelledSum(name, terms, write, result, { before = "", after = "", separator = " + ", nothing } = {}) {
-  if (terms.length === 0) {
-    return spelled`${named(name)} = ${asResult(0)} ${make("span", { class: "soft" }, word(nothing))}`;
-  }
-  const shown = terms.slice(0, MOST_TERMS).map((term) =>
-    make("span", { class: term.inside === false ? "term soft" : "term" }, ...write(term)));
-  const left = terms.length - shown.length;
-  const rest = left ? [`${separator}… `, make("span", { class: "soft" }, word("more_terms", { count: left }))] : [];
-  return spelled`${named(name)} = ${before}${between(shown, separator)}${rest}${after} = ${asResult(result)}`;
-}
 
 /* --------------------------------------------------------------------------------------------------- formulas */
 
@@ -158,7 +143,37 @@ function formula(texts, ...elements) {
   return make("div", { class: "formula scroll" }, ...between(shown, " "));
 }
 
-/** The terms of a sum in a formula, which may be broken before each plus. */
-function summed(terms) {
-  return terms.flatMap((term, place) => (place === 0 ? [term] : [BREAK, `+ ${term}`]));
+/* The pieces of a formula that is written as text, "dI[c,k,l] = Σ over o of dO[o,k,l] · F[o,c,i,j]", and what they
+   become; what is none of them becomes tokens of its own. */
+const WRITTEN = [
+  [/^Σ (?:over|sobre) ([^ ]+) (?:of|de) /, (index) => sumOver(index)],
+  [/^(max|máx) (?:over|sobre) ([^ ]+) (?:of|de) /, (name, index) => below(name, index)],
+  [/^d([IFOxyqγβWbs][₁₂]?)(?:\[([^\]]*)\])?(?![\p{L}])/u, (name, index) => partial("L", index ? sub(name, index) : name)],
+  [/^([\p{L}]['′]?)\[([^\]]*)\]/u, (name, index) => sub(name, index)],
+  [/^e\^x\[(\w)\]/, (index) => power("e", sub("x", index))],
+  [/^√\(([^)]*)\)/, (inside) => root(inside)],
+  [/^((?:\p{L}{2,}[ ,;]*)+)/u, (words) => math("mtext", `\u00a0${words.trim()}\u00a0`)],
+];
+
+/** A formula of text as MathML, which may be broken behind a comma. */
+function mathText(text) {
+  return formula`${between(text.split(/(?<=,) (?![^\[]*\])/).map(mathPieces), BREAK).flat()}`;
+}
+
+function mathPieces(text) {
+  const pieces = [];
+  let left = text, plain = "";
+  while (left) {
+    const [pattern, make_] = WRITTEN.find(([each]) => each.test(left)) ?? [];
+    if (!pattern) {
+      plain += left[0];
+      left = left.slice(1);
+      continue;
+    }
+    const found = left.match(pattern);
+    pieces.push(plain, make_(...found.slice(1)));
+    plain = "";
+    left = left.slice(found[0].length);
+  }
+  return [...pieces, plain].filter((piece) => piece !== "");
 }

@@ -8,7 +8,8 @@
 const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], Enter: [1, 0] };
 
 class Grid {
-  /** options: symbol, hue; choose(place) makes cells buttons; edit(place, number) makes them fields for numbers that
+  /** options: symbol, hue; small for cells that show a number by their colour alone, upright for a row that stands as a
+      column; choose(place) makes cells buttons; edit(place, number) makes them fields for numbers that
       obey `rule`, and visit(place) is told which of them is entered. */
   constructor(name, options) {
     Object.assign(this, options);
@@ -21,7 +22,8 @@ class Grid {
     const region = this.edit || this.choose ? {} : { tabindex: "0", role: "region", "aria-label": this.symbol };
     this.scroll = make("div", { class: "scroll", ...region }, this.body);
     const caption = make("figcaption", {}, named(this.symbol), " ", this.size);
-    const look = { class: `numbers hue-${this.hue}`, "data-grid": name };
+    const kind = this.small ? " small" : this.upright ? " upright" : "";
+    const look = { class: `numbers hue-${this.hue}${kind}`, "data-grid": name };
     this.element = make("figure", look, caption, this.scroll, this.message);
     this.element.addEventListener("keydown", (event) => this.#move(event));
   }
@@ -30,9 +32,11 @@ class Grid {
 
       marks: a Map from the places, as texts, that the chosen element is made of, to {note}; chosen: its own place.
       frame, frameText: rows and columns of padding around each plane, and what stands in them.
-      planeNames, rowNames, columnNames: if they are not numbered; down: how many planes stand below one another;
-      counts: how many planes there are along each axis before rows and columns, such as [filters, channels]. */
+      rowNames, columnNames: if they are not numbered; down: how many planes stand below one another; channels: of
+      filters, as many planes belong to each; shaded: the larger a
+      number, the darker its cell, as in a picture. */
   update(planes, { marks = new Map(), chosen = null, ...layout } = {}) {
+    if (this.small) this.largest = Math.max(...planes.flat(2).map(Math.abs), 1e-300);
     const sizes = planes.map((plane) => [plane.length, plane[0]?.length ?? 0]);
     const shape = JSON.stringify([sizes, layout]);
     if (shape !== this.shape) this.#build(planes, sizes[0] ?? [0, 0], layout);
@@ -61,13 +65,15 @@ class Grid {
     }
   }
 
-  #build(planes, [rows, columns], { frame = [0, 0], frameText = "0", down = planes.length, counts, ...names }) {
+  #build(planes, [rows, columns], { frame = [0, 0], frameText = "0", down = planes.length, channels, ...names }) {
     this.cells.clear();
     this.forgetProblems();
-    this.planeNames = names.planeNames ?? [];
-    this.counts = counts ?? (planes.length > 1 ? [planes.length] : []);
+    this.channels = channels;
+    const counts = channels ? [planes.length / channels, channels] : planes.length > 1 ? [planes.length] : [];
+    this.isNamed = planes.length > 1;
+    if (!this.small) this.largest = names.shaded ? Math.max(...planes.flat(2)) : 0;
     this.columns = (columns + 2 * frame[1]) * Math.ceil(planes.length / (down || 1));
-    this.size.textContent = [...this.counts, rows, columns].join(" × ");
+    this.size.textContent = [...counts, rows, columns].join(" × ");
     this.body.style.gridTemplateRows = `repeat(${down}, auto)`;
     this.body.replaceChildren(...planes.map((plane, p) => this.#table(plane, p, frame, frameText, names)));
   }
@@ -79,7 +85,7 @@ class Grid {
     const head = make("tr", {}, make("td"), ...columns.map((column) => heading(columnNames, column, "col")));
     const body = rows.map((row) => make("tr", {}, heading(rowNames, row, "row"),
       ...columns.map((column) => this.#cell(plane, [p, row, column], frameText))));
-    const caption = this.planeNames[p] ? [make("caption", {}, this.planeNames[p])] : [];
+    const caption = this.isNamed ? [make("caption", {}, `${this.small ? "" : this.symbol}[${this.#planeOf(p)}]`)] : [];
     return make("table", { class: "cells" }, ...caption, make("thead", {}, head), make("tbody", {}, ...body));
   }
 
@@ -112,9 +118,12 @@ class Grid {
 
   /** The name of an element: the plane is part of it only where there is more than one. */
   #nameOf([plane, ...rest]) {
-    const [, channels] = this.counts;
-    const planes = channels ? [Math.floor(plane / channels), plane % channels] : [plane];
-    return `${this.symbol}[${[...(this.planeNames.length > 1 ? planes : []), ...rest].join(",")}]`;
+    return `${this.symbol}[${[...(this.isNamed ? [this.#planeOf(plane)] : []), ...rest].join(",")}]`;
+  }
+
+  /** The plane as PyTorch's shape has it: a channel, or a filter and a channel. */
+  #planeOf(plane) {
+    return this.channels ? `${Math.floor(plane / this.channels)},${plane % this.channels}` : String(plane);
   }
 
   #show({ element, control, note, inside, place }, planes, mark, isChosen) {
@@ -123,15 +132,25 @@ class Grid {
     if (element.className !== look) element.className = look;
     if (note.textContent !== (mark?.note ?? "")) note.textContent = mark?.note ?? "";
     if (!inside) return;
+    element.classList.toggle("shaded", Boolean(this.largest));
     if (this.choose) control.setAttribute("aria-current", isChosen);
     const number = at(planes, place);
+    this.#colour(element, number);
     if (this.edit) this.#showEditable(element, control, place, number);
     else if (element.dataset.value !== String(number)) {
-      control.textContent = show(number, 3);
+      if (!this.small) control.textContent = show(number);
       element.title = String(number);
       if (this.choose) control.setAttribute("aria-label", `${this.#nameOf(place)} = ${show(number)}`);
     }
     element.dataset.value = number;
+  }
+
+  /** The larger a number, the stronger the colour; where only colour tells it, negative ones have another. */
+  #colour(element, number) {
+    if (!this.largest) return;
+    const most = this.small ? 100 : 45, size = this.small ? Math.abs(number) : Math.max(number, 0);
+    element.style.setProperty("--share", `${Math.round(most * size / this.largest)}%`);
+    element.classList.toggle("negative", this.small && number < 0);
   }
 
   /** What cannot be read stays as it was typed; so does what can be, such as "1.50", if it is the number. */

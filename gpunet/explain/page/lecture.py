@@ -7,14 +7,15 @@ from pathlib import Path
 
 from gpunet.errors import ArgumentError, FileError
 from gpunet.explain.coalescing import COALESCING
-from gpunet.explain.exercise import IMAGE_OPERATIONS, OPERATIONS, Exercise, lecture_exercise
+from gpunet.explain.exercise import OPERATIONS, Exercise, lecture_exercise
 from gpunet.explain.explanation import explain
+from gpunet.explain.operations import LECTURE
 from gpunet.explain.page.build import Neighbours, document, links, operation_page, page_words
 from gpunet.explain.page.coalescing import coalescing_page, coalescing_thumbnail
 from gpunet.explain.page.thumbnail import thumbnail
 from gpunet.explain.words import LANGUAGES, words
 from gpunet.files import write_bytes
-from gpunet.report.markup import Markup, tag
+from gpunet.markup import Markup, tag
 
 __all__ = ["write_coalescing", "write_lecture", "write_page"]
 
@@ -82,12 +83,12 @@ def _write(path: Path, text: str) -> Path:
 
 def _pages(language: str, languages: Sequence[str]) -> dict[str, str]:
     """All pages of a language by the names of their files, the list last; `languages` are those to switch between."""
-    texts = words(language)
     pages = {}
     for place, operation in enumerate(OPERATIONS):
         before, after = OPERATIONS[max(place - 1, 0) : place], OPERATIONS[place + 1 : place + 2]
         previous, following = (
-            next(((f"{name}.html", texts[f"{name}.title"]) for name in names), None) for names in (before, after)
+            next(((f"{name}.html", LECTURE[name].texts[language]["title"]) for name in names), None)
+            for names in (before, after)
         )
         others = {other: f"../{other}/{operation}.html" for other in languages}
         neighbours = Neighbours(_INDEX, previous, following, others)
@@ -101,15 +102,16 @@ def _pages(language: str, languages: Sequence[str]) -> dict[str, str]:
 def _list_of_pages(language: str, languages: dict[str, str]) -> str:
     texts, labels = words(language), page_words(language)
 
-    def card(name: str) -> Markup:
-        picture = coalescing_thumbnail() if name == COALESCING else thumbnail(explain(lecture_exercise(name)))
-        title, summary = tag("b", texts[f"{name}.title"]), tag("span", texts[f"{name}.summary"], class_="soft")
-        return tag("li", tag("a", picture, title, summary, href=f"{name}.html"))
+    def card(name: str, title: str, summary: str, picture: Markup) -> Markup:
+        return tag("li", tag("a", picture, tag("b", title), tag("span", summary, class_="soft"), href=f"{name}.html"))
 
-    groups = (("images", IMAGE_OPERATIONS), ("numbers", OPERATIONS[len(IMAGE_OPERATIONS) :]), ("memory", (COALESCING,)))
-    lists = [
-        tag("h2", labels[f"group.{group}"]) + tag("ol", *map(card, names), class_="pages") for group, names in groups
-    ]
+    groups: dict[str, list[Markup]] = {}
+    for name, each in LECTURE.items():
+        picture, told = thumbnail(explain(lecture_exercise(name))), each.texts[language]
+        groups.setdefault(each.group, []).append(card(name, told["title"], told["summary"], picture))
+    memory = (texts["coalescing.title"], texts["coalescing.summary"], coalescing_thumbnail())
+    groups["memory"] = [card(COALESCING, *memory)]
+    lists = [tag("h2", labels[f"group.{group}"]) + tag("ol", *cards, class_="pages") for group, cards in groups.items()]
     header = tag(
         "header",
         links(Neighbours(languages=languages), labels) if languages else None,

@@ -1,4 +1,4 @@
-"""An exercise as the page's scripts hold it: grids, each a list of planes of rows, and settings."""
+"""An exercise as the page's scripts hold it: what is given, with its settings, and the formulas of all the rest."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from gpunet.explain.exercise import IMAGE_OPERATIONS, Exercise
-from gpunet.explain.explanation import Explanation
-from gpunet.explain.given import LARGEST, MOST_CHANNELS, MOST_NUMBERS, MOST_PADDED, MOST_PIXELS
+from gpunet.explain.exercise import Exercise, as_planes, settings_of
+from gpunet.explain.formula import parse
+from gpunet.explain.given import LARGEST, MOST_CHANNELS, MOST_NUMBERS, MOST_PADDED, MOST_PIXELS, digits
+from gpunet.explain.operation import Operation, Step
+from gpunet.explain.operations import LECTURE
+from gpunet.explain.words import Words
 
-__all__ = ["LIMITS", "opening_place", "opening_state"]
+__all__ = ["page_data"]
 
 LIMITS = {
     "pixels": MOST_PIXELS,
@@ -22,51 +25,67 @@ LIMITS = {
 """What the scripts keep to, as `exercise` does."""
 
 
-def opening_state(explanation: Explanation) -> dict[str, Any]:
-    """The numbers that the page opens with: {"grids": {name: planes}, "settings": {name: number or pair}}."""
-    exercise = explanation.exercise
-    if exercise.operation not in IMAGE_OPERATIONS:
-        return _numbers(exercise)
-    channels, height, width = exercise.input.shape
-    settings: dict[str, Any] = {"channels": channels, "height": height, "width": width}
-    grids: dict[str, Any] = {"input": exercise.input}
-    if exercise.window is not None:
-        (top, _), (left, _) = exercise.window.padding
-        settings["kernel"], settings["stride"] = exercise.window.kernel, exercise.window.stride
-        settings["padding"], settings["dilation"] = (top, left), exercise.window.dilation
-    if exercise.operation == "conv2d" and exercise.weight is not None:
-        settings["filters"] = len(exercise.weight)
-        grids["weight"] = exercise.weight.reshape(-1, *exercise.weight.shape[2:])  # (O*C, kh, kw)
-    elif exercise.operation == "avg_pool2d":
-        settings["count_padding"] = True
-    elif exercise.output_size is not None:
-        settings["output_size"] = exercise.output_size
-    elif exercise.operation == "dropout":
-        settings["p"] = exercise.p
-        (grids["draws"],) = (each.values for each in explanation.quantities if each.name == "uniform")
-    elif exercise.weight is not None and exercise.bias is not None:
-        settings["eps"] = exercise.eps
-        grids["gamma"], grids["beta"] = exercise.weight[None, None], exercise.bias[None, None]  # (1, 1, C)
-    grids["gradient"] = exercise.gradient
-    return {"grids": _lists(grids), "settings": settings}
-
-
-def opening_place(exercise: Exercise) -> list[int]:
-    """The chosen element as [plane, row, column]."""
-    return [0] * (3 - len(exercise.chosen)) + list(exercise.chosen)
-
-
-def _numbers(exercise: Exercise) -> dict[str, Any]:
-    """Numbers in a row are a plane of one row."""
-    grids = {"input": exercise.input, "target": exercise.target, "gradient": exercise.gradient}
-    settings: dict[str, Any] = {"count": len(exercise.input)}
-    if exercise.operation == "cross_entropy" and exercise.target is not None:
-        settings["label"] = int(np.argmax(exercise.target))
+def page_data(exercise: Exercise, labels: Words) -> dict[str, Any]:
+    """All that the scripts read, with the texts of a language."""
+    operation = LECTURE[exercise.operation]
+    texts = operation.texts[labels.language]
     return {
-        "grids": _lists({name: row[None, None] for name, row in grids.items() if row is not None}),
-        "settings": settings,
+        "operation": operation.name,
+        "state": {"grids": _opening_grids(exercise, operation), "settings": _opening_settings(exercise, operation)},
+        "chosen": [0] * (3 - len(exercise.chosen)) + list(exercise.chosen),
+        "limits": LIMITS,
+        "words": dict(labels),
+        "fields": _fields(exercise, operation),
+        "grids": {name: each._asdict() for name, each in operation.grids.items()},
+        "steps": [_step(each, operation) for each in operation.all_steps],
+        "texts": texts,
+        "small": operation.small,
+        "columns": operation.columns,
+        "signs": operation.signs,
+        "below": operation.below,
+        "views": operation.views,
+        "picture": operation.picture,
+        "problem": None if operation.problem is None else parse(operation.problem),
+        "distributions": [each.grid for each in operation.distributions],
+        "label": next((each.grid for each in operation.distributions if each.label), None),
+        "digits": digits().tolist() if operation.is_image else [],
     }
 
 
-def _lists(grids: dict[str, Any]) -> dict[str, Any]:
-    return {name: planes.tolist() for name, planes in grids.items()}
+def _step(step: Step, operation: Operation) -> dict[str, Any]:
+    return step._asdict() | {"tree": operation.trees[step.name], "backward": step in operation.back}
+
+
+def _opening_grids(exercise: Exercise, operation: Operation) -> dict[str, Any]:
+    planes = as_planes(exercise)
+    return {name: planes[name].tolist() for name in operation.grids}
+
+
+def _opening_settings(exercise: Exercise, operation: Operation) -> dict[str, Any]:
+    settings = settings_of(exercise)
+    if "count_padding" in _fields(exercise, operation):
+        settings["count_padding"] = True
+    if exercise.target is not None and any(each.label for each in operation.distributions):
+        settings["label"] = int(np.argmax(exercise.target))
+    return settings
+
+
+def _fields(exercise: Exercise, operation: Operation) -> list[str]:
+    """The settings that can be changed on the page, by what the operation takes."""
+    taken = {
+        "out_channels": "filters",
+        "kernel_size": "kernel",
+        "stride": "stride",
+        "padding": "padding",
+        "dilation": "dilation",
+        "output_size": "output_size",
+        "p": "p",
+        "eps": "eps",
+        "factors": "layers",
+    }
+    found = ["height", "width", "channels"] if operation.is_image else ["count"]
+    found = [] if operation.small else found
+    found += ["outputs"] if exercise.weight is not None and exercise.weight.ndim == 2 else []
+    found += [field for setting, field in taken.items() if setting in operation.settings]
+    found += ["count_padding"] if operation.trees["output"][0] == "avg_pool2d" else []
+    return found + [each.label for each in operation.distributions if each.label]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.explain.explanation import Explanation
-from gpunet.report.markup import Markup, tag
+from gpunet.markup import Markup, tag
 
 __all__ = ["thumbnail"]
 
@@ -27,11 +27,14 @@ def thumbnail(explanation: Explanation) -> Markup:
     before, after = exercise.input, explanation.output
     if exercise.target is not None:
         after = exercise.target
-    draw = _cells if before.ndim == 3 else _bars
-    left, width = draw(before, 0, "fill-one")
-    right, end = draw(after, width + GAP, "fill-two" if exercise.target is not None else "fill-three")
+    left, width = _drawn(before, 0, "fill-one")
+    right, end = _drawn(after, width + GAP, "fill-two" if exercise.target is not None else "fill-three")
     arrow = tag("text", "→", x=width + GAP / 2, y=HEIGHT / 2 + 5, class_="label middle")
     return tag("svg", *left, arrow, *right, viewBox=f"0 0 {end} {HEIGHT}", aria_hidden="true")
+
+
+def _drawn(numbers: Values, start: float, style: str) -> tuple[list[Markup], float]:
+    return _cells(numbers, start, style) if numbers.ndim == 3 else _bars(numbers, start, style)
 
 
 def _cells(image: Values, start: float, style: str) -> tuple[list[Markup], float]:

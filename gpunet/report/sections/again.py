@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from gpunet.markup import Markup, joined, tag
 from gpunet.report.elements import Part, note, table
-from gpunet.report.markup import Markup, joined, tag
 from gpunet.report.record import RunRecord
 from gpunet.words import Words
 

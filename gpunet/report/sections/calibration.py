@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from gpunet.markup import tag
 from gpunet.report.calibration import reliability
 from gpunet.report.elements import Part, exact, legend, percent, table
 from gpunet.report.examine import Examination
-from gpunet.report.markup import tag
 from gpunet.report.reliability_chart import reliability_chart
 from gpunet.words import Words
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from gpunet.markup import Markup, joined, tag
 from gpunet.report.elements import Part, note, table
-from gpunet.report.markup import Markup, joined, tag
 from gpunet.report.record import RunRecord
 from gpunet.words import Words
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gpunet.markup import Markup, tag
 from gpunet.report.confusion_map import confusion_map
 from gpunet.report.confusion_table import confusion_table
 from gpunet.report.elements import Part, legend, note, table
-from gpunet.report.markup import Markup, tag
 from gpunet.report.record import RunRecord
 from gpunet.words import Words
 

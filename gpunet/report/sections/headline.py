@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gpunet.markup import tag
 from gpunet.report.elements import Part, exact, percent
-from gpunet.report.markup import tag
 from gpunet.report.record import RunRecord, number
 from gpunet.words import Words
 

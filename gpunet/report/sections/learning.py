@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gpunet.markup import Markup, tag
 from gpunet.report.axes import Scale, linear, logarithmic, towards_one
 from gpunet.report.elements import Part, details, legend, note, percent, scrolling, table
 from gpunet.report.layer_chart import layer_chart, layer_scale
 from gpunet.report.line_chart import Series, line_chart
-from gpunet.report.markup import Markup, tag
 from gpunet.report.record import RunRecord, number
 from gpunet.words import Words
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from gpunet.markup import Markup, tag
 from gpunet.report.cells import cells, picture, upright
 from gpunet.report.elements import Part, note
 from gpunet.report.examine import Examination
-from gpunet.report.markup import Markup, tag
 from gpunet.report.sections.samples import image_name
 from gpunet.visualize import FeatureMaps, grey_picture, spread
 from gpunet.words import Words

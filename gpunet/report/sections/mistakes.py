@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from gpunet.markup import Markup, tag
 from gpunet.report.cells import heat_scale, picture, upright
 from gpunet.report.elements import Part, details, note, percent, table
 from gpunet.report.examine import Examination, Heat
-from gpunet.report.markup import Markup, tag
 from gpunet.report.sections.samples import image_name
 from gpunet.words import Words
 

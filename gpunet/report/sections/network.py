@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from gpunet.markup import tag
 from gpunet.report.elements import Part, note, scrolling, table
 from gpunet.report.examine import Examination
-from gpunet.report.markup import tag
 from gpunet.report.network_drawing import network_drawing
 from gpunet.words import Words
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from gpunet.markup import Markup, tag
 from gpunet.report.cells import picture, upright
 from gpunet.report.elements import Part, note
 from gpunet.report.examine import Examination
-from gpunet.report.markup import Markup, tag
 from gpunet.report.sections.classes import MANY_CLASSES
 from gpunet.words import Words
 
