@@ -605,6 +605,14 @@ def test_scales_keep_the_order_and_hold_all_values(scale, values):
     assert [made.share(made.marks[0]), made.share(made.marks[-1])] == [0, 1]
 
 
+@pytest.mark.parametrize("scale", [linear, logarithmic, towards_one])
+@pytest.mark.parametrize("values", [[5e-324, 1.7e308], [1e300], [1e-300], [1.5, -2.0], [3.0], [-1.0]])
+def test_what_a_damaged_run_may_hold_has_a_place_too(scale, values):
+    made = scale(values)
+    assert 2 <= len(made.marks) <= 12
+    assert all(0 <= made.share(value) <= 1 for value in values)
+
+
 def test_from_90_to_99_is_as_far_as_from_99_to_99_9():
     scale = towards_one([0.2, 0.9, 0.99, 0.9985])
     assert list(scale.marks) == [0.0, 0.5, 0.9, 0.99, 0.999]

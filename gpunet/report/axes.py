@@ -27,7 +27,9 @@ __all__ = [
 
 WIDTH, HEIGHT = 360, 230
 LEFT, RIGHT, TOP, BOTTOM = 48, 16, 14, 40
-MOST_DECADES = 2  # on a logarithmic axis; where there are more only powers of ten get a mark
+FEW_DECADES = 2  # on a logarithmic axis; where there are more only powers of ten get a mark, ...
+MOST_DECADES = 6  # ... and where there are even more not each of them
+LARGEST_POWER = 250  # of ten, and smallest: beyond it floats come to their ends
 NINES = (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999, 0.999999)
 FINER = (0.0, 0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9998, 0.9999, 0.99999, 0.999999)
 FEW = 4  # marks; where there are fewer there is room for more
@@ -61,7 +63,8 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     power = 10.0 ** math.floor(math.log10(span / count))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power * count >= span * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(index * step, 12) for index in range(first, max(last, first + 1) + 1)]
+    digits = 12 - math.floor(math.log10(step))
+    return [round(index * step, digits) for index in range(first, max(last, first + 1) + 1)]
 
 
 def linear(values: Sequence[float], low: float | None = 0.0, high: float | None = None) -> Scale:
@@ -73,9 +76,12 @@ def logarithmic(values: Sequence[float]) -> Scale:
     """Each step up is a multiplication. What is 0 or less has no logarithm, and lies at the lower end."""
     positive = [value for value in values if value > 0] or [1.0]
     low, high = min(positive), max(positive)
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    steps = (1, 2, 5) if last - first <= MOST_DECADES else (1,)
-    marks = _around([step * 10.0**power for power in range(first, last + 2) for step in steps], low, high)
+    ends = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    first, last = (min(max(power, -LARGEST_POWER), LARGEST_POWER) for power in ends)
+    steps = (1, 2, 5) if last - first <= FEW_DECADES else (1,)
+    apart = max(1, -(-(last - first) // MOST_DECADES))
+    powers = range(first, last + apart + 1, apart)
+    marks = _around([step * 10.0**power for power in powers for step in steps], low, high)
     return Scale(marks, lambda value: math.log10(max(value, marks[0])))
 
 
@@ -84,6 +90,7 @@ def towards_one(values: Sequence[float]) -> Scale:
 
     1 itself would be infinitely far away. Where it occurs it lies at half of the smallest error, at the upper end.
     """
+    values = [min(max(value, 0.0), 1.0) for value in values]
     below = [value for value in values if value < 1] or [0.0]
     marks = _around(NINES, min(below), max(below))
     if len(marks) < FEW:
