@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from gpunet.cli.options import Commands, add_json
 from gpunet.cli.output import in_colour, say
-from gpunet.errors import ArgumentError
+from gpunet.cli.parser import UsageError
 from gpunet.explain import OPERATIONS, Exercise, as_json, exercise, explain, lecture_exercises
 from gpunet.explain.coalescing import COALESCING, coalescing_as_json
 from gpunet.explain.exercise import IMAGE_OPERATIONS, SETTINGS
@@ -110,19 +110,17 @@ def _add_settings(group: argparse._ArgumentGroup) -> None:
 def _run(options: argparse.Namespace) -> int:
     given = {name: value for name in _options() if (value := getattr(options, name)) is not None}
     if options.all and (options.operation or given or options.element):
-        raise ArgumentError(
-            "explain: --all shows the operations as the lecture has them; name one to change its numbers"
-        )
+        raise UsageError("--all shows the operations as the lecture has them; name one to change its numbers")
     if options.operation == COALESCING:
         if given or options.element:
-            raise ArgumentError(f"explain: {COALESCING} has no numbers to choose")
+            raise UsageError(f"{COALESCING} has no numbers to choose")
         _explain_coalescing(options)
     elif options.operation:
         _explain_one(options.operation, given, options)
     elif options.all:
         _explain_all(options)
     elif given or options.element or options.html or options.json:
-        raise ArgumentError("explain: name an operation, or give --all for all of them")
+        raise UsageError("name an operation, or give --all for all of them")
     else:
         _tell(list_of_operations(words(options.lang or LANGUAGES[0]), in_colour, _width()))
     return 0
@@ -171,9 +169,9 @@ def _settings(operation: str, given: dict[str, Any]) -> dict[str, Any]:
     foreign = [name for name in given if name not in allowed]
     if foreign:
         listed = (", ".join(map(_flag, names)) for names in (foreign, allowed))
-        raise ArgumentError(f"explain: {operation} has no {next(listed)}; it takes {next(listed)}")
+        raise UsageError(f"{operation} has no {next(listed)}; it takes {next(listed)}")
     if operation not in IMAGE_OPERATIONS and isinstance(given.get("input"), tuple | str):
-        raise ArgumentError(f"explain: {operation} works on numbers, such as --input '1 0 3', not on an image")
+        raise UsageError(f"{operation} works on numbers, such as --input '1 0 3', not on an image")
     return {options[name].setting: value for name, value in given.items()}
 
 

@@ -231,7 +231,7 @@ def _natural(planes: Planes, exercise: Exercise) -> Values:
 
 def as_json(explanation: Explanation) -> dict[str, Any]:
     """The explanation as plain Python that JSON can hold, but for `products`, which says it all once more."""
-    names = [each.name for each in dataclasses.fields(explanation) if each.name != "products"]
+    names = [each.name for each in dataclasses.fields(Explanation) if each.name != "products"]
     return {name: _plain(getattr(explanation, name)) for name in names}
 
 
