@@ -20,7 +20,7 @@ from gpunet.cli import main
 from gpunet.data.digits import Digits
 from gpunet.doctor.nvrtc import compile_instances, find_nvrtc
 from gpunet.errors import ArgumentError, BackendError, LabelError, ShapeError
-from gpunet.explain import OPERATIONS, as_json, exercise, explain, lecture_exercise, lecture_exercises
+from gpunet.explain import OPERATIONS, Explanation, as_json, exercise, explain, lecture_exercise, lecture_exercises
 from gpunet.explain.exercise import IMAGE_OPERATIONS, LOSSES, SETTINGS
 from gpunet.explain.launches import BESIDE, on_gpu
 from gpunet.explain.operations import LECTURE
@@ -1043,7 +1043,7 @@ def test_json_is_all_that_is_printed(operation, capsys):
     expected = explain(lecture_exercise(operation))
     close(result["output"], expected.output.tolist(), 0, 0)
     assert result["exercise"]["operation"] == operation
-    assert set(result) == {field.name for field in dataclasses.fields(expected)} - {"products"}
+    assert set(result) == {field.name for field in dataclasses.fields(Explanation)} - {"products"}
 
 
 def test_a_digit_is_an_image(capsys):
@@ -1099,6 +1099,29 @@ def test_pages_are_written(capsys, tmp_path):
         (["softmax", "--input", "4x4"], "softmax works on numbers"),
         (["softmax", "--input", "digit 1"], "softmax works on numbers"),
         (["linear", "--gamma", "1"], "linear has no --gamma; it takes --input, --weight, --bias, --gradient"),
+        (["--json"], "name an operation, or give --all for all of them"),
+        (["--kernel", "2"], "name an operation"),
+        (["--all", "conv2d"], "--all shows the operations as the lecture has them"),
+        (["--all", "--kernel", "2"], "--all shows the operations"),
+        (["coalescing", "--stride", "2"], "coalescing has no numbers to choose"),
+        (["coalescing", "--element", "0"], "coalescing has no numbers to choose"),
+    ],
+)
+def test_options_that_do_not_go_together(arguments, message, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["explain", *arguments])
+    assert left.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    usage, error = err.splitlines()
+    assert usage.startswith("usage: gpunet explain")
+    assert error.startswith("gpunet explain: error: ")
+    assert message in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         (["linear", "--weight", "1 2"], "a column for each of the 3 numbers"),
         (["residual_block", "--filter", "1 2; 3 4"], "the sides of weight must be odd"),
         (["conv2d", "--kernel", "7"], "the window is larger than the padded input"),
@@ -1106,14 +1129,8 @@ def test_pages_are_written(capsys, tmp_path):
         (["cross_entropy", "--target", "9"], "target must be a class, 0 .. 3"),
         (["max_pool2d", "--image", "1 2; 3"], "in rows of the same length"),
         (["conv2d", "--input", "40x40"], "got 1 channel(s) of 40x40"),
-        (["--json"], "name an operation, or give --all for all of them"),
-        (["--kernel", "2"], "name an operation"),
-        (["--all", "conv2d"], "--all shows the operations as the lecture has them"),
-        (["--all", "--kernel", "2"], "--all shows the operations"),
         (["conv2d", "--html", "nowhere/page.html"], "there is no folder nowhere"),
         (["coalescing", "--html", "nowhere/page.html"], "there is no folder nowhere"),
-        (["coalescing", "--stride", "2"], "coalescing has no numbers to choose"),
-        (["coalescing", "--element", "0"], "coalescing has no numbers to choose"),
     ],
 )
 def test_what_is_refused_is_explained(arguments, message, capsys):
