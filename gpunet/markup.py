@@ -9,7 +9,7 @@ from gpunet.printable import printable
 
 __all__ = ["Markup", "html_document", "joined", "lines", "tag"]
 
-_VOID = {"br", "img", "input", "meta", "link"}
+_VOID = {"br", "img", "input", "meta", "link", "wbr"}
 
 
 class Markup(str):

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-VOID = {"meta", "br", "img", "link", "input", "hr"}
+VOID = {"meta", "br", "img", "link", "input", "hr", "wbr"}
 
 Browse = Callable[..., tuple[str, list[str]]]
 

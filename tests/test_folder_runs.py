@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import gpunet
 from gpunet.backend import use_backend
 from gpunet.cli import main
 from gpunet.data import find_dataset
@@ -55,6 +56,21 @@ def place(made, tmp_path):
 
 def resume(place):
     return main(["train", "--resume", "--quiet", "--out", str(place / "run")])
+
+
+def test_mistakes_are_called_by_the_names_of_their_files(place):
+    """Apples in the folder of limes are taken for apples, surely."""
+    held_out = gpunet.data.ImageFolder(place / "pictures", train=False, size=8).names
+    swapped = [name for name in held_out if name.startswith("lime/")]
+    for name in swapped:
+        add_images(place / "pictures" / "lime", [name.partition("/")[2]], COLOURS["apple"])
+    made = report(place / "run")
+    mistakes = [(each["file"], each["right"], each["predicted"]) for each in made.figures["runs"][0]["mistakes"]]
+    assert {(name, "lime", "apple") for name in swapped} <= set(mistakes)
+    for name in swapped:
+        folder, file = name.split("/")
+        assert f"<figcaption>{folder}/<wbr>{file}<br>is <b>lime</b>, taken for <b>apple</b>" in made.page
+        assert f'<th scope="row">{name}</th><td>lime</td><td>apple</td>' in made.page
 
 
 def test_nothing_is_said_of_data_that_are_the_same(place, capsys):

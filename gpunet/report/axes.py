@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 WIDTH, HEIGHT = 360, 230
-LEFT, RIGHT, TOP, BOTTOM = 48, 16, 14, 40
+LEFT, RIGHT, TOP, BOTTOM = 48, 20, 14, 40
 FEW_DECADES = 2  # on a logarithmic axis; where there are more only powers of ten get a mark, ...
 MOST_DECADES = 6  # ... and where there are even more not each of them
 LARGEST_POWER = 250  # of ten, and smallest: beyond it floats come to their ends

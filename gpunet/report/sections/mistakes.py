@@ -48,7 +48,8 @@ def _figure(examined: Examination, heat: Heat, texts: Words) -> Markup:
         class_="pair",
     )
     answers = [texts["mistakes.is"], " ", tag("b", right), ", ", texts["mistakes.taken_for"], " ", tag("b", predicted)]
-    return tag("figure", pair, tag("figcaption", name, tag("br"), *answers, f", {share}"))
+    folders = [part for folder in name.split("/")[:-1] for part in (f"{folder}/", tag("wbr"))]  # where lines may break
+    return tag("figure", pair, tag("figcaption", *folders, name.split("/")[-1], tag("br"), *answers, f", {share}"))
 
 
 def _table(examined: Examination, texts: Words) -> Markup:
