@@ -254,6 +254,60 @@ def started(threads):
     print(f"rank {distributed.rank()} has them")
 
 
+def fitted(out):
+    """What `Trainer` makes of gradients of several batches, clipping and averages, in float64; and of batch norm."""
+    ranks = distributed.init()
+    gpunet.manual_seed(0)
+    model = nn.SyncBatchNorm.convert_sync_batchnorm(Dropped()).double()
+    trainer = Trainer(
+        model, optim.SGD(model.parameters(), 0.05, momentum=0.9), 10, None, cross_entropy, False, 0.5, 0.9, accumulate=2
+    )
+    shard = (ranks.rank, ranks.size) if ranks.size > 1 else None
+    loader = DataLoader(images(45, "float64"), 9, shuffle=True, seed=1, shard=shard)
+    results = list(trainer.fit(loader, DataLoader(images(20, "float64"), 6), 4))
+    state = {name: each.numpy() for name, each in model.state_dict().items()}
+    if ranks.rank == 0:
+        figures = [[each.train_loss, each.train_accuracy, each.test_loss, each.test_accuracy] for each in results]
+        np.savez(out, figures=figures, **state, **{f"mean {name}": a for name, a in trainer.averages.averages.items()})
+
+
+def overflows():
+    """Mixed precision: gradients that are infinite on one rank are left out by all."""
+    ranks = distributed.init()
+    gpunet.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 10))
+    steps = []
+
+    def spoil(grad):
+        steps.append(0)
+        return grad * np.inf if ranks.rank == 1 and len(steps) == 2 else grad
+
+    model[1].weight.register_hook(spoil)
+    scaler = gpunet.amp.GradScaler(init_scale=8.0)
+    trainer = Trainer(model, optim.SGD(model.parameters(), 0.1), 10, show_progress=False, amp=scaler)
+    loader = DataLoader(images(24, "float32"), 8, shard=(ranks.rank, ranks.size))
+    list(trainer.fit(loader, DataLoader(images(8, "float32"), 8), 1))
+    distributed.check_same_weights(model)
+    assert (trainer.progress.step, int(trainer.progress.skipped_steps), scaler.get_scale()) == (3, 1, 4.0)
+    print(f"rank {ranks.rank} has left it out")
+
+
+def own_statistics():
+    """Batch norm that is each rank's own: the running statistics of rank 0 are those of all."""
+    ranks = distributed.init()
+    gpunet.manual_seed(0)
+    model = nn.BatchNorm1d(2)
+    parallel = distributed.DataParallel(model)
+    for _ in range(2):
+        parallel(
+            gpunet.tensor(np.random.default_rng(ranks.rank).standard_normal((4, 2)), dtype="float32")
+        ).sum().backward()
+    mine = np.random.default_rng(0).standard_normal((4, 2))
+    mean = 0.1 * mine.mean(axis=0) * 0.9 + 0.1 * np.random.default_rng(ranks.rank).standard_normal((4, 2)).mean(axis=0)
+    assert np.allclose(model.running_mean.numpy(), mean, atol=1e-6)  # rank 0's after the first batch, then its own
+    print(f"rank {ranks.rank} agrees")
+
+
 class Breaks(Callback):
     """Lets something happen on one rank at one step."""
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,10 +20,12 @@ import pytest
 import gpunet
 from gpunet import nn, optim, tape
 from gpunet.backend import draw_for_whole_batch, uniform, uniform_rows, use_backend
+from gpunet.cli import main
 from gpunet.data import DataLoader, Digits, DistributedSampler, Mixup, TensorDataset
 from gpunet.data.transforms import Compose, RandomCrop, ToFloat
 from gpunet.distributed import DataParallel, check_same, launched, predict_scaling, witness
 from gpunet.distributed.faults import together
+from gpunet.distributed.nccl import join_gpus
 from gpunet.errors import ArgumentError, DataError, GradientError, ProcessError, ShapeError
 from gpunet.functional import cross_entropy
 from gpunet.models import resnet50
@@ -503,6 +506,7 @@ def test_cupyx_has_the_calls_that_are_made():
     from tests.cupyx_stand_in import Gpus
 
     assert {"n_devices", "rank", "use_mpi"} <= inspect.signature(module.init_process_group).parameters.keys()
+    assert hasattr(pytest.importorskip("cupy", exc_type=ImportError).cuda.Device, "pci_bus_id")
     for name in ("broadcast", "all_gather", "all_to_all"):
         theirs = inspect.signature(getattr(module.NCCLBackend, name))
         assert list(theirs.parameters) == list(inspect.signature(getattr(Gpus, name)).parameters), name
@@ -511,6 +515,94 @@ def test_cupyx_has_the_calls_that_are_made():
 def test_cores_are_divided():
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     assert ranks.run(2, "started", threads=max(1, cores // 2)).count("has them") == 2
+
+
+@on_ranks
+def test_what_the_trainer_does_besides_is_that_of_one_rank(size, tmp_path):
+    """Accumulated gradients, clipping, averages of the weights, batches that do not go round; and all figures."""
+    found = []
+    for count in (1, size):
+        ranks.run(count, "fitted", out=str(tmp_path / f"{count}.npz"))
+        with np.load(tmp_path / f"{count}.npz") as file:
+            found.append(dict(file))
+    assert found[0].keys() == found[1].keys()
+    for name in found[0]:
+        tolerance = 1e-6 if name == "figures" else 1e-10  # sums of losses are float32
+        assert np.abs(found[0][name] - found[1][name]).max() < tolerance, name
+
+
+def test_gradients_that_overflow_on_one_rank_are_left_out_by_all():
+    assert ranks.run(2, "overflows").count("has left it out") == 2
+
+
+@pytest.mark.slow
+def test_statistics_of_batch_norm_are_those_of_rank_0():
+    assert ranks.run(2, "own_statistics").count("agrees") == 2
+
+
+class Cuda:
+    """What is asked of `cupy.cuda` to choose a device: of a machine that shows so many."""
+
+    def __init__(self, count):
+        self.chosen, self.runtime = None, SimpleNamespace(getDeviceCount=lambda: count)
+
+    def Device(self, number):
+        return SimpleNamespace(use=lambda: setattr(self, "chosen", number), pci_bus_id=f"0000:0{number}:00.0")
+
+    def Stream(self, non_blocking):
+        return None
+
+
+class Machine(Communicator):
+    """Two ranks on one machine, of which this is the second."""
+
+    rank, size, local_rank, local_size, hosts = 1, 2, 1, 2, ("here", "here")
+
+    def __init__(self, first):
+        self.first = first
+
+    def gather(self, value):
+        return [["here", self.first], value]
+
+
+@pytest.mark.parametrize(
+    ("count", "given", "first", "chosen"),
+    [
+        (2, None, "0000:00:00.0", 1),
+        (8, 5, "0000:00:00.0", 5),  # as the launcher says
+        (1, None, "0000:07:00.0", 0),  # a launcher that shows each rank its own
+    ],
+)
+def test_each_rank_gets_a_gpu(monkeypatch, count, given, first, chosen):
+    cuda = Cuda(count)
+    monkeypatch.setattr("gpunet.distributed.nccl.xp", SimpleNamespace(cuda=cuda))
+    joined = SimpleNamespace(init_process_group=lambda size, rank, use_mpi: (size, rank, use_mpi))
+    monkeypatch.setattr("gpunet.distributed.nccl.importlib.import_module", lambda name: joined)
+    found = join_gpus(Machine(first), given)
+    assert (cuda.chosen, found._gpus) == (chosen, (2, 1, True))
+
+
+@pytest.mark.parametrize(("count", "first"), [(1, "0000:00:00.0"), (0, None)])
+def test_ranks_that_would_share_a_gpu_are_refused(monkeypatch, count, first):
+    monkeypatch.setattr("gpunet.distributed.nccl.xp", SimpleNamespace(cuda=Cuda(count)))
+    with pytest.raises(ProcessError, match=r"rank [01] has no GPU of its own: here has 2 ranks"):
+        join_gpus(Machine(first), None)
+
+
+def test_bench_lets_one_rank_and_several_take_turns(capsys):
+    ranks.mpiexec()
+    options = ["--model", "resnet8", "--batch", "2", "--image", "3x8x8", "--repeats", "2", "--backend", "numpy"]
+    assert main(["bench", "--ranks", "2", *options, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["ranks"]
+    assert (found["ranks"], found["threads"], found["workload"]["batch"]) == (2, 1, 2)
+    alone, together = (found[name]["seconds"]["values"] for name in ("alone", "together"))
+    assert len(alone) == len(together) == 2
+    assert found["speedup_by_round"]["values"] == [2 * a / b for a, b in zip(alone, together, strict=True)]
+    assert found["speedup"] == pytest.approx(2 * np.median(alone) / np.median(together))
+    assert main(["bench", "--ranks", "2", *options]) == 0
+    assert "times as many images/s" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["bench", "--ranks", "2", "--mode", "inference"])
 
 
 # gpunet train

@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 TIMEOUT = 1800.0  # seconds, as PyTorch's
+OPEN_MPI = "Open MPI"
 
 
 def init(backend: str | None = None, timeout: float = TIMEOUT) -> Communicator:
@@ -80,21 +81,26 @@ def _joined(launch: Launch | None) -> Communicator:
         ProcessError: if there is no MPI, or it knows others than the launcher.
     """
     try:
-        with _uninterrupted():
-            mpi: Any = importlib.import_module("mpi4py.MPI")
+        package: Any = importlib.import_module("mpi4py")
+        package.rc.initialize, package.rc.finalize = False, True  # first it is asked whether it fits the launcher
+        mpi: Any = importlib.import_module("mpi4py.MPI")
     except (ImportError, RuntimeError) as error:  # RuntimeError: there is mpi4py, but no library of MPI
         started = f"{launch.by} has started {launch.size} processes" if launch else "MPI was asked for"
         raise ProcessError(
             f"{started}, but they cannot talk: {str(error).splitlines()[0]}; pip install 'gpunet[mpi]'"
         ) from error
-    world = mpi.COMM_WORLD
-    if launch is not None and world.Get_size() != launch.size:
-        library = mpi.Get_library_version().splitlines()[0].strip("\0 ")
+    library = " ".join(mpi.Get_library_version().splitlines()[0].partition(",")[0].split())
+    fits = launch is None or "mpiexec" not in launch.by or (OPEN_MPI in launch.by) == (OPEN_MPI in library)
+    if fits and not mpi.Is_initialized():
+        with _uninterrupted():
+            mpi.Init_thread()
+    size = mpi.COMM_WORLD.Get_size() if fits else 1
+    if launch is not None and size != launch.size:
         raise ProcessError(
-            f"{launch.by} has started {launch.size} processes, but MPI knows {world.Get_size()} of them: it is "
-            f"{library}, and needs its own mpiexec, mostly {os.path.join(sys.exec_prefix, 'bin', 'mpiexec')}"
+            f"{launch.by} has started {launch.size} processes, but MPI knows {size} of them: it is {library}, and "
+            f"needs its own mpiexec, mostly {os.path.join(sys.exec_prefix, 'bin', 'mpiexec')}"
         )
-    return MpiCommunicator(mpi, world)
+    return MpiCommunicator(mpi, mpi.COMM_WORLD)
 
 
 @contextlib.contextmanager
