@@ -20,7 +20,7 @@ from tests.test_backend import DriverError, fake_cupy
 
 PARTS = [
     "gpunet", "Python", "NumPy", "BLAS", "threads", "CPU kernels", "CuPy", "driver", "devices", "NVRTC", "CUDA headers",
-    "test kernel", "C++ compiler", "cache folder", "[full]", "[onnx]", "[tensorboard]",
+    "test kernel", "C++ compiler", "cache folder", "[full]", "[onnx]", "[tensorboard]", "[mpi]",
 ]  # fmt: skip
 
 

@@ -317,6 +317,7 @@ EXTRAS = {
     },
     "onnx": {"onnx": "gpunet export and gpunet.onnx"},
     "tensorboard": {"tensorboardX": "gpunet train --tensorboard"},
+    "mpi": {"mpi4py": "mpiexec -n N gpunet train", "mpich": "mpiexec, unless the system has one"},
 }
 """The optional packages of each extra, and what they are for."""
 

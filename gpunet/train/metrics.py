@@ -101,7 +101,7 @@ def evaluate(model: Module, loader: DataLoader, classes: int) -> Evaluation:
                 )
             losses.append(cross_entropy(logits, labels, reduction="sum").array)
             confusion += _pair_counts(labels, logits, classes)
-    dealt = ranks.gather([float(loss) for loss in losses])
+    dealt = ranks.gather(to_cpu(xp.stack(losses)).tolist() if losses else [])  # a GPU is waited for once
     total = np.float32(0)
     for batch in range(sum(map(len, dealt))):
         total += np.float32(dealt[batch % ranks.size][batch // ranks.size])
