@@ -35,6 +35,8 @@ from gpunet.distributed.launch import Launch, launched
 from gpunet.distributed.same import check_same, check_same_weights
 from gpunet.distributed.scaling import ScalingPrediction, predict_scaling
 from gpunet.distributed.start import (
+    barrier,
+    destroy_process_group,
     get_rank,
     get_world_size,
     init,
@@ -56,9 +58,11 @@ __all__ = [
     "Launch",
     "ScalingPrediction",
     "SyncBatchNorm",
+    "barrier",
     "check_same",
     "check_same_weights",
     "communicator",
+    "destroy_process_group",
     "get_rank",
     "get_world_size",
     "init",

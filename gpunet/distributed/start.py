@@ -23,6 +23,8 @@ from gpunet.ranks import LEAVING, Communicator, communicator, use_communicator
 from gpunet.version import __version__
 
 __all__ = [
+    "barrier",
+    "destroy_process_group",
     "get_rank",
     "get_world_size",
     "init",
@@ -184,4 +186,14 @@ def local_rank() -> int:
     return communicator().local_rank
 
 
-init_process_group, get_rank, get_world_size = init, rank, world_size  # PyTorch's names
+def barrier() -> None:
+    """Wait until all ranks have come here."""
+    communicator().barrier()
+
+
+init_process_group, destroy_process_group, get_rank, get_world_size = (
+    init,
+    shut_down,
+    rank,
+    world_size,
+)  # PyTorch's names
