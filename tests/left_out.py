@@ -13,6 +13,7 @@ NEEDS = [  # what a test needs, how the reason for a skip names it, and how to g
     ("PyTorch", r"import 'torch", "pip install torch"),
     ("torchvision", "torchvision", "pip install -e '.[torchvision]'"),
     ("timm", "timm", "pip install -e '.[timm]'"),
+    ("Sphinx", r"import '(sphinx|furo|myst_parser)'", "pip install -e '.[docs]'"),
     ("packages", r"import '|pooch|not installed", "pip install -e '.[test,full]'"),
     ("Chromium", "Chromium", "apt install chromium"),
     ("Node.js", r"Node\.js", "apt install nodejs"),
