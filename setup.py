@@ -1,4 +1,4 @@
-"""Builds the CPU kernels; everything else about the package is in setup.cfg.
+"""Builds the CPU kernels, and makes of README.md what a package index shows; all else about it is in setup.cfg.
 
 One shared library for each instruction set, from the same sources. They are plain libraries that ctypes opens: no
 Python.h is needed, and one file serves every Python. Without a compiler the install goes on, and NumPy does the work.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -27,6 +28,33 @@ BUILDS = {
     "kernels_v3": ("kernels.cpp", ["-march=x86-64-v3", "-DVECTOR_BYTES=32"]),
     "kernels_v4": ("kernels.cpp", ["-march=x86-64-v4", "-DVECTOR_BYTES=64", "-mprefer-vector-width=512"]),
 }
+
+
+REPOSITORY = os.environ.get("GPUNET_REPOSITORY", "").rstrip("/")
+"""The address of the repository that a package is built from, such as https://github.com/OWNER/NAME: whoever publishes
+packages says it (.github/workflows/packages.yml does), and nobody else can know."""
+
+
+def version() -> str:
+    """Read, not imported: NumPy need not be there yet."""
+    return re.findall(r'__version__ = "(.*)"', Path("gpunet/version.py").read_text(encoding="utf-8"))[0]
+
+
+def long_description() -> str:
+    """README.md, whose links to files lead to this version in the repository; without one they are plain words."""
+
+    def link(match: re.Match[str]) -> str:
+        return f"[{match[1]}]({REPOSITORY}/blob/v{version()}/{match[2]})" if REPOSITORY else match[1]
+
+    text = Path("README.md").read_text(encoding="utf-8")
+    return re.sub(r"\[([^\]]+)\]\((?!https?:|#)([^)]+)\)", link, text)
+
+
+def project_urls() -> dict[str, str]:
+    """What a package index shows beside the description."""
+    pages = {"Source": "", "Issues": "/issues", "Guides": f"/tree/v{version()}/docs"}
+    pages["Changelog"] = f"/blob/v{version()}/CHANGELOG.md"
+    return {name: REPOSITORY + page for name, page in pages.items()} if REPOSITORY else {}
 
 
 def source_hash(folder: Path = SOURCES) -> str:
@@ -88,4 +116,10 @@ def extensions() -> list[Extension]:
 
 if __name__ == "__main__":
     commands: dict[str, type] = {"build_ext": BuildKernels, "bdist_wheel": PlatformWheel}
-    setup(ext_modules=extensions(), cmdclass=commands)
+    setup(
+        ext_modules=extensions(),
+        cmdclass=commands,
+        long_description=long_description(),
+        long_description_content_type="text/markdown",
+        project_urls=project_urls(),
+    )

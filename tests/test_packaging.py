@@ -1,8 +1,10 @@
 """What is in the packages that users install: built as they would be, from a copy of the sources."""
 
 import configparser
+import email
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +14,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from gpunet.version import __version__
+from tests.test_versions import PAIRS
 
 ROOT = Path(__file__).parents[1]
 KERNELS = sorted(path.name for path in (ROOT / "raw_kernels").iterdir() if path.suffix in (".cu", ".cuh"))
@@ -115,6 +120,85 @@ def test_the_sdist_holds_what_a_build_needs(sdist_names):
     others = {"setup.cfg", "pyproject.toml", "LICENSE", "README.md"}
     others |= {name for name in data_files() if "raw_kernels" not in name}
     assert sorted((kernels | others) - sdist_names) == []
+
+
+def test_the_sdist_holds_all_that_is_under_version_control(sdist_names):
+    """But what is for this repository alone: its checks, and what it ignores."""
+    if shutil.which("git") is None or not (ROOT / ".git").exists():
+        pytest.skip("this is no repository")
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
+        "\n"
+    )
+    expected = {name for name in listed if (ROOT / name).is_file() and not name.startswith(".")}
+    assert sorted(expected - sdist_names) == []
+    made = {"PKG-INFO"} | {name for name in sdist_names if name.startswith("gpunet.egg-info")}
+    strangers = [name for name in sdist_names - expected - made if Path(name).suffix]
+    untracked = subprocess.run(
+        ["git", "ls-files", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\n")
+    assert sorted(set(strangers) - set(untracked)) == []
+
+
+def description(wheel):
+    """The metadata of a wheel."""
+    with zipfile.ZipFile(wheel) as file:
+        (name,) = [name for name in file.namelist() if name.endswith(".dist-info/METADATA")]
+        return email.message_from_bytes(file.read(name))
+
+
+def test_an_index_is_shown_no_link_that_it_would_break(built):
+    """Without the address of a repository, which nobody but a publisher knows, what leads to files is plain words."""
+    text = description(built[0]).get_payload()
+    assert re.search(r"\]\(https://", text)
+    assert re.findall(r"\]\((?!https?:|#)", text) == []
+    assert description(built[0]).get_all("Project-URL") is None
+
+
+def test_a_publisher_says_where_links_lead(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("GPUNET_REPOSITORY", "https://example.org/someone/gpunet/")
+    setup = importlib.util.module_from_spec(
+        importlib.util.spec_from_file_location("setup_of_gpunet", ROOT / "setup.py")
+    )
+    setup.__spec__.loader.exec_module(setup)
+    linked = re.findall(r"\]\(https://example.org/someone/gpunet/blob/v([\d.]+)/([^)#]+)", setup.long_description())
+    assert linked
+    assert {version for version, _ in linked} == {__version__}
+    assert [path for _, path in linked if not (ROOT / path).exists()] == []
+    assert setup.project_urls()["Issues"] == "https://example.org/someone/gpunet/issues"
+
+
+def test_the_pythons_that_are_named_are_those_that_are_allowed_and_tried(built):
+    classifiers = description(built[0]).get_all("Classifier")
+    named = {each.rpartition(" ")[2] for each in classifiers if re.search(r":: 3\.\d+$", each)}
+    assert {python for python, _ in PAIRS} < named
+    assert min(named, key=lambda python: int(python.partition(".")[2])) == "3.10"
+    assert "Requires-Python: >=3.10" in str(description(built[0]))
+    wheels = re.search(r'^build = "cp3{([\d,]+)}-', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {f"3.{minor}" for minor in wheels[1].split(",")} == named
+
+
+def test_the_citation_is_of_this_version():
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {__version__}\n" in citation
+    assert re.search(r"^cff-version: 1\.2\.0\n", citation)
+    assert {line.partition(":")[0] for line in citation.splitlines() if line[0] not in " "} >= {
+        "message",
+        "title",
+        "authors",
+    }
+
+
+def test_the_workflow_calls_what_everybody_can_call():
+    assert "run: bash .ci/run" in (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_twine_has_nothing_to_say(built):
+    pytest.importorskip("twine")
+    command = [sys.executable, "-m", "twine", "check", "--strict", *map(str, built)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_installed_wheel_works(built, tmp_path):
