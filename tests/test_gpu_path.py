@@ -1,6 +1,6 @@
 """The way that a GPU program goes, on CuPy's stand-in: training through the kernels, half precision, memory, batches.
 
-What cannot be shown without a GPU is in the README.
+What cannot be shown without a GPU is in docs/proof.md.
 """
 
 import itertools

@@ -21,7 +21,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 PAGES = {path.relative_to(DOCS).with_suffix("").as_posix(): path for path in sorted(DOCS.rglob("*.md"))}
 BLOCK = re.compile(r"^```(python|pycon|console)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 FLAGS = doctest.ELLIPSIS
-ELSEWHERE = {"from_pytorch"}  # by a test of its own, beside PyTorch
+ELSEWHERE = {"from_pytorch", "loggers"}  # by tests of their own: beside PyTorch, and with stand-ins for the services
 FLOWERS = ("daisy", "rose", "tulip")
 EMULATED = {"own_operation", "kernels"}
 SLOW = {"resume"}

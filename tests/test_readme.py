@@ -16,6 +16,7 @@ from gpunet.backend import use_backend
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CODE = (ROOT / "docs" / "code.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
@@ -48,8 +49,19 @@ def test_links_lead_to_files():
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
+def test_it_is_a_screen_or_two():
+    assert len(README.splitlines()) <= 100
+
+
+def test_it_leads_to_every_guide():
+    """To those of the first level; what they lead to is the site's."""
+    guides = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")}
+    inside = {f"docs/{name}.md" for name in ("index", "examples", "contributing", "changelog")}  # the site's own
+    assert sorted(guides - inside - set(re.findall(r"\]\(([^)#]+)", README))) == []
+
+
 def test_the_reading_table_names_every_part_of_the_package():
-    named = set(re.findall(r"^\| `gpunet/(\w+)", README, flags=re.MULTILINE))
+    named = set(re.findall(r"^\| `gpunet/(\w+)", CODE, flags=re.MULTILINE))
     parts = {path.parent.name for path in (ROOT / "gpunet").glob("*/__init__.py")}
     assert parts <= named
 

@@ -6,8 +6,10 @@ and what follows the # is a name, whose line is looked up while the site is buil
 
 from __future__ import annotations
 
+import html
 import importlib
 import inspect
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -15,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from markdown_it import MarkdownIt
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
-from pygments.lexers import CppLexer, TextLexer, get_lexer_for_filename
+from pygments.lexers import CppLexer, PythonLexer, TextLexer, get_lexer_for_filename
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.osutil import relative_uri
@@ -128,6 +131,8 @@ def pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
                 f'<li><a href="{path.parent.name}/{path.name}.html">{path.name}</a></li>' for path in _files(name)
             )
             body = f"<ul>{items}</ul>"
+        elif name.endswith(".ipynb"):
+            body = _notebook(ROOT / name)
         else:
             try:
                 lexer = CppLexer() if name.endswith((".cu", ".cuh")) else get_lexer_for_filename(name)
@@ -138,9 +143,48 @@ def pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
         yield _page(name), {"title": name, "body": f"<h1>{name}</h1>{body}"}, "page.html"
 
 
+def _notebook(path: Path) -> str:
+    """Its cells, with what they showed when it was kept."""
+    parts = []
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(MarkdownIt().render(text))
+            continue
+        parts.append(highlight(text, PythonLexer(), HtmlFormatter(cssclass="highlight")))
+        for output in cell["outputs"]:
+            data = output.get("data", {})
+            if "text/html" in data:
+                parts.append("".join(data["text/html"]))
+            elif "image/png" in data:
+                parts.append(f'<img alt="what the cell above shows" src="data:image/png;base64,{data["image/png"]}">')
+            else:
+                text = "".join(output.get("text") or data.get("text/plain") or output.get("traceback", ""))
+                parts.append(f"<pre>{html.escape(text)}</pre>")
+    return "".join(parts)
+
+
+def navigation(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """All pages of a folder of sources share one navigation, which takes longer to make than the page itself."""
+    if not pagename.startswith("sources/"):
+        return
+    folder, make = pagename.rpartition("/")[0], context["toctree"]
+
+    def toctree(**settings: Any) -> str:
+        if folder not in _navigation:
+            _navigation[folder] = make(**settings)
+        return _navigation[folder]
+
+    context["toctree"] = toctree
+
+
+_navigation: dict[str, str] = {}
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Called by Sphinx."""
     app.connect("source-read", rewrite_links)
     app.connect("doctree-resolved", resolve)
     app.connect("html-collect-pages", pages)
+    app.connect("html-page-context", navigation, priority=400)  # before the theme asks for it
     return {"parallel_read_safe": True, "parallel_write_safe": True}
