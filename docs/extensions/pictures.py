@@ -116,7 +116,7 @@ def gradients(palette: Palette) -> Figure:
             norms = np.array(_gradient_norms(depth, residual))
             place = np.linspace(0, 1, len(norms))
             axes.plot(place, norms / norms[-1], linewidth=width, color=palette.first, label=f"{depth} layers")
-        axes.set(yscale="log", title=title, xticks=[0, 1], xticklabels=["first layer", "last layer"])
+        axes.set(yscale="log", title=title, xlabel="layer", xticks=[0, 1], xticklabels=["first", "last"])
     left.set_ylabel("gradient, last layer = 1")
     right.legend()
     return drawn
