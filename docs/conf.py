@@ -47,7 +47,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"(?:abc|collections|contextlib|numpy|np|enum|os|pathlib|argparse|types|typing|_typeshed)\..*"),
     ("py:.*", r"gpunet\.emulator\.module\.Module|(?:matplotlib|PIL|sklearn|types)\..*|Figure|Axes"),
     # Short names of types within signatures, which say there what they stand for.
-    ("py:.*", r"(?:gpunet\.[\w.]*\.)?(?:Self|Layer|Conv|Pair|Size|Values|Window|Node|Plan|Hooks|ChannelNorm)"),
+    ("py:.*", r"(?:gpunet\.[\w.]*\.)?(?:Self|Layer|Conv|Pair|Size|Values|Window|Node|Plan|Hooks|ChannelNorm|_Error)"),
 ]
 
 # How it looks. Nothing is loaded from elsewhere: the site can be read without a network.
