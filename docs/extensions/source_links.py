@@ -125,14 +125,15 @@ def _files(name: str) -> list[Path]:
 
 def pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     """A page for each file, with an anchor at each line."""
-    for name in sorted(_linked(app)):
+    linked = _linked(app)
+    for name in sorted(linked):
         if (ROOT / name).is_dir():
             items = "".join(
                 f'<li><a href="{path.parent.name}/{path.name}.html">{path.name}</a></li>' for path in _files(name)
             )
             body = f"<ul>{items}</ul>"
         elif name.endswith(".ipynb"):
-            body = _notebook(ROOT / name)
+            body = _notebook(ROOT / name, linked)
         else:
             try:
                 lexer = CppLexer() if name.endswith((".cu", ".cuh")) else get_lexer_for_filename(name)
@@ -143,13 +144,18 @@ def pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
         yield _page(name), {"title": name, "body": f"<h1>{name}</h1>{body}"}, "page.html"
 
 
-def _notebook(path: Path) -> str:
-    """Its cells, with what they showed when it was kept."""
+def _notebook(path: Path, linked: set[str]) -> str:
+    """Its cells, with what they showed when it was kept; its links lead to files that have a page, too."""
+
+    def link(match: re.Match[str]) -> str:
+        target = Path(os.path.normpath(path.parent / match[1])).relative_to(ROOT).as_posix()
+        return f'href="{match[1]}.html"' if target in linked else ""
+
     parts = []
     for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         text = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
-            parts.append(MarkdownIt().render(text))
+            parts.append(re.sub(r'href="(?!https?:|#)([^"]+)"', link, MarkdownIt().render(text)))
             continue
         parts.append(highlight(text, PythonLexer(), HtmlFormatter(cssclass="highlight")))
         for output in cell["outputs"]:
