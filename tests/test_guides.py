@@ -24,7 +24,7 @@ FLAGS = doctest.ELLIPSIS
 ELSEWHERE = {"from_pytorch", "loggers"}  # by tests of their own: beside PyTorch, and with stand-ins for the services
 FLOWERS = ("daisy", "rose", "tulip")
 EMULATED = {"own_operation", "kernels"}
-SLOW = {"resume"}
+SLOW = {"start", "es/start", "resume"}
 
 
 def blocks(page):
