@@ -231,9 +231,8 @@ def _natural(planes: Planes, exercise: Exercise) -> Values:
 
 def as_json(explanation: Explanation) -> dict[str, Any]:
     """The explanation as plain Python that JSON can hold, but for `products`, which says it all once more."""
-    plain: dict[str, Any] = _plain(explanation)
-    del plain["products"]
-    return plain
+    names = [each.name for each in dataclasses.fields(explanation) if each.name != "products"]
+    return {name: _plain(getattr(explanation, name)) for name in names}
 
 
 def _plain(value: Any) -> Any:

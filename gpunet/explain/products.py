@@ -13,8 +13,8 @@ GRADIENT] are the gradients by what such a step was made of.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -73,7 +73,7 @@ def is_product(tree: Tree) -> bool:
     return isinstance(tree, list) and tree[0] in (*_WINDOWED, *_BACKWARD, "linear")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Products:
     """The sums of products of an exercise.
 
@@ -88,6 +88,7 @@ class Products:
     values: Mapping[str, Planes]
     window: Window | None
     output_size: Pair | None
+    _known: dict[Any, tuple[Term, ...]] = field(default_factory=dict, repr=False)
 
     def compute(self, tree: Tree) -> Planes:
         """All elements, as gpunet computes them; a gradient through the tape."""
@@ -133,12 +134,18 @@ class Products:
 
     def terms(self, tree: Tree, place: Place) -> tuple[Term, ...]:
         """What an element is the sum of, in the order of the filter; max pooling has none for the padding."""
+        known = (*tree, place)
+        if known not in self._known:
+            self._known[known] = tuple(self._terms(tree, place))
+        return self._known[known]
+
+    def _terms(self, tree: Tree, place: Place) -> Iterable[Term]:
         if tree[0] in _BACKWARD:
-            return tuple(self.gradient_terms(tree, [place])[place])
+            return self.gradient_terms(tree, [place])[place]
         image = self.values[tree[1]]
         if tree[0] == "linear":
             row = self.values[tree[2]][0, place[2]].tolist()
-            return tuple(map(Term, np.ndindex(image.shape), image.ravel().tolist(), row))
+            return map(Term, np.ndindex(image.shape), image.ravel().tolist(), row)
         channels = range(len(image)) if tree[0] == "conv2d" else [place[0]]
         places = list(itertools.product(channels, *self.covered(tree, place)))
         inside = [all(0 <= at < size for at, size in zip(each, image.shape, strict=True)) for each in places]
@@ -146,34 +153,41 @@ class Products:
         if tree[0] == "max_pool2d":
             kept = [index for index, within in enumerate(inside) if within]
             winner = max(kept, key=lambda index: (values[index], -index))  # the first of equals
-            return tuple(Term(places[index], values[index], float(index == winner)) for index in kept)
+            return [Term(places[index], values[index], float(index == winner)) for index in kept]
         if tree[0] == "conv2d":
             begin = place[0] * len(image)
             factors = self.values[tree[2]][begin : begin + len(image)].reshape(-1).tolist()  # (C*kh*kw,)
         else:
             factors = [1 / len(places)] * len(places)
-        return tuple(map(Term, places, values, factors))
+        return map(Term, places, values, factors)
 
     def gradient_terms(self, tree: Tree, places: Sequence[Place]) -> dict[Place, list[Term]]:
         """For each output that an element went into the gradient there, times what the element met in it."""
         kind, step, name = tree
         forward, upstream = self.trees[step], self.values[name]
         found: dict[Place, list[Term]] = {place: [] for place in places}
+        if kind == "by_weight":
+            for place in places:
+                axis, number, index = self._in_terms(forward, place)
+                outputs = [each for each in np.ndindex(upstream.shape) if each[axis] == number]
+                met = [self.terms(forward, each)[index].value for each in outputs]
+                found[place] = [
+                    Term(each, float(upstream[each]), value) for each, value in zip(outputs, met, strict=True)
+                ]
+            return found
         for each in np.ndindex(upstream.shape):
-            for index, term in enumerate(self.terms(forward, each)):
-                by_input = kind == "by_input"
-                place = term.place if by_input else self._weight_place(forward, each, index)
-                if place in found:
-                    found[place].append(Term(each, float(upstream[each]), term.factor if by_input else term.value))
+            for term in self.terms(forward, each):
+                if term.place in found:
+                    found[term.place].append(Term(each, float(upstream[each]), term.factor))
         return found
 
-    def _weight_place(self, forward: Tree, output: Place, index: int) -> Place:
-        """Where in the filters, as planes, or in the matrix the factor of a term stands."""
-        weight = self.values[forward[2]]
+    def _in_terms(self, forward: Tree, place: Place) -> tuple[int, int, int]:
+        """For an element of filters or a matrix: axis and number of the outputs it is part of, its place in their terms."""
         if forward[0] == "linear":
-            return (0, output[2], index)
-        channel, i, j = (int(each) for each in np.unravel_index(index, (weight.shape[0], *weight.shape[1:])))
-        return (output[0] * len(self.values[forward[1]]) + channel, i, j)
+            return 2, place[1], place[2]
+        filters, (_, rows, columns) = len(self.values[forward[1]]), self.values[forward[2]].shape
+        number, channel = divmod(place[0], filters)
+        return 0, number, (channel * rows + place[1]) * columns + place[2]
 
 
 def window_settings(window: Window | None, *names: str) -> dict[str, Any]:

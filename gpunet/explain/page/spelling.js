@@ -35,7 +35,7 @@ function spellProduct(program, { settings }, values, tree, title, place, result)
     const other = isInput && forward[2] in program.named ? forward[2] : forward[1];
     const options = { nothing: forward[0] === "conv2d" ? "feeds_nothing" : "in_no_window" };
     const touched = terms.flatMap(({ output, from, by, value, factor }) => [
-      { grid: upstream, place: output, note: isInput ? `×${share(factor)}` : undefined },
+      { grid: upstream, place: output, note: isInput ? times(factor) : undefined },
       ...(isInput ? [{ grid: step, place: output }, ...(by ? [{ grid: forward[2], place: by }] : [])]
         : [{ grid: forward[1], place: from, note: `×${show(value)}` }]),
     ]);
@@ -47,7 +47,7 @@ function spellProduct(program, { settings }, values, tree, title, place, result)
   const terms = termsOf(tree, values, settings, place), [, input, weight] = tree;
   const bias = kind === "linear" ? tree[3] : null;
   const touched = terms.flatMap(({ from, by, factor }) => [
-    { grid: input, place: from, note: kind === "max_pool2d" ? (factor ? "max" : "") : `×${share(factor)}` },
+    { grid: input, place: from, note: kind === "max_pool2d" ? (factor ? "max" : "") : times(factor) },
     ...(by ? [{ grid: weight, place: by }] : []),
   ]);
   if (kind === "max_pool2d") {
@@ -70,6 +70,9 @@ function share(factor) {
   const isShare = factor > 0 && factor < 1 && Math.abs(parts - Math.round(parts)) < 1e-9 && parts < 200;
   return isShare && !Number.isInteger(factor * 10) ? `1/${Math.round(parts)}` : inner(factor);
 }
+
+/** What a cell is multiplied with, below its number. */
+const times = (factor) => `×${share(factor).replace(/[()]/g, "")}`;
 
 /** name = a·b + c·d + ... = result, where `write(term)` are the nodes of a term.
 
