@@ -182,7 +182,7 @@ class Products:
         return found
 
     def _in_terms(self, forward: Tree, place: Place) -> tuple[int, int, int]:
-        """For an element of filters or a matrix: axis and number of the outputs it is part of, its place in their terms."""
+        """For an element of a weight: along which axis which outputs are made of it, and its place in their terms."""
         if forward[0] == "linear":
             return 2, place[1], place[2]
         filters, (_, rows, columns) = len(self.values[forward[1]]), self.values[forward[2]].shape
