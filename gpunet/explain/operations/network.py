@@ -72,7 +72,8 @@ NETWORK = Operation(
         Step("second_pool", "p₂", "max_pool2d(second_relu, 2)"),
         Step("logits", "z", "linear(second_pool, matrix, bias)"),
         Step("exponential", "e^(z-max)", "exp(logits - max(logits))"),
-        Step("probabilities", "y", "exponential / sum(exponential)", hue="three"),
+        Step("total", "Σ", "sum(exponential)"),
+        Step("probabilities", "y", "exponential / total", hue="three"),
         Step("output", "L", "sum(where(target > 0, -target * log(probabilities), 0))"),
     ),
     back=(
@@ -132,6 +133,7 @@ NETWORK = Operation(
         second_pool: the largest of each 2x2
         logits: a number for each class
         exponential: its exponential
+        total: the sum of the exponentials
         probabilities: the probability of each class
         picture: For each digit what is right, t (left), and what the network says, y (right).
     """,
@@ -156,6 +158,7 @@ NETWORK = Operation(
         second_pool: el mayor de cada 2x2
         logits: un número por clase
         exponential: su exponencial
+        total: la suma de las exponenciales
         probabilities: la probabilidad de cada clase
         picture: Para cada dígito lo correcto, t (izquierda), y lo que dice la red, y (derecha).
     """,

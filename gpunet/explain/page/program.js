@@ -177,7 +177,7 @@ class Program {
     const { remark, ...meanings } = this.texts;
     for (const { name, backward, tree } of this.steps) {
       if (backward !== this.isBackward(view) || name === view || isProduct(tree)) continue;
-      if (this.small && String(shapeOf(values[name])) !== String(shapeOf(values[view]))) continue; // another layer
+      if (this.small && shapeOf(values[name])[1] !== shapeOf(values[view])[1]) continue; // of another layer
       const where = shapeOf(values[name]).map((size, axis) => Math.min(place[axis] ?? 0, size - 1));
       const told = spellStep(this, state, values, name, where).sum;
       lines.push(make("p", { class: "step" }, ...told, make("small", { class: "soft" }, meanings[name] ?? "")));
