@@ -216,6 +216,15 @@ def test_contrast(mode):
     for text in ("hue-one", "hue-two", "hue-three", "hue-four", "wrong"):
         for behind in (*ground, colours["cell"]):
             assert contrast(colours[text], behind) >= 4.5, (text, behind)
+    ink = ["#0b0b0b", "#f6f5f1"][mode]
+    assert re.search(r"const most = this.small \? 100 : (\d+)", SCRIPTS["grid.js"])[1] == "45"
+    assert contrast(ink, mixed(colours["hue-one"], colours["cell"], 0.45)) >= 4.5  # on the darkest pixel of a digit
+
+
+def mixed(one, other, share):
+    """color-mix(in srgb, one share, other)."""
+    parts = [[int(colour[place : place + 2], 16) for place in (1, 3, 5)] for colour in (one, other)]
+    return "#" + "".join(f"{round(share * a + (1 - share) * b):02x}" for a, b in zip(*parts, strict=True))
 
 
 # What gpunet computes

@@ -15,7 +15,7 @@ import numpy as np
 from gpunet.backend import quiet
 from gpunet.explain.grids import number
 
-__all__ = ["Planes", "Tree", "compute", "names_in", "parse", "written"]
+__all__ = ["Planes", "Tree", "compute", "parse", "written"]
 
 Tree: TypeAlias = Any
 """A number, a name, or a list of a function and what it is applied to: ["+", "x", 1.0]."""
@@ -77,13 +77,6 @@ def _tree(node: ast.expr) -> Tree:
         case ast.Call(func=ast.Name(id=name), args=arguments):
             return [name, *map(_tree, arguments)]
     raise ValueError(f"{ast.unparse(node)} is no formula")
-
-
-def names_in(tree: Tree) -> list[str]:
-    """The names in a tree, in their order."""
-    if isinstance(tree, list):
-        return [name for part in tree[1:] for name in names_in(part)]
-    return [tree] if isinstance(tree, str) else []
 
 
 def compute(tree: Tree, values: Mapping[str, Planes]) -> Planes:

@@ -133,8 +133,8 @@ class Operation:
         signs: between the columns.
         below: further grids, in rows below the columns.
         views: what can be stepped through; the first is the way forward.
-        chosen: of what an element is looked at: the output, or the terms of a loss.
-        spread: whether a gradient of 1 everywhere says nothing, so that it is 1 for the chosen element alone.
+        spread: whether the gradient by the output is 1 everywhere where none is given; where that says nothing, it is 1
+            for the chosen element alone.
         small: whether a page shows numbers as coloured cells alone, as there are too many to be read.
         flags: what the command line calls a setting, where it is not its own name.
         picture: what is drawn: its kind, names and hues.
@@ -154,7 +154,6 @@ class Operation:
     signs: tuple[str, ...] = ()
     below: tuple[tuple[str, ...], ...] = ()
     views: tuple[str, ...] = ("output", "input_gradient")
-    chosen: str = "output"
     spread: bool = True
     small: bool = False
     flags: Mapping[str, str] = field(default_factory=dict)

@@ -50,7 +50,6 @@ BINARY_CROSS_ENTROPY = Operation(
     columns=(("input", "input_gradient"), ("target",), ("parts", "output")),
     signs=("", "→"),
     views=("parts", "input_gradient"),
-    chosen="parts",
     picture={
         "kind": "curve",
         "x": "input",

@@ -54,7 +54,6 @@ CROSS_ENTROPY = Operation(
     columns=(("input", "input_gradient"), ("softmax",), ("target",), ("parts", "output")),
     signs=("→", "", "→"),
     views=("parts", "input_gradient"),
-    chosen="parts",
     distributions=(Distribution("target", "label"),),
     picture={"kind": "bars", "series": (("two", "target"), ("three", "softmax"))},
     english="""

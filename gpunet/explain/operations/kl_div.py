@@ -41,7 +41,6 @@ KL_DIV = Operation(
     columns=(("input", "input_gradient"), ("target",), ("parts", "output")),
     signs=("", "→"),
     views=("parts", "input_gradient"),
-    chosen="parts",
     distributions=(Distribution("input"), Distribution("target")),
     picture={"kind": "bars", "series": (("two", "target"), ("one", "input"))},
     problem="where(target > 0, input < 1e-300, 0)",

@@ -108,7 +108,6 @@ NETWORK = Operation(
         ("matrix", "matrix_gradient", "bias", "bias_gradient"),
     ),
     views=("probabilities", "logits", "second", "first", "logits_gradient", "first_gradient", "input_gradient"),
-    chosen="probabilities",
     small=True,
     distributions=(Distribution("target", "label"),),
     picture={"kind": "bars", "series": (("two", "target"), ("three", "probabilities"))},

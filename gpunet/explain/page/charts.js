@@ -59,11 +59,11 @@ function verticalAxis(top) {
 function bars(series, chosen) {
   const count = series[0].values.length, room = (AREA.right - AREA.left) / count;
   const width = Math.min(0.8 * room / series.length, 44);
-  const [y, axis] = verticalAxis(Math.max(1, ...series.flatMap(({ values }) => values.map(Math.abs))));
+  const sizes = series.flatMap(({ values }) => values.map(Math.abs)), [y, axis] = verticalAxis(Math.max(1, ...sizes));
   const middle = (place) => AREA.left + room * (place + 0.5);
   const bar = (hue, order, value, place) => draw("rect", {
-    class: `bar fill-${hue}${place === chosen ? " picked" : ""}`, rx: 2, width, height: AREA.bottom - y(Math.abs(value)),
-    x: middle(place) + width * (order - series.length / 2), y: y(Math.abs(value)),
+    class: `bar fill-${hue}${place === chosen ? " picked" : ""}`, rx: 2, width, y: y(Math.abs(value)),
+    height: AREA.bottom - y(Math.abs(value)), x: middle(place) + width * (order - series.length / 2),
   });
   return [
     ...axis,

@@ -148,7 +148,8 @@ function formula(texts, ...elements) {
 const WRITTEN = [
   [/^Σ (?:over|sobre) ([^ ]+) (?:of|de) /, (index) => sumOver(index)],
   [/^(max|máx) (?:over|sobre) ([^ ]+) (?:of|de) /, (name, index) => below(name, index)],
-  [/^d([IFOxyqγβWbs][₁₂]?)(?:\[([^\]]*)\])?(?![\p{L}])/u, (name, index) => partial("L", index ? sub(name, index) : name)],
+  [/^d([IFOxyqγβWbs][₁₂]?)(?:\[([^\]]*)\])?(?![\p{L}])/u, (name, index) =>
+    partial("L", index ? sub(name, index) : name)],
   [/^([\p{L}]['′]?)\[([^\]]*)\]/u, (name, index) => sub(name, index)],
   [/^e\^x\[(\w)\]/, (index) => power("e", sub("x", index))],
   [/^√\(([^)]*)\)/, (inside) => root(inside)],

@@ -125,7 +125,8 @@ class Workbench {
   #gridOptions(name) {
     const { program } = this, { hue, rule } = program.named[name];
     const isRow = this.values?.[name]?.[0].length === 1, gradient = `${name}_gradient`;
-    const options = { symbol: program.symbol(name), hue, small: program.small && !isRow, upright: program.small && isRow };
+    const look = program.small ? { small: !isRow, upright: isRow } : {};
+    const options = { symbol: program.symbol(name), hue, ...look };
     if (name in program.trees) return { ...options, choose: (place) => this.choosePlace(name, place) };
     if (program.small && gradient in program.trees) options.choose = (place) => this.choosePlace(gradient, place);
     if (program.small) return options;
@@ -161,11 +162,11 @@ class Workbench {
     const button = (name, act) => makeButton({ "data-do": name }, word(name), () => after(act));
     part("buttons").append(
       button("reset", () => { this.state = structuredClone(page.state); }),
-      ...(this.program.small ? [] : [button("random", () => this.program.shuffle(this.state))]),
-      ...(this.program.small ? [] : this.program.actions()).map(({ name, act }) => button(name, () => act(this.state))));
+      ...this.program.actions().map(({ name, act }) => button(name, () => act(this.state))));
     if (!page.digits.length) return;
-    const choices = [word("digit"), ...range(10)].map((name, place) => make("option", { value: place - 1 }, String(name)));
-    const select = make("select", { "aria-label": word("digit"), "data-do": "digit" }, ...choices);
+    const choices = [word("digit"), ...range(10)];
+    const select = make("select", { "aria-label": word("digit"), "data-do": "digit" },
+      ...choices.map((name, place) => make("option", { value: place - 1 }, String(name))));
     select.addEventListener("change", () => {
       if (Number(select.value) >= 0) after(() => this.program.showDigit(this.state, Number(select.value)));
     });

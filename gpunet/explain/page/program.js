@@ -1,7 +1,7 @@
 "use strict";
 
-/* What a page can be asked about its operation. All of it follows from the data of the page: what is given, the formulas
-   of the steps, and which grids stand where.
+/* What a page can be asked about its operation. All of it follows from the data of the page: what is given, the
+   formulas of the steps, and which grids stand where.
 
    The state is {grids: {name: planes}, settings: {name: number or [rows, columns]}}. */
 
@@ -138,7 +138,9 @@ class Program {
     const draw = ({ grids }) => {
       for (const name of drawn) grids[name] = mapped(grids[name], () => picked(this.grids[name].random));
     };
+    if (this.small) return []; // a network of weights that chance gives would know nothing
     return [
+      { name: "random", act: (state) => this.shuffle(state) },
       ...(drawn.length ? [{ name: "draw", act: draw }] : []),
       ...(this.distributions.length ? [{ name: "normalise", act: (state) => this.normalise(state) }] : []),
     ];
@@ -244,7 +246,8 @@ function sizeLines(kind, { settings }, [, k, l], view) {
     return formula`${names} = ⌊${general}⌋ + 1 ${BREAK} = ⌊${particular}⌋ + 1 = ${outputSize(settings, size)[axis]}`;
   };
   const pairs = [size, ...["kernel", "stride", "padding", "dilation"].map((name) => settings[name])];
-  const lines = pairs.every(([rows, columns]) => rows === columns) ? [line("H′ = W′", 0)] : [line("H′", 0), line("W′", 1)];
+  const isSquare = pairs.every(([rows, columns]) => rows === columns);
+  const lines = isSquare ? [line("H′ = W′", 0)] : [line("H′", 0), line("W′", 1)];
   if (view !== "output") return lines;
   const begin = (letter, axis, position, name) => {
     const [S, P] = [settings.stride[axis], settings.padding[axis]];

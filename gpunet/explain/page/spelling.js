@@ -147,8 +147,9 @@ function touchedBy(program, values, tree, place) {
     return [{ grid: tree, place: place.map((each, axis) => Math.min(each, shape[axis] - 1)) }];
   }
   const [name, ...parts] = tree;
-  if (!(name in OVER_A_PLANE || name === "cumprod")) return parts.flatMap((part) => touchedBy(program, values, part, place));
+  const within = (part, each) => touchedBy(program, values, part, each);
+  if (!(name in OVER_A_PLANE || name === "cumprod")) return parts.flatMap((part) => within(part, place));
   const all = placesOf([computeTree(parts[0], values)[0]]).map(([, row, column]) => [place[0], row, column]);
   const places = name === "cumprod" ? all.slice(0, place[2] + 1) : all;
-  return places.flatMap((each) => touchedBy(program, values, parts[0], each));
+  return places.flatMap((each) => within(parts[0], each));
 }
