@@ -254,7 +254,7 @@ def with_draws(draws):
 
     def function(x, p):
         with pytest.MonkeyPatch.context() as patch:  # drawn in the order of memory, (N, H, W, C)
-            patch.setattr(gpunet.ops.dropout, "uniform", lambda shape: asarray(np.moveaxis(draws, 0, -1)[None]))
+            patch.setattr(gpunet.ops.dropout, "uniform_rows", lambda shape: asarray(np.moveaxis(draws, 0, -1)[None]))
             return F.dropout(x, p)
 
     return function
