@@ -225,6 +225,8 @@ def _natural(planes: Planes, exercise: Exercise) -> Values:
     """Planes as the image, the row, the numbers of the channels, or the single number that they stand for."""
     if exercise.input.ndim == 1:
         return planes.reshape(-1) if planes.shape[2] == len(exercise.input) else planes.reshape(())
+    if planes.size == 1 and len(exercise.chosen) == 1:  # one number for all classes
+        return planes.reshape(())
     is_per_channel = planes.shape[1:] == (1, 1) and exercise.input[0].size > 1
     return planes[:, 0, 0] if is_per_channel else planes
 

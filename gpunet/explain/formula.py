@@ -15,7 +15,7 @@ import numpy as np
 from gpunet.backend import quiet
 from gpunet.explain.grids import number
 
-__all__ = ["Planes", "Tree", "compute", "parse", "written"]
+__all__ = ["Planes", "Tree", "compute", "decided", "parse", "written"]
 
 Tree: TypeAlias = Any
 """A number, a name, or a list of a function and what it is applied to: ["+", "x", 1.0]."""
@@ -92,7 +92,7 @@ def compute(tree: Tree, values: Mapping[str, Planes]) -> Planes:
 def written(tree: Tree, values: Mapping[str, Planes], place: tuple[int, int, int], strength: int = 0) -> str:
     """A tree with the numbers that it is computed of at one place.
 
-    Of `where` the side that holds is written, behind the comparison that decides: "3 > 0 → 1 / 2".
+    Of `where` the side that holds is written.
 
     Example:
         >>> x = np.array([[[1.0, -2.0]]])
@@ -108,7 +108,8 @@ def written(tree: Tree, values: Mapping[str, Planes], place: tuple[int, int, int
     if name in _OVER_A_PLANE:
         return _over_a_plane(name, parts[0], values, place, strength)
     if name == "where":
-        return _side(parts, values, place)
+        holds = bool(_at(compute(parts[0], values), place))
+        return written(parts[1 if holds else 2], values, place, strength)
     own = _STRENGTH.get(name, 4)
     if name not in _STRENGTH:
         return _function(name, [written(part, values, place, 4 if name == "**" else 0) for part in parts])
@@ -136,13 +137,13 @@ def _function(name: str, texts: list[str]) -> str:
     return f"√{whole}" if name == "sqrt" else f"log{'' if whole[0] == '(' else ' '}{whole}"
 
 
-def _side(parts: list[Tree], values: Mapping[str, Planes], place: tuple[int, int, int]) -> str:
-    condition, yes, no = parts
-    holds = bool(_at(compute(condition, values), place))
+def decided(tree: Tree, values: Mapping[str, Planes], place: tuple[int, int, int]) -> str:
+    """A tree that is a `where`, with the comparison that decides before the side that holds: "3 > 0 → 1 / 2"."""
+    condition = tree[1]
     compared = written(condition, values, place)
-    if not holds:
+    if not _at(compute(condition, values), place):
         compared = compared.replace("<", "≥").replace(">", "≤")
-    return f"{compared} → {written(yes if holds else no, values, place)}"
+    return f"{compared} → {written(tree, values, place)}"
 
 
 def _over_a_plane(

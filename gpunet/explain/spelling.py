@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gpunet.explain.explanation import Explanation
-from gpunet.explain.formula import written
+from gpunet.explain.formula import decided, written
 from gpunet.explain.grids import bracketed, number
 from gpunet.explain.operations import LECTURE
 from gpunet.explain.products import Place, is_product
@@ -20,10 +20,13 @@ def spelled(explanation: Explanation, name: str, place: Place, writer: Writer) -
     tree, result = products.trees[name], float(products.values[name][place])
     title = name_of(explanation, name, place)
     if not is_product(tree):
-        text = written(tree, products.values, (place[0], place[1], place[2]))
-        decided = isinstance(tree, list) and tree[0] == "where"
-        end = "" if text.endswith(f"→ {number(result)}") else f" = {number(result)}"
-        return writer.wrapped(f"{title}{':' if decided else ' ='} {text}{end}", INDENT * 3)
+        at = (place[0], place[1], place[2])
+        if isinstance(tree, list) and tree[0] == "where":
+            text = decided(tree, products.values, at)
+            end = "" if text.endswith(f"→ {number(result)}") else f" = {number(result)}"
+            return writer.wrapped(f"{title}: {text}{end}", INDENT * 3)
+        text = written(tree, products.values, at)
+        return writer.wrapped(f"{title} = {text} = {number(result)}", INDENT * 3)
     terms = products.terms(tree, place)
     if tree[0] == "max_pool2d":
         text = f"max({', '.join(number(term.value) for term in terms)})"
@@ -42,7 +45,7 @@ def name_of(explanation: Explanation, name: str, place: Place) -> str:
     if channels := _channels_of_filters(explanation, name):
         counts = (shape[0] // channels, channels)
         return element(symbol, (*divmod(place[0], channels), *place[1:]), (*counts, *shape[1:]))
-    if explanation.exercise.input.ndim == 1:
+    if explanation.exercise.input.ndim == 1 or max(shape) == 1 == len(explanation.exercise.chosen):
         shown = [at for at, size in zip(place, shape, strict=True) if size > 1]
     elif shape[1:] == (1, 1) and name not in ("input", "output"):
         shown = [place[0]] if shape[0] > 1 else []
@@ -72,6 +75,8 @@ def place_in(explanation: Explanation, name: str) -> Place:
     if len(chosen) == 1 and shape[1] > 1:  # of the maps of a network the largest element, which goes on
         return tuple(int(at) for at in np.unravel_index(np.abs(values).argmax(), shape))
     place = (0,) * (3 - len(chosen)) + chosen
+    if len(chosen) == 1 and shape[:2] == (1, 1):
+        return (0, 0, min(chosen[0], shape[2] - 1))
     if shape[1:] == (1, 1):
         return (min(place[0], shape[0] - 1), 0, 0)
     if all(at < size for at, size in zip(place, shape, strict=True)) and "by_weight" not in _kind(explanation, name):

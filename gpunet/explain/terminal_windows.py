@@ -100,7 +100,8 @@ def adaptive_span(explanation: Explanation, writer: Writer) -> list[str]:
 
 def another_element(explanation: Explanation, writer: Writer) -> list[str]:
     """How to choose the last element, if there is more than one."""
-    shape = explanation.output.shape or explanation.exercise.input.shape
+    target = explanation.exercise.target
+    shape = explanation.output.shape if target is None else target.shape
     last = tuple(size - 1 for size in shape)
     if not any(last):
         return []

@@ -11,8 +11,9 @@ function spellStep(program, state, values, name, place) {
   const tree = program.trees[name], title = named(nameOf(program, state, values, name, place));
   const result = at(values[name], place);
   if (isProduct(tree)) return spellProduct(program, state, values, tree, title, place, result);
-  const nodes = writeTree(program, values, tree, place, 0), touched = touchedBy(program, values, tree, place);
-  const isDecided = tree[0] === "where";
+  const isDecided = tree[0] === "where", touched = touchedBy(program, values, tree, place);
+  const decided = isDecided ? writeDecision(program, values, tree[1], place) : [];
+  const nodes = [...decided, ...writeTree(program, values, tree, place, 0)];
   const isSaid = isDecided && String(nodes.at(-1)?.textContent ?? nodes.at(-1)) === show(result);
   return {
     sum: [title, isDecided ? ": " : " = ", ...(isSaid ? nodes.slice(0, -1) : [...nodes, " = "]), asResult(result)],
@@ -112,9 +113,7 @@ function writeTree(program, values, tree, place, strength) {
   const [name, ...parts] = tree, inside = (part, binds) => writeTree(program, values, part, place, binds);
   if (name in OVER_A_PLANE || name === "cumprod") return writeOverAPlane(program, values, tree, place, strength);
   if (name === "where") {
-    const holds = at(computeTree(parts[0], values), place), [sign, one, two] = parts[0];
-    const compared = holds ? sign : { "<": "≥", ">": "≤" }[sign];
-    return [...inside(one, 0), ` ${compared} `, ...inside(two, 0), " → ", ...inside(parts[holds ? 1 : 2], 0)];
+    return inside(parts[at(computeTree(parts[0], values), place) ? 1 : 2], strength); // the side that holds
   }
   if (name === "exp") return ["e", make("sup", {}, ...inside(parts[0], 0))];
   if (name === "**") return [...inside(parts[0], 4), "²"];
@@ -124,6 +123,13 @@ function writeTree(program, values, tree, place, strength) {
   const nodes = name === "negative" ? ["−", ...inside(parts[0], 3)]
     : [...inside(parts[0], own), ` ${sign} `, ...inside(parts[1], own + 1)];
   return own < strength ? ["(", ...nodes, ")"] : nodes;
+}
+
+/** The comparison that decides between the sides of a `where`. */
+function writeDecision(program, values, condition, place) {
+  const [sign, one, two] = condition, write = (part) => writeTree(program, values, part, place, 0);
+  const compared = at(computeTree(condition, values), place) ? sign : { "<": "≥", ">": "≤" }[sign];
+  return [...write(one), ` ${compared} `, ...write(two), " → "];
 }
 
 function writeOverAPlane(program, values, [name, part], place, strength) {
