@@ -48,7 +48,7 @@ def command(ranks, program, **settings):
 
 
 def environment():
-    return {**os.environ, "GPUNET_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    return {**os.environ, "GPUNET_NUM_THREADS": "1"}
 
 
 def start(ranks, program, **settings):

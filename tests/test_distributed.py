@@ -445,7 +445,8 @@ def test_who_waits_too_long_gives_up():
 @on_ranks
 def test_ranks_tell_each_other_what_they_have(size):
     output = ranks.run(size, "collectives")
-    assert sorted(output.splitlines()) == [f"rank {each} of {size} on {each}: all arrived" for each in range(size)]
+    said = re.findall(r"rank \d of \d on \d: all arrived", output)  # lines of several ranks may run together
+    assert sorted(said) == [f"rank {each} of {size} on {each}: all arrived" for each in range(size)]
 
 
 def learned(path, size, **settings):
@@ -478,7 +479,7 @@ def test_ranks_learn_the_same_bits_every_time_and_float32_is_near(size, tmp_path
 
 @on_ranks
 def test_a_batch_that_does_not_go_round_counts_each_image_once(size):
-    sizes = [json.loads(line.removeprefix("sizes ")) for line in ranks.run(size, "uneven").splitlines()]
+    sizes = [json.loads(each) for each in re.findall(r"sizes (\[.*?\])", ranks.run(size, "uneven"))]
     assert sum(map(sum, sizes)) == 9
     assert min(map(min, sizes)) == 0  # the tail leaves a rank without any
 
