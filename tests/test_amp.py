@@ -865,6 +865,8 @@ def test_the_command_line(tmp_path, capsys):
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["amp"] is True
     assert summary["steps_skipped"] > 0
+    assert evaluated.pop("run") == str(tmp_path / "run")
+    assert evaluated.pop("data") == "digits"
     assert {name: summary[name] for name in evaluated} == evaluated  # repeated exactly
     assert main(["report", str(tmp_path / "run"), "--backend", "numpy"]) == 0
 
