@@ -23,6 +23,7 @@ LAYERS = {
     "Linear": ((2, 3), {}),
     "PReLU": ((3,), {}),
     "RMSNorm": ((4,), {}),
+    "SyncBatchNorm": ((3,), {}),
 }
 pytestmark = pytest.mark.usefixtures("backend")
 

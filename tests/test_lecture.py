@@ -66,7 +66,7 @@ def test_dropout_doubles_what_it_keeps(monkeypatch):
     # The first draws are the lecture's; the others are chosen to give its picture. A kept 1 (row 1, column 2) is shown
     # there as 6 instead of 2.
     draws = [[0.6, 0.8, 0.2, 0.1], [0.5, 0.3, 0.9, 0.7], [0.6, 0.1, 0.4, 0.8], [0.2, 0.9, 0.6, 0.4]]
-    monkeypatch.setattr(gpunet.ops.dropout, "uniform", lambda shape: asarray(draws, np.float32).reshape(shape))
+    monkeypatch.setattr(gpunet.ops.dropout, "uniform_rows", lambda shape: asarray(draws, np.float32).reshape(shape))
     expected = [[2, 4, 0, 0], [4, 0, 2, 2], [6, 0, 0, 4], [0, 2, 4, 0]]
     close(on_image(lambda x: F.dropout(x, p=0.5)), expected, 0, 0)
     close(on_image(lambda x: F.dropout(x, p=0.5, training=False)), IMAGE, 0, 0)

@@ -167,7 +167,9 @@ def test_create_model():
     assert (model.fc.out_features, model.conv1.in_channels) == (7, 2)
     with pytest.raises(ArgumentError) as caught:
         create_model("resnet21", 10, 3)
-    assert "unknown model 'resnet21'" in str(caught.value)
+    assert "unknown model 'resnet21'; did you mean resnet" in str(caught.value)
+    with pytest.raises(ArgumentError) as caught:
+        create_model("xyz", 10, 3)
     assert all(name in str(caught.value) for name in MODELS)
     with pytest.raises(ArgumentError, match="out_features must be 1 or more, got 0"):
         create_model("lenet5", 0, 1)

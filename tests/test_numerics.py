@@ -7,22 +7,10 @@ import threading
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info
 
 from gpunet.backend import active_backend, run_tiles, use_backend, xp
 from gpunet.backend.numerics import single_threaded_blas
-
-
-def blas_libraries():
-    """The threads of each library by its file."""
-    return {each["filepath"]: each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"}
-
-
-OF_NUMPY = blas_libraries().keys()  # before a test has loaded another library, such as OpenCV, with a BLAS of its own
-
-
-def blas_threads():
-    return [threads for path, threads in blas_libraries().items() if path in OF_NUMPY]
+from tests.blas import blas_threads
 
 
 @pytest.fixture

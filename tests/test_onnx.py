@@ -259,6 +259,7 @@ UNTRANSLATED = [
     "ScatterExtremum",
     "SmoothL1",
     "SquaredError",
+    "SyncBatchNorm",
     "Unfold",
     "Written",
 ]

@@ -36,6 +36,7 @@ from gpunet.ops import (
     resample,
     shaping,
     softmax,
+    sync_batchnorm,
 )
 from gpunet.ops.adaptive_pooling import AdaptiveAvgPool2d, AdaptiveMaxPool2d
 from gpunet.ops.dropout import Dropout
@@ -222,6 +223,7 @@ EXAMPLES = {
     "Sqrt": [Example(arithmetic.Sqrt, ((3, 4),), low=0.5)],
     "SquaredError": [Example(loss.SquaredError, ((3, 4), (3, 4)))],
     "Subtract": [Example(arithmetic.Subtract, ((3, 4), (4,))), Example(arithmetic.Subtract, (1.5, (3, 4)))],
+    "SyncBatchNorm": [Example(lambda: sync_batchnorm.SyncBatchNorm(1e-5), (IMAGES, (4,), (4,)), float32=1)],
     "Sum": [
         Example(lambda: reduction.Sum((0, 2), False), ((2, 3, 4),)),
         Example(lambda: reduction.Sum((1,), True), ((2, 3, 4),)),
@@ -388,6 +390,7 @@ MANY = 6000
 SUMS = {
     "AvgPool2d": (lambda: pooling.AvgPool2d(Window((80, 75)), True, 1), [(1, 2, 80, 75)]),
     "BatchNorm": (lambda: batchnorm.BatchNorm(1e-5), [(MANY, 2)]),
+    "SyncBatchNorm": (lambda: sync_batchnorm.SyncBatchNorm(1e-5), [(MANY, 2)]),
     "BatchNormInference": (
         lambda: batchnorm.BatchNormInference(1e-5, *(asarray(np.float32([i, i])) for i in (0, 1))),
         [(MANY, 2)],
@@ -411,6 +414,7 @@ SUMS = {
 }
 ALL_ONES = {  # what comes out
     "BatchNorm": 0,
+    "SyncBatchNorm": 0,
     "BatchNormInference": 1 / np.sqrt(1 + 1e-5),
     "CumulativeSum": np.arange(1, MANY + 1).repeat(2).reshape(MANY, 2),
     "ExpectedNegativeLog": -MANY,
@@ -509,7 +513,7 @@ def test_tensors_of_two_types(name, example, numpy_backend):
     inputs = as_tensors(example, SINGLE)
     if len([each for each in inputs if hasattr(each, "requires_grad")]) < 2:
         pytest.skip("it has one Tensor")
-    if name.startswith("BatchNorm"):  # the parameters stay float32 beside a float16 input, and the other way round
+    if "BatchNorm" in name:  # the parameters stay float32 beside a float16 input, and the other way round
         inputs[1] = inputs[1].double()
         with pytest.raises(DTypeError, match=r"^batch_norm: .* input is float32, weight is float64, bias is float32"):
             run(example, inputs)

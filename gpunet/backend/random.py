@@ -145,7 +145,7 @@ def draw_for_whole_batch(images: int | None, rows: slice = slice(None)) -> None:
 
 def uniform_rows(shape: tuple[int, ...]) -> Array:
     """`uniform` for what has a row for each image of a batch."""
-    if _whole_batch is not None:
+    if _whole_batch is not None and shape:
         images, rows = _whole_batch
         if len(range(images)[rows]) == shape[0]:
             return xp.ascontiguousarray(uniform((images, *shape[1:]))[rows])

@@ -157,6 +157,7 @@ class SyncBatchNorm(ChannelNorm):
 
     Args:
         process_group: must be None: all ranks.
+        bias: whether a learnt number is added; only with `affine`.
 
     Shape:
         input: (N, C), (N, C, L) or (N, C, H, W). output: the same.
@@ -181,9 +182,11 @@ class SyncBatchNorm(ChannelNorm):
         process_group: Any = None,
         device: Any = None,
         dtype: DType = None,
+        *,
+        bias: bool = True,
     ) -> None:
         _check_group(process_group, "SyncBatchNorm")
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
 
     def _operation(self) -> type[BatchNorm]:
         return SyncBatchNormOperation if communicator().size > 1 else BatchNorm
