@@ -11,10 +11,9 @@ from tqdm import tqdm
 from tqdm.notebook import tqdm as tqdm_notebook
 from tqdm.utils import disp_len
 
-from gpunet.terminal import USUAL
-
 __all__ = ["progress_bar"]
 
+_USUAL = 80  # columns of a terminal that does not say how wide it is
 _SHORTEST = 5  # columns of the bar itself; where there is no room for them it is left out
 _FORMS = (  # from the widest; {vital} are the last two figures
     "{desc} {percentage:3.0f}% |{bar}| {figures}, {remaining} left",
@@ -79,8 +78,8 @@ class _TerminalBar(tqdm):
 
     def __str__(self) -> str:
         """The line, in the first form that there is room for."""
-        facts = {"ncols": USUAL, "prefix": "", **self.format_dict}
-        width = facts["ncols"] or USUAL
+        facts = {"ncols": _USUAL, "prefix": "", **self.format_dict}
+        width = facts["ncols"] or _USUAL
         facts["prefix"] = facts["prefix"].removesuffix(": ")  # which tqdm adds to some
         figures = self.figures or [f"{facts['n']}/{facts['total']} {facts['unit']}"]
         facts |= {"figures": ", ".join(figures), "vital": ", ".join(figures[-2:])}

@@ -13,15 +13,13 @@ from tqdm.utils import disp_len
 
 from gpunet.printable import printable
 
-__all__ = ["USUAL", "WIDEST", "columns", "command_line", "fitted", "flowed", "quoted", "table"]
-
-USUAL = 80
-"""Columns of a terminal that does not say how wide it is."""
+__all__ = ["WIDEST", "columns", "command_line", "fitted", "flowed", "quoted", "table"]
 
 WIDEST = 120
 """Columns of a text that is read line by line: longer lines are hard to read, however wide the window."""
 
 _SHELL_WORD = re.compile(r"""(?:[^\s'"]|'[^']*'|"[^"]*"|['"])+""")
+_USUAL = 80  # columns of a terminal that does not say how wide it is
 
 
 def columns(stream: TextIO | None = None) -> int | None:
@@ -34,7 +32,7 @@ def columns(stream: TextIO | None = None) -> int | None:
         number = int(told) if told.isdecimal() else os.get_terminal_size(stream.fileno()).columns
     except (OSError, ValueError):
         number = 0
-    return number or USUAL
+    return number or _USUAL
 
 
 def flowed(

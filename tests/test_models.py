@@ -545,8 +545,10 @@ def test_summary_prints_a_table():
     net = Sequential(Conv2d(3, 1000, 1, groups=1), ReLU()).requires_grad_(False)
     assert str(summary(net, (3, 2, 2))) == (
         "layer  type    output shape     parameters  multiply-adds\n"
+        "---------------------------------------------------------\n"
         "0      Conv2d  (1, 1000, 2, 2)       4,000         12,000\n"
         "1      ReLU    (1, 1000, 2, 2)           0              0\n"
+        "---------------------------------------------------------\n"
         "total                                4,000         12,000"
     )
 

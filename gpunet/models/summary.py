@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from gpunet import terminal
 from gpunet.backend import xp
 from gpunet.errors import ArgumentError
 from gpunet.functional.checks import whole_number
@@ -59,7 +58,17 @@ class Summary(NamedTuple):
         return table(head, rows, text=3)
 
     def __str__(self) -> str:
-        return terminal.table(self._rows(), left=(0, 1, 2))
+        rows = self._rows()
+        widths = [max(len(row[column]) for row in rows) for column in range(5)]
+        lines = [
+            "  ".join(
+                cell.rjust(width) if column > 2 else cell.ljust(width)
+                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        ]
+        rule = "-" * max(map(len, lines))
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
 
 def summary(model: Module, input_size: Sequence[int]) -> Summary:
